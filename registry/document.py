@@ -1,0 +1,96 @@
+"""`results.json` and `config.json` as text: parse strictly, write in one form, replace a file in one step.
+
+Both files are edited by people. A duplicate key or broken JSON is refused with its line and column, never guessed at.
+The written form has a two-space indent, keeps the order of keys and leaves non-ASCII characters readable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any, cast
+
+from registry.errors import MissingError, UsageError
+
+FORMAT = 1
+
+Document = dict[str, Any]
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Document:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _DuplicateKeyError(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+def parse(text: str, path: Path) -> Document:
+    """Parse the JSON object in `text`; `path` is named in the `UsageError` for anything else."""
+    if not text.strip():
+        raise UsageError(f"{path}: the file is empty; `meds1 rebuild` restores the last good state")
+    try:
+        document = json.loads(text, object_pairs_hook=_unique)
+    except _DuplicateKeyError as error:
+        raise UsageError(f"{path}: the key {str(error)!r} occurs twice in one object; remove one") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; mend it by hand"
+            ", or restore a registry's last good state with `meds1 rebuild`"
+        ) from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: holds a {type(document).__name__}, not an object")
+    return cast(Document, document)
+
+
+def load(path: Path) -> tuple[Document, bytes]:
+    """Return the parsed object and the bytes it came from."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingError(
+            f"{path}: no such file; set MEDS1_REGISTRY / MEDS1_CONFIG or use --registry / --config"
+        ) from None
+    except OSError as error:
+        raise MissingError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+    return parse(text, path), raw
+
+
+def render(document: Document) -> bytes:
+    """The canonical text of a document."""
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put `content` under `path` in one step: private temporary file, fsync, rename, fsync of the folder.
+
+    A rename that reports an error may have happened all the same (NFS repeats a lost answer): the final name decides.
+    """
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if not (path.exists() and path.read_bytes() == content):
+                raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

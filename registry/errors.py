@@ -1,0 +1,56 @@
+"""The project's exception tree: each class is one exit code of the command line.
+
+A message is one clear line: what is wrong, in which experiment and path, and what to do next. Whoever catches
+`Meds1Error` prints the message without a traceback and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_MISSING = 3
+EXIT_STOPPED = 75
+
+
+class Meds1Error(Exception):
+    """Root of every error that a user can cause and mend."""
+
+    exit_code = EXIT_FAILED
+
+
+class StageFailure(Meds1Error):  # noqa: N818 - the registry's own word
+    """A stage started and could not reach its result."""
+
+
+class UsageError(Meds1Error):
+    """A wrong command, registry, catalog or config."""
+
+    exit_code = EXIT_USAGE
+
+
+class MissingError(Meds1Error):
+    """A needed file, parent stage or service is not there."""
+
+    exit_code = EXIT_MISSING
+
+
+class StageStopped(Meds1Error):  # noqa: N818 - no error, a way out
+    """A stage saved its state after a signal and can be resumed."""
+
+    exit_code = EXIT_STOPPED
+
+
+def nearest(word: str, legal: Iterable[str]) -> str:
+    """Return `; did you mean 'x' or 'y'?` for the legal names nearest to `word`, or the sorted legal list."""
+    names = sorted(set(legal))
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
+    if not names:
+        return "; there is none yet"
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"; legal: {shown}"

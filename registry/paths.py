@@ -1,0 +1,103 @@
+"""Every path that the project writes has its name here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import UsageError
+from registry.schema import Stage
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class RegistryPaths:
+    """What stands beside a registry file: `.registry/` for `results.json`, `.NAME-registry/` for any other NAME."""
+
+    file: Path
+
+    @property
+    def root(self) -> Path:
+        """The folder of records."""
+        return self.file.parent / (".registry" if self.file.name == "results.json" else f".{self.file.stem}-registry")
+
+    @property
+    def inbox(self) -> Path:
+        """Records that no fold has seen."""
+        return self.root / "inbox"
+
+    @property
+    def applied(self) -> Path:
+        """Records whose effect is in `results.json`."""
+        return self.root / "applied"
+
+    @property
+    def state(self) -> Path:
+        """What the last fold knew; derived, can be rebuilt from the records."""
+        return self.root / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """The fold's lock."""
+        return self.root / "lock"
+
+    def attempts(self, experiment: str, stage: Stage) -> Path:
+        """The folder whose numbered children are the attempts."""
+        return self.root / "attempts" / experiment / stage
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """Where stages keep what they make: `CACHE_DIR` for runs, `MED_S1K_OUTPUT` for the curated data's links."""
+
+    cache: Path
+    output: Path
+
+    @classmethod
+    def from_environment(cls) -> OutputPaths:
+        """Read both folders from the environment that `config.sh` sets."""
+        return cls(cache=_folder("CACHE_DIR"), output=_folder("MED_S1K_OUTPUT"))
+
+    def run_dir(self, experiment: str, stage: Stage, fingerprint: str) -> Path:
+        """Shared by all attempts of a stage with one fingerprint."""
+        return self.cache / "runs" / experiment / stage / fingerprint[:12]
+
+    def link(self, experiment: str, stage: Stage) -> Path:
+        """Where users look for a stage's outputs; a link into the current run directory."""
+        if stage == "curation":
+            return self.output / experiment
+        return self.cache / {"training": "ckpts", "eval": "eval"}[stage] / experiment
+
+    @staticmethod
+    def hashes_in(cache: Path) -> Path:
+        """Remembered content hashes of large files."""
+        return cache / "content-hashes"
+
+
+def attempt_dir(run_dir: Path, attempt: int) -> Path:
+    """One attempt's logs and job files."""
+    return run_dir / "attempts" / str(attempt)
+
+
+def _folder(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        raise UsageError(f"{variable} is not set: run `source config.sh` first, or set it to a folder")
+    return Path(value).expanduser().absolute()
+
+
+def registry_file(given: Path | None) -> Path:
+    """`--registry`, else `MEDS1_REGISTRY`, else the checkout's `results.json`."""
+    chosen = given or os.environ.get("MEDS1_REGISTRY") or CHECKOUT / "results.json"
+    return Path(chosen).expanduser().absolute()
+
+
+def catalog_file(given: Path | None, registry: Path) -> Path:
+    """`--config`, else `MEDS1_CONFIG`, else a `config.json` beside the registry, else the checkout's."""
+    chosen = given or os.environ.get("MEDS1_CONFIG")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    beside = registry.parent / "config.json"
+    return beside if beside.exists() else CHECKOUT / "config.json"

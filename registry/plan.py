@@ -1,0 +1,172 @@
+"""Decide, for each stage of an experiment, whether it has to run, and why."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from registry.canonical import sha256
+from registry.effective import EffectiveConfig
+from registry.errors import MissingError
+from registry.fingerprint import Inputs, changed_fields, parent_of, pinned, stage_inputs
+from registry.fold import View
+from registry.history import Header
+from registry.provenance import slurm_job_id
+from registry.schema import STAGES, Stage
+from registry.status import in_flight, recorded_inputs
+from registry.store import Registry, experiments_of, results_of
+
+Action = Literal["run", "skip", "reuse", "n/a"]
+IsGone = Callable[[Header], bool]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do about one stage. `overrides` is empty unless `--set` changed the stage's fingerprint."""
+
+    experiment: str
+    stage: Stage
+    action: Action
+    reason: str
+    config: EffectiveConfig
+    fingerprint: str = ""
+    inputs: Mapping[str, Any] | None = None
+    run_dir: Path | None = None
+    overrides: Mapping[str, Any] | None = None
+    reused_from: str | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asked for: which stages, which `--set`, whether completed ones run again."""
+
+    stages: tuple[Stage, ...] = STAGES
+    overrides: Mapping[str, Any] | None = None
+    force: bool = False
+
+
+def gone_from_here(header: Header) -> bool:
+    """Whether an attempt in flight was a process of this very machine that has ended without a record.
+
+    A Slurm job that finds itself in flight was put back into the queue: its former run has ended.
+    """
+    pid, host = header.job.get("pid"), header.job.get("host")
+    if header.job.get("cluster") == "slurm":
+        return header.job.get("id") == slurm_job_id()
+    if pid is None or host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def plan(registry: Registry, view: View, name: str, wish: Wish, is_gone: IsGone = gone_from_here) -> list[Plan]:
+    """One plan per stage in `wish`, parents first.
+
+    `MissingError` when a stage needs a parent that is neither completed and fresh nor part of the wish.
+    """
+    config = registry.effective(view, name, wish.overrides)
+    own = registry.effective(view, name) if wish.overrides else config
+    plans: list[Plan] = []
+    for stage in sorted(wish.stages, key=STAGES.index):
+        if not config.applies(stage):
+            plans.append(Plan(name, stage, "n/a", "not part of this experiment", config))
+            continue
+        plans.append(_plan_stage(registry, view, _Case(config, own, stage, wish, is_gone), plans))
+    return plans
+
+
+@dataclass(frozen=True)
+class _Case:
+    config: EffectiveConfig
+    own: EffectiveConfig
+    stage: Stage
+    wish: Wish
+    is_gone: IsGone
+
+
+def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Plan]) -> Plan:
+    config, stage, name = case.config, case.stage, case.config.experiment
+    results = results_of(view, name)
+    recorded = {} if case.wish.force else recorded_inputs(results)
+    hashes = registry.hashes
+    inputs = stage_inputs(config, stage, hashes, recorded)
+    fingerprint = sha256(inputs)
+    foreign = case.config is not case.own and fingerprint != _own_fingerprint(case, hashes, recorded)
+    parent = parent_of(config, stage)
+    upstream = next((plan for plan in before if plan.stage == parent), None)
+    if upstream is None and parent is not None:
+        _require_parent(registry, view, config, stage, inputs)
+    action, reason, source = _decide(registry, view, case, fingerprint, inputs)
+    return Plan(
+        experiment=name,
+        stage=stage,
+        action=action,
+        reason=reason,
+        config=pinned(config, inputs),
+        fingerprint=fingerprint,
+        inputs=inputs,
+        run_dir=registry.outputs.run_dir(name, stage, fingerprint),
+        overrides=dict(case.wish.overrides or {}) if foreign else {},
+        reused_from=source,
+    )
+
+
+def _own_fingerprint(case: _Case, hashes: Path | None, recorded: Mapping[Stage, Inputs]) -> str | None:
+    return sha256(stage_inputs(case.own, case.stage, hashes, recorded)) if case.own.applies(case.stage) else None
+
+
+def _decide(
+    registry: Registry, view: View, case: _Case, fingerprint: str, inputs: Inputs
+) -> tuple[Action, str, str | None]:
+    name, stage = case.config.experiment, case.stage
+    flying = in_flight(view.state.headers(name, stage))
+    if flying is not None and flying.fingerprint == fingerprint and not case.is_gone(flying):
+        where = flying.job.get("id") or flying.job.get("pid") or "?"
+        return "skip", f"attempt {flying.attempt} is {flying.event} (job {where}); cancel it first to start over", None
+    if case.wish.force:
+        return "run", "forced", None
+    if registry.find_completed(view, name, stage, fingerprint):
+        return "skip", "completed and fresh", None
+    other = _twin(registry, view, name, stage, fingerprint)
+    if other is not None:
+        return "reuse", f"{other} has completed this very stage", other
+    entry = results_of(view, name).get(stage) or {}
+    status = entry.get("status", "completed" if entry else "missing")
+    if status == "completed":
+        changes = changed_fields(entry.get("inputs") or {}, inputs)
+        return "run", f"stale: {'; '.join(changes)}" if entry.get("fingerprint") else "fingerprint unknown", None
+    return "run", "missing" if status == "missing" else f"the last attempt {status}", None
+
+
+def _twin(registry: Registry, view: View, name: str, stage: Stage, fingerprint: str) -> str | None:
+    """Another experiment whose current result of this stage has the same fingerprint and still has its files."""
+    for other, body in experiments_of(view).items():
+        entry = ((body.get("results") or {}).get(stage) or {}) if other != name else {}
+        if entry.get("fingerprint") == fingerprint and entry.get("status") == "completed":
+            paths = [value for key, value in entry.items() if key.endswith("_path") and isinstance(value, str)]
+            if all(Path(path).exists() for path in paths):
+                return other
+    return None
+
+
+def _require_parent(registry: Registry, view: View, config: EffectiveConfig, stage: Stage, inputs: Inputs) -> None:
+    upstream = inputs["upstream"]
+    name, parent = config.experiment, upstream["stage"]
+    if registry.find_completed(view, name, parent, upstream["fingerprint"]):
+        return
+    entry = results_of(view, name).get(parent) or {}
+    status = entry.get("status", "completed" if entry else "missing")
+    if status == "completed" and entry.get("fingerprint") is None:
+        state = "was recorded by another program, with unknown fingerprint"
+    else:
+        state = {"completed": "is stale", "missing": "is missing"}.get(status, f"has {status}")
+    raise MissingError(f"{name}: {stage} needs {parent}, which {state}; run `meds1 run {name} --stage {parent}` first")

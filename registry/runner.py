@@ -1,0 +1,288 @@
+"""The one stage runner: claim an attempt, run the stage's function, record what happened, fold, switch the link.
+
+The same code serves `meds1 run` here and the batch job there. A job is frozen when its attempt is claimed (the intent
+record and `job.json` in the attempt's folder hold its effective config); a job re-checks its parent when it starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from registry.canonical import sha256
+from registry.document import write_durably
+from registry.effective import EffectiveConfig
+from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
+from registry.fingerprint import changed_fields, stage_inputs
+from registry.history import Entry
+from registry.paths import RegistryPaths, attempt_dir
+from registry.plan import Plan
+from registry.provenance import gather, now, restart_count, save_diff, slurm_job_id
+from registry.records import Event, Record, claim_attempt
+from registry.schema import Stage
+from registry.stage import ENTRY_POINT, StageContext, StageFunction, StageOutput, Upstream
+from registry.store import Registry
+
+log = logging.getLogger("meds1")
+_TRACEBACK_LINES = 15
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed attempt, frozen. Its `job.json` is all that a batch job needs."""
+
+    experiment: str
+    stage: Stage
+    attempt: int
+    fingerprint: str
+    inputs: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    config: Mapping[str, Any]
+    run_dir: str
+    registry: str
+    catalog: str
+
+    @property
+    def folder(self) -> Path:
+        """This attempt's own folder."""
+        return attempt_dir(Path(self.run_dir), self.attempt)
+
+    @property
+    def file(self) -> Path:
+        """Where the job lies as JSON."""
+        return self.folder / "job.json"
+
+    def open(self) -> Registry:
+        """The registry that the job reports to."""
+        return Registry(RegistryPaths(Path(self.registry)), Path(self.catalog))
+
+    def record(self, event: Event, result: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Record:
+        """A record of this attempt."""
+        overrides = {"overrides": dict(self.overrides)} if self.overrides else {}
+        return Record(
+            experiment=self.experiment,
+            stage=self.stage,
+            event=event,
+            attempt=self.attempt,
+            restart=restart_count() if event not in ("intent", "submitted") else 0,
+            fingerprint=self.fingerprint,
+            inputs=self.inputs,
+            result={"timestamp": now(), **result, **overrides},
+            provenance=provenance or {},
+        )
+
+
+def load_job(path: Path) -> Job:
+    """Read a `job.json` back."""
+    try:
+        return Job(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such job file; submit the stage again") from None
+    except (ValueError, TypeError):
+        raise UsageError(f"{path}: not a job file; submit the stage again") from None
+
+
+def claim(registry: Registry, plan: Plan) -> Job:
+    """Take an attempt number for a planned stage and save its intent."""
+    assert plan.run_dir is not None
+    assert plan.inputs is not None
+    number = claim_attempt(registry.paths.attempts(plan.experiment, plan.stage))
+    job = Job(
+        experiment=plan.experiment,
+        stage=plan.stage,
+        attempt=number,
+        fingerprint=plan.fingerprint,
+        inputs=plan.inputs,
+        overrides=plan.overrides or {},
+        config=plan.config.model_dump(mode="json", by_alias=True),
+        run_dir=str(plan.run_dir),
+        registry=str(registry.paths.file),
+        catalog=str(registry.catalog_path),
+    )
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise StageFailure(
+            f"{job.experiment}: {job.folder}: {error.strerror}; check CACHE_DIR and its permissions"
+        ) from None
+    registry.save(job.record("intent", {"config": job.config, "run_dir": job.run_dir}))
+    return job
+
+
+def reuse(registry: Registry, plan: Plan) -> None:
+    """Record that another experiment's result of the same fingerprint is this experiment's too."""
+    assert plan.reused_from is not None
+    source = registry.find_completed(registry.read(), plan.reused_from, plan.stage, plan.fingerprint)
+    if source is None:
+        raise MissingError(f"{plan.experiment}: the result of {plan.reused_from} is gone; run again")
+    job = claim(registry, plan)
+    own = (
+        "status",
+        "fingerprint",
+        "inputs",
+        "attempt",
+        "restart",
+        "provenance",
+        "record",
+        "timestamp",
+        "last_attempt",
+        "overrides",
+    )
+    result = {key: value for key, value in source.items() if key not in own}
+    registry.save(job.record("completed", {**result, "reused_from": plan.reused_from}, source.get("provenance")))
+    if not job.overrides:
+        _switch_link(registry.outputs.link(job.experiment, job.stage), Path(result["link"]))
+    _fold(registry)
+
+
+def run_job(job: Job) -> Entry | None:
+    """Run a claimed attempt in this process; every rank calls it, rank 0 records. Returns the saved result."""
+    rank, world_size = ranks()
+    config = EffectiveConfig.model_validate(job.config)
+    registry = job.open()
+    if rank != 0:
+        _function(job.stage)(_context(registry, job, config, rank, world_size))
+        return None
+    with _Attempt(registry, job) as attempt:
+        _check_unchanged(registry, job, config)
+        context = _context(registry, job, config, rank, world_size)
+        save_diff(job.folder / "code.diff")
+        result = attempt.complete(_function(job.stage)(context))
+    if not job.overrides:
+        _switch_link(registry.outputs.link(job.experiment, job.stage), Path(result["link"]))
+    _fold(registry)
+    return result
+
+
+def ranks() -> tuple[int, int]:
+    """(rank, number of processes) that torchrun or a Slurm step gave this process."""
+    environment = os.environ
+    if "RANK" in environment and "WORLD_SIZE" in environment:
+        return int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    if "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
+        return int(environment["SLURM_PROCID"]), int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    return 0, 1
+
+
+def job_identity() -> dict[str, Any]:
+    """Where this process runs, so that anyone can see whether it still does."""
+    here = {"host": socket.gethostname(), "pid": os.getpid()}
+    job = slurm_job_id()
+    if job is not None:
+        return {"cluster": "slurm", "id": job, **here}
+    return {"cluster": "here", **here}
+
+
+class _Attempt:
+    """Records `started` on entry, and on the way out what became of it."""
+
+    def __init__(self, registry: Registry, job: Job) -> None:
+        self.registry, self.job = registry, job
+        self.identity, self.provenance, self.clock = job_identity(), gather(), time.monotonic()
+
+    def __enter__(self) -> _Attempt:
+        self.registry.save(self.job.record("started", {"job": self.identity}, self.provenance))
+        return self
+
+    def complete(self, output: StageOutput) -> dict[str, Any]:
+        result = {
+            "job": self.identity,
+            **{key: str(path) for key, path in output.artifacts.items()},
+            "metrics": dict(output.metrics),
+            "run_dir": self.job.run_dir,
+            "link": str(output.link),
+        }
+        self.registry.save(self.job.record("completed", result, self._ended()))
+        return result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, StageStopped):
+            return
+        event: Event = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
+        lines = traceback.format_exception(kind, error, trace)
+        shown = str(error) if isinstance(error, Meds1Error) else "".join(lines).strip().splitlines()[-1]
+        result = {
+            "job": self.identity,
+            "error": shown,
+            "traceback": "".join(lines).splitlines()[-_TRACEBACK_LINES:],
+            "log": str(self.job.folder),
+        }
+        self.registry.save(self.job.record(event, result, self._ended()))
+        _fold(self.registry)
+
+    def _ended(self) -> dict[str, Any]:
+        return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}
+
+
+def record_failure(job: Job, error: str) -> None:
+    """Record that an attempt ended without a word of its own (killed, for instance)."""
+    registry = job.open()
+    registry.save(
+        job.record("failed", {"job": job_identity(), "error": error, "log": str(job.folder)}, {"ended": now()})
+    )
+    _fold(registry)
+
+
+def _context(registry: Registry, job: Job, config: EffectiveConfig, rank: int, world_size: int) -> StageContext:
+    upstream: dict[Stage, Upstream] = {}
+    needed = job.inputs.get("upstream")
+    if needed:
+        stage, fingerprint = cast(Stage, needed["stage"]), needed["fingerprint"]
+        entry = registry.find_completed(registry.read(), job.experiment, stage, fingerprint)
+        if entry is None:
+            raise MissingError(
+                f"{job.experiment}: {job.stage} needs {stage} with fingerprint {fingerprint[:12]}, which has not "
+                f"completed; run `meds1 run {job.experiment} --stage {stage}` first"
+            )
+        upstream[stage] = Upstream(stage, job.experiment, fingerprint, entry)
+    return StageContext(config, Path(job.run_dir), job.folder, upstream, rank, world_size)
+
+
+def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> None:
+    """A file that changed between submission and start would be recorded under a fingerprint that is not its own."""
+    inputs = stage_inputs(config, job.stage, registry.hashes)
+    if sha256(inputs) != job.fingerprint:
+        changes = "; ".join(changed_fields(job.inputs, inputs))
+        raise UsageError(f"{job.experiment}: {job.stage} changed since it was submitted ({changes}); submit it again")
+
+
+def _function(stage: Stage) -> StageFunction:
+    module, name = ENTRY_POINT[stage].split(":")
+    return cast(StageFunction, getattr(importlib.import_module(module), name))
+
+
+def _fold(registry: Registry) -> None:
+    try:
+        report = registry.fold()
+    except Meds1Error as error:
+        log.warning("the result is saved but not yet in the registry file: %s", error)
+        return
+    if report.skipped:
+        log.warning("the result is saved; the registry file is left to the next fold: %s", report.skipped)
+    for warning in report.warnings:
+        log.warning("%s", warning)
+
+
+def _switch_link(link: Path, target: Path) -> None:
+    """Point the path that users look in at the new outputs, in one step; a real folder there is left alone."""
+    if link.exists() and not link.is_symlink():
+        log.warning("%s is a folder of its own and is left as it is; the outputs are in %s", link, target)
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)

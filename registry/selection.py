@@ -1,0 +1,29 @@
+"""Which experiments a command means: names, globs, a tag, or all."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from registry.errors import UsageError, nearest
+
+
+def select(
+    experiments: Mapping[str, Any], names: Sequence[str], everything: bool = False, tag: str | None = None
+) -> list[str]:
+    """The chosen experiments in the registry's order; `UsageError` for a name or glob that meets none."""
+    if not names and not everything and tag is None:
+        raise UsageError(f"name an experiment, or use --all or --tag{nearest('', experiments)}")
+    chosen = set(experiments) if not names else set()
+    for name in names:
+        matches = fnmatch.filter(experiments, name) if any(mark in name for mark in "*?[") else [name]
+        unknown = [match for match in matches if match not in experiments]
+        if unknown or not matches:
+            raise UsageError(f"no experiment {name!r} in the registry{nearest(name, experiments)}")
+        chosen.update(matches)
+    if tag is not None:
+        chosen = {name for name in chosen if tag in (experiments[name].get("tags") or [])}
+        if not chosen:
+            raise UsageError(f"no experiment has the tag {tag!r}")
+    return [name for name in experiments if name in chosen]

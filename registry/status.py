@@ -1,0 +1,94 @@
+"""What state every stage of an experiment is in, from the registry alone: no queue and no network is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from registry.canonical import sha256
+from registry.effective import EffectiveConfig
+from registry.errors import MissingError
+from registry.fingerprint import Inputs, changed_fields, stage_inputs
+from registry.history import Header, State
+from registry.schema import STAGES, Stage
+
+Word = Literal["n/a", "missing", "submitted", "running", "completed", "failed", "cancelled", "stale", "unknown"]
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage's state and why; `job` is the newest attempt's while that is in flight."""
+
+    status: Word
+    reason: str = ""
+    attempt: int | None = None
+    fingerprint: str | None = None
+    timestamp: str | None = None
+    job: Mapping[str, Any] | None = None
+
+
+def statuses(
+    config: EffectiveConfig, results: Mapping[str, Any], state: State, hashes: Path | None
+) -> dict[Stage, StageStatus]:
+    """The state of all three stages; staleness of a parent makes its children stale."""
+    found: dict[Stage, StageStatus] = {}
+    recorded = recorded_inputs(results)
+    for stage in STAGES:
+        if not config.applies(stage):
+            found[stage] = StageStatus("n/a")
+            continue
+        flying = in_flight(state.headers(config.experiment, stage))
+        if flying is not None:
+            found[stage] = _flying(flying)
+            continue
+        found[stage] = _settled(config, stage, results.get(stage) or {}, recorded, hashes)
+    return found
+
+
+def recorded_inputs(results: Mapping[str, Any]) -> dict[Stage, Inputs]:
+    """The inputs that each stage's result was made from."""
+    return {stage: (results.get(stage) or {}).get("inputs") or {} for stage in STAGES}
+
+
+def in_flight(headers: list[Header]) -> Header | None:
+    """The newest attempt's last word, when it is neither an end nor a mere intent."""
+    own = [header for header in headers if not header.overridden and header.event != "intent"]
+    return own[-1] if own and own[-1].event in ("submitted", "started") else None
+
+
+def _flying(header: Header) -> StageStatus:
+    word: Word = "submitted" if header.event == "submitted" else "running"
+    return StageStatus(word, "", header.attempt, header.fingerprint, header.timestamp, header.job)
+
+
+def _settled(
+    config: EffectiveConfig,
+    stage: Stage,
+    entry: Mapping[str, Any],
+    recorded: Mapping[Stage, Inputs],
+    hashes: Path | None,
+) -> StageStatus:
+    if not entry:
+        return StageStatus("missing")
+    word = entry.get("status", "completed")
+    base = {
+        "attempt": entry.get("attempt"),
+        "fingerprint": entry.get("fingerprint"),
+        "timestamp": entry.get("timestamp"),
+    }
+    if word != "completed":
+        return StageStatus(word, str(entry.get("error", "")), **base)
+    if entry.get("fingerprint") is None:
+        return StageStatus("completed", "fingerprint unknown (recorded by another program)", **base)
+    try:
+        inputs = stage_inputs(config, stage, hashes, recorded)
+    except MissingError as error:
+        return StageStatus("completed", f"cannot be checked here: {error}", **base)
+    last = entry.get("last_attempt") or {}
+    note = f"attempt {last['attempt']} {last['status']}: {last.get('error', '')}" if last else ""
+    if sha256(inputs) == entry["fingerprint"]:
+        return StageStatus("completed", note, **base)
+    changes = "; ".join(changed_fields(entry.get("inputs") or {}, inputs)) or "inputs unknown"
+    return StageStatus("stale", "; ".join(filter(None, [changes, note])), **base)

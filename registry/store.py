@@ -1,0 +1,100 @@
+"""A registry opened: its file, its catalog and its output folders, with the verbs that everything else is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from registry.catalog import Catalog
+from registry.effective import EffectiveConfig
+from registry.errors import UsageError, nearest
+from registry.fold import FoldReport, View, fold, load_record, read
+from registry.history import Entry, entry_of
+from registry.names import check_name
+from registry.paths import OutputPaths, RegistryPaths, catalog_file, registry_file
+from registry.records import Record, save_record
+from registry.resolve import effective, load_catalog
+from registry.schema import Stage
+from registry.status import StageStatus, statuses
+
+
+@dataclass(frozen=True)
+class Registry:
+    """An opened registry. It holds no state but paths: every `read` sees what other processes have saved."""
+
+    paths: RegistryPaths
+    catalog_path: Path
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog, read once."""
+        return load_catalog(self.catalog_path)
+
+    @cached_property
+    def outputs(self) -> OutputPaths:
+        """The output folders that the environment names."""
+        return OutputPaths.from_environment()
+
+    @property
+    def hashes(self) -> Path | None:
+        """Where content hashes are remembered, if there is such a place: comparing needs no output folders."""
+        cache = os.environ.get("CACHE_DIR")
+        return OutputPaths.hashes_in(Path(cache)) if cache else None
+
+    def read(self) -> View:
+        """The registry with every saved record in it; takes no lock."""
+        return read(self.paths)
+
+    def fold(self) -> FoldReport:
+        """Write what records say into the registry file."""
+        return fold(self.paths)
+
+    def save(self, record: Record) -> Path:
+        """Save a record durably."""
+        return save_record(record, self.paths.inbox)
+
+    def effective(self, view: View, name: str, overrides: Mapping[str, Any] | None = None) -> EffectiveConfig:
+        """The effective config of an experiment."""
+        check_name(name)
+        return effective(view.document, self.catalog, self.catalog_path.parent, name, overrides)
+
+    def statuses(self, view: View, name: str) -> dict[Stage, StageStatus]:
+        """The state of an experiment's stages."""
+        return statuses(self.effective(view, name), results_of(view, name), view.state, self.hashes)
+
+    def find_completed(self, view: View, name: str, stage: Stage, fingerprint: str) -> Entry | None:
+        """The newest completed result of this experiment's stage with exactly this fingerprint."""
+        entry = results_of(view, name).get(stage) or {}
+        if entry.get("status") == "completed" and entry.get("fingerprint") == fingerprint:
+            return dict(entry)
+        return self.recorded(view, name, stage, fingerprint)
+
+    def recorded(self, view: View, name: str, stage: Stage, fingerprint: str) -> Entry | None:
+        """A completed record of the stage with this fingerprint, also one that is history."""
+        for header in reversed(view.state.headers(name, stage)):
+            if header.event == "completed" and header.fingerprint == fingerprint:
+                return entry_of(load_record(self.paths, name, stage, header))
+        return None
+
+
+def open_registry(registry: Path | None = None, config: Path | None = None) -> Registry:
+    """Open the registry that `--registry`, `MEDS1_REGISTRY` or the checkout names, with its catalog."""
+    file = registry_file(registry)
+    return Registry(RegistryPaths(file), catalog_file(config, file))
+
+
+def experiments_of(view: View) -> dict[str, Any]:
+    """The experiments of a registry by name."""
+    return view.document.get("experiments") or {}
+
+
+def results_of(view: View, name: str) -> dict[str, Any]:
+    """The results of an experiment by stage; `UsageError` for an unknown name."""
+    experiments = experiments_of(view)
+    if name not in experiments:
+        raise UsageError(f"no experiment {name!r} in the registry{nearest(name, experiments)}")
+    return experiments[name].get("results") or {}
