@@ -1,0 +1,67 @@
+"""What every test meets: an environment without the developer's own settings; one Slurm cluster for `slurm` tests."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import throwaway
+
+PRIVATE = ("CACHE_DIR", "MED_S1K_OUTPUT", "GOOGLE_APPLICATION_CREDENTIALS")
+PRIVATE_PREFIXES = ("MEDS1_", "SLURM_", "SBATCH_", "SALLOC_", "SRUN_")
+PRIVATE_SUFFIXES = ("_API_KEY", "_TOKEN")
+KEPT = ("MEDS1_REAL_DATA", "SLURM_CONF")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the lab's registry, outputs and keys out of the tests' reach, before any library reads them at import.
+
+    A test that needs one of these sets it. The hub is offline: a test that asks it fails at once, not after a time-out.
+    """
+    for name in list(os.environ):
+        private = name in PRIVATE or name.startswith(PRIVATE_PREFIXES) or name.endswith(PRIVATE_SUFFIXES)
+        if private and name not in KEPT:
+            del os.environ[name]
+    home = tempfile.TemporaryDirectory(prefix="meds1-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ.update(HF_HOME=home.name, HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: more threads only make the times unsteady
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A `slurm` test always runs on the test cluster: without the fixture its jobs would go to the lab's own."""
+    if item.get_closest_marker("slurm") is not None and isinstance(item, pytest.Function):
+        item.fixturenames.insert(0, "slurm_cluster")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a `slurm` test where no cluster can run; in continuous integration that is a failure."""
+    if item.get_closest_marker("slurm") is None:
+        return
+    reason = throwaway.why_unavailable()
+    if reason is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must run the Slurm tests: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[throwaway.Cluster]:
+    """The test cluster, started on first use; SLURM_CONF names it to every Slurm command until the tests end."""
+    with throwaway.running() as cluster, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SLURM_CONF", str(cluster.conf))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of published benchmark files: MEDS1_REAL_DATA, else shared/data beside the checkout; else a skip."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MEDS1_REAL_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}: set MEDS1_REAL_DATA to the folder of benchmark files")
+    return folder
