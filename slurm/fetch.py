@@ -1,0 +1,47 @@
+"""`meds1 fetch`: what experiments need from the hub, once each, onto this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.hub import RepoType, fetch
+from registry.catalog import HubOrFile
+from registry.effective import EffectiveConfig
+
+
+@dataclass(frozen=True)
+class Needed:
+    """One catalog entry that some experiment uses."""
+
+    key: str
+    kind: RepoType
+    entry: HubOrFile
+
+    @property
+    def label(self) -> str:
+        """How it is called in messages."""
+        return f"{self.kind} {self.key} ({self.entry.hf_path or self.entry.file_path})"
+
+
+def needed(configs: list[EffectiveConfig]) -> list[Needed]:
+    """Every model and data set that the experiments use, without repeats."""
+    found: dict[tuple[str, str], Needed] = {}
+    for config in configs:
+        items: list[tuple[str | None, RepoType, HubOrFile | None]] = [
+            (config.model_key, "model", config.model),
+            (config.difficulty_model_key, "model", config.difficulty_model),
+            (config.train_dataset_key, "dataset", config.train_dataset),
+            *((key, "dataset", entry) for key, entry in config.eval_datasets.items()),
+        ]
+        for key, kind, entry in items:
+            if key is not None and entry is not None:
+                found.setdefault((kind, key), Needed(key, kind, entry))
+    return list(found.values())
+
+
+def fetch_all(items: list[Needed]) -> Iterator[tuple[Needed, Path]]:
+    """Fetch one after the other; the first that cannot be had raises."""
+    for item in items:
+        yield item, fetch(item.entry, item.kind)

@@ -1,0 +1,74 @@
+"""What runs inside a job that submitit started: one claimed attempt, on every task of the job.
+
+submitit's own signal handlers are replaced. Before a time limit or a preemption Slurm sends USR2: the stage stops, its
+run directory keeps what is done, and the job goes back into the queue. TERM (`scancel`) stops it for good.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from registry.console import masked, speak
+from registry.errors import Meds1Error, MissingError, StageStopped
+from registry.plan import gone_from_here
+from registry.records import TERMINAL
+from registry.runner import Job, load_job, ranks, run_job
+from slurm.launch import run_here
+
+log = logging.getLogger("meds1")
+_POLL_SECONDS = 1.0
+
+
+def run_in_slurm(job_file: str) -> None:
+    """Run a claimed attempt as one task of a Slurm job."""
+    speak()
+    requeue = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal requeue
+        requeue = requeue or number == signal.SIGUSR2
+        raise StageStopped(f"stopped by {signal.Signals(number).name}")
+
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, stop)
+    job = load_job(Path(job_file))
+    try:
+        run_job(job)
+    except StageStopped as stopped:
+        log.info("%s: %s: %s", job.experiment, job.stage, stopped)
+        if ranks()[0] == 0 and requeue:
+            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+        sys.exit(stopped.exit_code)
+    except Meds1Error as error:
+        print(masked(str(error)), file=sys.stderr)
+        raise
+
+
+def run_in_background(job_file: str, parent_file: str | None) -> None:
+    """Run a claimed attempt as a background process of this machine, after its parent attempt."""
+    speak()
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+    job = load_job(Path(job_file))
+    if parent_file is not None:
+        _wait_for(load_job(Path(parent_file)))
+    run_here(job)
+
+
+def _wait_for(parent: Job) -> None:
+    registry = parent.open()
+    while True:
+        headers = registry.read().state.headers(parent.experiment, parent.stage)
+        own = [header for header in headers if header.attempt == parent.attempt]
+        if own and own[-1].event in TERMINAL:
+            return  # whether it completed is checked when the stage starts
+        if own and gone_from_here(own[-1]):
+            raise MissingError(f"{parent.experiment}: {parent.stage} ended without a result; see {parent.folder}")
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,108 @@
+"""Run a claimed attempt here: as one process, one per visible GPU, or one per task of the surrounding allocation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from registry.effective import EffectiveConfig
+from registry.errors import (
+    EXIT_MISSING,
+    EXIT_STOPPED,
+    EXIT_USAGE,
+    Meds1Error,
+    MissingError,
+    StageFailure,
+    StageStopped,
+    UsageError,
+)
+from registry.history import Entry
+from registry.paths import CHECKOUT
+from registry.records import TERMINAL
+from registry.runner import Job, record_failure
+from registry.stage import MODULE
+
+_ERRORS: dict[int, type[Meds1Error]] = {
+    EXIT_USAGE: UsageError,
+    EXIT_MISSING: MissingError,
+    EXIT_STOPPED: StageStopped,
+}
+
+
+def run_here(job: Job) -> Entry:
+    """Run the attempt to its end and return its result; the error of a stage that fails is raised here too.
+
+    A process of its own keeps the stages' libraries apart, and outlives nothing: if it is killed without a word, the
+    failure is recorded for it.
+    """
+    process = subprocess.Popen(command(job), env=environment())
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    registry = job.open()
+    headers = registry.read().state.headers(job.experiment, job.stage)
+    ended = [header for header in headers if header.attempt == job.attempt and header.event in TERMINAL]
+    if not ended and code != EXIT_STOPPED:
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        record_failure(job, f"the process ended with {how} and left no record")
+    if code != 0:
+        kind = _ERRORS.get(code, StageFailure)
+        raise kind(f"{job.experiment}: {job.stage} did not complete (attempt {job.attempt}); see {job.folder}")
+    entry = registry.recorded(registry.read(), job.experiment, job.stage, job.fingerprint)
+    assert entry is not None
+    return entry
+
+
+def command(job: Job) -> list[str]:
+    """The command that runs the attempt's processes."""
+    stage = ["-m", MODULE[job.stage], "--job", str(job.file)]
+    if job.stage == "training" and in_batch_script() and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        return ["srun", "--kill-on-bad-exit=1", sys.executable, *stage]
+    processes = processes_here(job)
+    if processes > 1:
+        return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *stage]
+    return [sys.executable, *stage]
+
+
+def environment() -> dict[str, str]:
+    """The environment of a stage's processes: this checkout (or snapshot) first on the path."""
+    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(CHECKOUT)]
+    cpus = os.environ.get("SLURM_CPUS_PER_TASK")  # since Slurm 22.05 srun no longer reads it by itself
+    more = {"SRUN_CPUS_PER_TASK": cpus} if cpus else {}
+    return {**os.environ, **more, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *others])}
+
+
+def in_batch_script() -> bool:
+    """Whether this is the batch script of a Slurm job, outside any step."""
+    return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ
+
+
+def processes_here(job: Job) -> int:
+    """One training process per visible GPU, at most as many per node as the experiment asks for; else one."""
+    if job.stage != "training":
+        return 1
+    wanted = EffectiveConfig.model_validate(job.config).slurm.training.gpus
+    return max(1, min(wanted, visible_gpus()))
+
+
+def visible_gpus() -> int:
+    """How many GPUs a process started here would see."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    if chosen is not None:
+        return len([part for part in chosen.split(",") if part.strip()])
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+
+
+def python_path_line() -> str:
+    """The shell line that puts this checkout first on a job's path."""
+    return f'export PYTHONPATH="{Path(CHECKOUT)}${{PYTHONPATH:+:$PYTHONPATH}}"'

@@ -1,0 +1,79 @@
+"""`meds1 status`: the registry's states, with what the queue says of attempts in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from registry.errors import MissingError
+from registry.fold import View
+from registry.history import Header
+from registry.plan import gone_from_here
+from registry.schema import STAGES, Stage
+from registry.status import StageStatus, Word, in_flight
+from registry.store import Registry
+from slurm.queue import JobState, job_states
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What Slurm knows of the jobs that were asked for; `silent` says why it could not be asked."""
+
+    states: Mapping[str, JobState]
+    silent: str | None = None
+
+    def is_gone(self, header: Header) -> bool:
+        """Whether an attempt in flight has surely ended without a record."""
+        if header.job.get("cluster") != "slurm" or gone_from_here(header):
+            return gone_from_here(header)
+        if self.silent:
+            return False
+        state = self.states.get(str(header.job.get("id")))
+        return state is None or not (state.pending or state.running)
+
+
+def ask_queue(view: View, names: list[str]) -> Queue:
+    """Ask about every Slurm job of these experiments that is in flight, in one call."""
+    flying = [in_flight(view.state.headers(name, stage)) for name in names for stage in STAGES]
+    ids = [str(header.job["id"]) for header in flying if header and header.job.get("cluster") == "slurm"]
+    try:
+        return Queue(job_states(ids))
+    except MissingError as error:
+        return Queue({}, str(error))
+
+
+def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[Stage, StageStatus]:
+    """The state of an experiment's stages, corrected by the queue."""
+    found = registry.statuses(view, name)
+    for stage, status in found.items():
+        header = in_flight(view.state.headers(name, stage))
+        if header is not None and status.status in ("submitted", "running"):
+            found[stage] = _asked(status, header, queue)
+    return found
+
+
+def _asked(status: StageStatus, header: Header, queue: Queue) -> StageStatus:
+    job = str(header.job.get("id") or header.job.get("pid") or "?")
+    if header.job.get("cluster") == "slurm" and queue.silent:
+        return replace(status, status="unknown", reason=f"job {job}: {queue.silent}")
+    if queue.is_gone(header):
+        state = queue.states.get(job)
+        how = f"ended as {state.word}" if state else "is gone"
+        ended: Word = "cancelled" if state and state.word == "CANCELLED" else "failed"
+        return replace(status, status=ended, reason=f"job {job} {how} without a record")
+    state = queue.states.get(job)
+    waits = state is not None and state.pending
+    word: Word = "submitted" if waits else status.status
+    return replace(
+        status, status=word, reason=f"job {job}{' (requeued)' if waits and header.event == 'started' else ''}"
+    )
+
+
+def flying_jobs(view: View, name: str, queue: Queue) -> dict[Stage, str]:
+    """The Slurm job ids of an experiment's stages that are in the queue, for a child to depend on."""
+    found: dict[Stage, str] = {}
+    for stage in STAGES:
+        header = in_flight(view.state.headers(name, stage))
+        if header is not None and header.job.get("cluster") == "slurm" and not queue.is_gone(header):
+            found[stage] = str(header.job["id"])
+    return found

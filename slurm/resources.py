@@ -1,0 +1,43 @@
+"""From an experiment's resources to the parameters of submitit's executors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from registry.schema import Resources, Stage
+
+# Seconds between Slurm's warning signal and the end of a job: time enough to write a checkpoint.
+SIGNAL_DELAY_S = 120
+
+
+def tasks_per_node(stage: Stage, resources: Resources) -> int:
+    """Training runs one task per GPU, or one per node without GPUs; the other stages run one task."""
+    return max(1, resources.gpus) if stage == "training" else 1
+
+
+def slurm_parameters(stage: Stage, resources: Resources, job_name: str, after: str | None) -> dict[str, Any]:
+    """Parameters of `submitit.SlurmExecutor` for one stage; `after` is the job id that must succeed first.
+
+    Slurm keeps a child of a failed parent pending for ever unless it is told to end it.
+    """
+    chosen: dict[str, Any] = {
+        "job_name": job_name,
+        "partition": resources.partition,
+        "account": resources.account,
+        "qos": resources.qos,
+        "nodes": resources.nodes if stage == "training" else 1,
+        "ntasks_per_node": tasks_per_node(stage, resources),
+        "gpus_per_node": resources.gpus or None,
+        "cpus_per_task": resources.cpus,
+        "mem": resources.memory,
+        "time": resources.time,
+        "constraint": resources.constraint,
+        "signal_delay_s": SIGNAL_DELAY_S,
+        "srun_args": ["--kill-on-bad-exit=1"],
+    }
+    extra: dict[str, Any] = {"requeue": True, **resources.extra}
+    if after is not None:
+        chosen["dependency"] = f"afterok:{after}"
+        extra["kill-on-invalid-dep"] = "yes"
+    chosen["additional_parameters"] = extra
+    return {key: value for key, value in chosen.items() if value is not None}
