@@ -1,0 +1,130 @@
+"""Where a catalog entry lies on this machine, and how it gets there.
+
+`resolve` and `cached_revision` ask no network; `fetch` is the only function that does. `cached_revision` needs the
+standard library alone, because `meds1 status` asks it for every experiment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from registry.catalog import HubOrFile
+from registry.errors import MissingError, UsageError
+
+RepoType = Literal["model", "dataset"]
+
+DEFAULT_REVISION = "main"
+# Weights that no engine of ours reads; for some models they are as large as the safetensors beside them.
+IGNORED_MODEL_FILES = ["original/*", "consolidated*", "*.gguf", "*.onnx", "*.onnx_data", "*.msgpack", "*.h5", "*.ot"]
+
+
+def resolve(entry: HubOrFile, repo_type: RepoType, name: str | None = None) -> Path:
+    """Return the file or folder that `entry` means on this machine, without any network.
+
+    `name` is the entry's name in the catalog, for the message. Raises MissingError when it is not (or not wholly) here.
+    """
+    if entry.file_path is not None:
+        path = Path(entry.file_path)
+        if not path.exists():
+            raise MissingError(f"there is no {path}; correct file_path in the catalog, or mount what holds it")
+        return path
+    from huggingface_hub.errors import HFValidationError, IncompleteSnapshotError, LocalEntryNotFoundError
+
+    remedy = f"run `meds1 fetch {name or entry.hf_path}` where there is network{_gate_note(entry)}"
+    try:
+        return _snapshot(entry, repo_type, local_files_only=True)
+    except IncompleteSnapshotError as error:
+        raise MissingError(f"{entry.hf_path} is only partly on this machine: {remedy}") from error
+    except LocalEntryNotFoundError as error:
+        raise MissingError(f"{entry.hf_path}{_at(entry)} is not on this machine: {remedy}") from error
+    except HFValidationError as error:
+        raise _bad_name(entry) from error
+
+
+def fetch(entry: HubOrFile, repo_type: RepoType) -> Path:
+    """Download `entry` into the hub cache and return its snapshot; a file entry is only looked up.
+
+    What is in the cache already is not downloaded again. Raises MissingError (no access, no network) or UsageError (no
+    such revision, no legal name), each in one line.
+    """
+    if entry.file_path is not None:
+        return resolve(entry, repo_type)
+    from httpx2 import HTTPError
+    from huggingface_hub import errors
+
+    repo = f"{entry.hf_path}{_at(entry)}"
+    try:
+        return _snapshot(entry, repo_type, local_files_only=False)
+    except errors.GatedRepoError as error:
+        page = _page(entry, repo_type)
+        raise MissingError(f"{repo} is gated: accept its licence at {page}, set HF_TOKEN and fetch again") from error
+    except errors.RevisionNotFoundError as error:
+        raise UsageError(f"{repo}: the hub has no such revision; correct `revision` in the catalog") from error
+    except errors.RepositoryNotFoundError as error:
+        raise MissingError(
+            f"{repo}: the hub shows no such {repo_type}; correct hf_path, or set HF_TOKEN if it is private"
+        ) from error
+    except errors.HFValidationError as error:
+        raise _bad_name(entry) from error
+    except (errors.LocalEntryNotFoundError, HTTPError) as error:
+        reason = type(error.__cause__ or error).__name__
+        raise MissingError(f"{repo} could not be downloaded ({reason}): check the network and fetch again") from error
+
+
+def _snapshot(entry: HubOrFile, repo_type: RepoType, local_files_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        str(entry.hf_path),
+        repo_type=repo_type,
+        revision=entry.revision,
+        cache_dir=cache_root(),
+        local_files_only=local_files_only,
+        ignore_patterns=IGNORED_MODEL_FILES if repo_type == "model" else None,
+    )
+    return Path(folder)
+
+
+def cached_revision(entry: HubOrFile, repo_type: RepoType) -> str | None:
+    """Return the commit (40 hex characters) that the local cache holds for `entry`, null for a file or when absent."""
+    if entry.hf_path is None:
+        return None
+    folder = cache_root() / f"{repo_type}s--{entry.hf_path.replace('/', '--')}"
+    revision = entry.revision or DEFAULT_REVISION
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        ref = folder / "refs" / revision
+        if not ref.is_file():
+            return None
+        revision = ref.read_text(encoding="ascii").strip()
+    return revision if (folder / "snapshots" / revision).is_dir() else None
+
+
+def cache_root() -> Path:
+    """Return the hub cache's folder, by the same environment variables as huggingface_hub."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.path.expandvars(os.environ[variable])).expanduser()
+    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or os.path.join(cache_home, "huggingface")
+    return Path(os.path.expandvars(home)).expanduser() / "hub"
+
+
+def _at(entry: HubOrFile) -> str:
+    return f" at revision {entry.revision}" if entry.revision else ""
+
+
+def _page(entry: HubOrFile, repo_type: RepoType) -> str:
+    return f"https://huggingface.co/{'datasets/' if repo_type == 'dataset' else ''}{entry.hf_path}"
+
+
+def _bad_name(entry: HubOrFile) -> UsageError:
+    return UsageError(f"{entry.hf_path!r} is no name of the hub (owner/name); correct hf_path in the catalog")
+
+
+def _gate_note(entry: HubOrFile) -> str:
+    if not getattr(entry, "gated", False):
+        return ""
+    return f", once its licence is accepted at {_page(entry, 'model')} and HF_TOKEN is set"

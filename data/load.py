@@ -1,0 +1,43 @@
+"""The one door to data: a catalog entry in, rows out, in the file's order, the same on every machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from data.columns import rows_of
+from data.hub import resolve
+from data.readers import read_records
+from data.rows import Row
+from registry.catalog import DatasetEntry
+from registry.errors import UsageError
+
+
+def load_rows(key: str, entry: DatasetEntry) -> list[Row]:
+    """Return every row of the data set that the catalog calls `key`.
+
+    No network: a hub data set is read from the hub cache (`meds1 fetch` puts it there). `hf_split` applies to hub
+    data sets and saved DatasetDicts; any other file is one split. Raises MissingError when the data is not on this
+    machine, UsageError when it cannot be read as rows.
+    """
+    path = resolve(entry, "dataset", name=key)
+    records = read_records(key, path, entry.hf_split) if entry.hf_path is None else _hub_records(key, entry, path)
+    return rows_of(key, entry, records)
+
+
+def _hub_records(key: str, entry: DatasetEntry, snapshot: Path) -> list[dict[str, Any]]:
+    """Read a split from a snapshot of the hub cache; a CSV's values stay text."""
+    import datasets
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    where = f"data set '{key}' ({entry.hf_path})"
+    datasets.disable_progress_bars()
+    try:
+        builder = datasets.load_dataset_builder(str(snapshot), entry.hf_config)
+        as_text = {"keep_default_na": False, "dtype": str} if isinstance(builder.config, CsvConfig) else {}
+        table = datasets.load_dataset(str(snapshot), entry.hf_config, split=entry.hf_split, **as_text)
+    except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
+        raise UsageError(f"{where}: {str(error).splitlines()[0]} Correct hf_config or hf_split.") from error
+    if not len(table):
+        raise UsageError(f"{where}: split '{entry.hf_split}' holds no rows")
+    return [dict(record) for record in table]

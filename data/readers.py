@@ -1,0 +1,144 @@
+"""Files and folders as plain records (column -> value), in the file's order.
+
+JSON and CSV are read with the standard library on purpose: the table libraries guess types, and turn an option "NA"
+into null, an answer "007" into 7 and a column of ISO dates into timestamps. Parquet and saved data sets carry their
+types and are read with pyarrow and datasets.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from registry.errors import MissingError, UsageError
+
+Record = dict[str, Any]
+
+
+def read_records(key: str, path: Path, split: str) -> list[Record]:
+    """Return the records of the file or saved data set at `path`; `split` is used for a saved DatasetDict.
+
+    Raises MissingError when there is nothing at `path`, UsageError when it cannot be read or holds no rows.
+    """
+    if not path.exists():
+        raise MissingError(f"data set '{key}': there is no {path}; correct file_path in the catalog")
+    if path.is_dir():
+        records = _saved(key, path, split)
+    elif path.suffix.lower() in READERS:
+        records = _from_file(key, path)
+    else:
+        raise UsageError(f"data set '{key}': cannot read {path}; known endings are {', '.join(READERS)}")
+    if not records:
+        raise UsageError(f"data set '{key}': {path} holds no rows")
+    return records
+
+
+def _from_file(key: str, path: Path) -> list[Record]:
+    try:
+        return READERS[path.suffix.lower()](key, path)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"data set '{key}': {path} is not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise MissingError(f"data set '{key}': cannot open {path}: {error.strerror}") from error
+
+
+def _json(key: str, path: Path) -> list[Record]:
+    """Read a list of objects, or the original project's object {source: list of objects}."""
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.strip():
+        return []
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"data set '{key}': {path} is not JSON, line {error.lineno}: {error.msg}") from error
+    if isinstance(value, dict) and all(isinstance(group, list) for group in value.values()):
+        return [
+            {**_object(key, path, f"{source}[{number}]", item), "source": source}
+            for source, group in value.items()
+            for number, item in enumerate(group)
+        ]
+    if not isinstance(value, list):
+        raise UsageError(f"data set '{key}': {path} must hold a list of objects, or an object {{source: list}}")
+    return [_object(key, path, f"entry {number}", item) for number, item in enumerate(value, 1)]
+
+
+def _jsonl(key: str, path: Path) -> list[Record]:
+    records = []
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UsageError(f"data set '{key}': {path} is not JSON, line {number}: {error.msg}") from error
+            records.append(_object(key, path, f"line {number}", value))
+    return records
+
+
+def _object(key: str, path: Path, place: str, value: Any) -> Record:
+    if not isinstance(value, dict):
+        raise UsageError(f"data set '{key}': {path}, {place}: expected an object, found {type(value).__name__}")
+    return value
+
+
+def _csv(key: str, path: Path) -> list[Record]:
+    """Read comma-separated values with a header, every value as text."""
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        try:
+            header = next(reader, [])
+            if len(set(header)) < len(header):
+                raise UsageError(f"data set '{key}': {path} has two columns of one name: {', '.join(header)}")
+            records = []
+            for values in reader:
+                if len(values) not in (0, len(header)):
+                    raise UsageError(
+                        f"data set '{key}': {path}, line {reader.line_num}: "
+                        f"{len(values)} values for {len(header)} columns"
+                    )
+                if values:
+                    records.append(dict(zip(header, values, strict=True)))
+        except csv.Error as error:
+            raise UsageError(f"data set '{key}': {path} is not CSV, line {reader.line_num}: {error}") from error
+    return records
+
+
+def _parquet(key: str, path: Path) -> list[Record]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        records: list[Record] = pyarrow.parquet.read_table(path).to_pylist()
+    except pyarrow.ArrowInvalid as error:
+        raise UsageError(f"data set '{key}': {path} is not parquet: {str(error).splitlines()[0]}") from error
+    return records
+
+
+def _saved(key: str, path: Path, split: str) -> list[Record]:
+    """Read what `datasets`' `save_to_disk` wrote: one Dataset, or a DatasetDict of which `split` is taken."""
+    from datasets import DatasetDict, load_from_disk
+
+    if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        raise UsageError(f"data set '{key}': {path} is a folder, but not one that datasets' save_to_disk wrote")
+    saved = load_from_disk(str(path))
+    if isinstance(saved, DatasetDict):
+        if split not in saved:
+            raise UsageError(
+                f"data set '{key}': {path} has no split '{split}'; it has {', '.join(saved)}: set hf_split"
+            )
+        saved = saved[split]
+    return [dict(record) for record in saved]
+
+
+READERS: dict[str, Callable[[str, Path], list[Record]]] = {
+    ".json": _json,
+    ".jsonl": _jsonl,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,1 @@
+"""Evaluation: medical question answering by a base model or by an experiment's trained model."""

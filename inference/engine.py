@@ -1,0 +1,107 @@
+"""The one interface to text generation: requests in, generations out, each as soon as it is there.
+
+Both engines apply the model's own chat template with the same code, stop at the same tokens and decode with the same
+tokenizer, so that one can stand in for the other. A request's answers do not depend on the requests around it (but
+for float noise): every sample has its own random stream, drawn from the seed, the request's id and its index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from registry.schema import EngineName
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One conversation to continue: `messages` are `{"role": …, "content": …}`. Ids are unique within a call."""
+
+    id: str
+    messages: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen. Temperature 0 is greedy; `n` answers per request; `max_tokens` bounds each of them."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Answer `index` (from 0) to request `id`.
+
+    `finish_reason` is "stop" (the model ended its turn), "length" (`max_tokens` or the engine's `max_length` was
+    reached) or "error" (`text` is "" and `error` says why). `completion_tokens` counts the end-of-turn token too.
+    `text` begins with the thinking mark when the chat template had already opened the thinking in the prompt.
+    """
+
+    id: str
+    index: int
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Which engine to open on which model folder. `max_length` bounds prompt plus answer, in tokens."""
+
+    name: EngineName
+    model: Path
+    max_length: int
+    tensor_parallel: int = 1
+    seed: int = 0
+
+
+class Engine(Protocol):
+    """An opened model."""
+
+    name: EngineName
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Generation]:
+        """Yield `sampling.n` generations per request, in the order in which they finish.
+
+        A request whose prompt leaves no room for an answer yields "error" generations; the others are answered.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give all memory back; another engine can then be opened in the same process."""
+        ...
+
+
+@contextmanager
+def open_engine(spec: EngineSpec) -> Iterator[Engine]:
+    """Open the engine, and close it on the way out.
+
+    Raises `MissingError` when the folder holds no model or the engine's package is not installed, `UsageError` when
+    the model cannot be run as asked (no chat template, `max_length` beyond its positions, too few GPUs).
+    """
+    engine = _open(spec)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _open(spec: EngineSpec) -> Engine:
+    if spec.name == "vllm":
+        from inference.vllm_engine import open_vllm
+
+        return open_vllm(spec)
+    from inference.transformers_engine import open_transformers
+
+    return open_transformers(spec)

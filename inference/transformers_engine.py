@@ -1,0 +1,191 @@
+"""The transformers engine: `generate` on left-padded batches of like length. Slower than vLLM, and runs anywhere.
+
+Sampling adds Gumbel noise from each sample's own generator to its scores and takes the largest, which draws from
+the same distribution as multinomial sampling (the Gumbel-max trick: Maddison, Tarlow and Minka, "A* Sampling", 2014)
+and, unlike transformers' sampling, does not depend on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.checkpoint import Checkpoint, load_checkpoint, opening
+from inference.engine import EngineSpec, Generation, Request, Sampling
+from inference.progress import track
+from inference.samples import Sample, finish, prepare
+from registry.errors import UsageError
+from registry.schema import EngineName
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_ROWS = 256
+_CPU_CACHE_BYTES = 2**30
+
+
+class TransformersEngine:
+    """An opened transformers model; made by `open_transformers`."""
+
+    name: EngineName = "transformers"
+
+    def __init__(self, spec: EngineSpec, checkpoint: Checkpoint, model: Any) -> None:
+        self._spec = spec
+        self._checkpoint = checkpoint
+        self._model: Any = model
+        self._batch_tokens = _cache_bytes(model) // _cache_bytes_per_token(model)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Generation]:
+        """See `inference.engine.Engine.generate`."""
+        samples, errors = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
+        yield from track(self._run(samples, errors, sampling), len(samples) + len(errors), self.name)
+
+    def _run(self, samples: list[Sample], errors: list[Generation], sampling: Sampling) -> Iterator[Generation]:
+        assert self._model is not None, "the engine is closed"
+        yield from errors
+        for batch in batches(samples, self._batch_tokens):
+            for sample, row in zip(batch, self._generate(batch, sampling), strict=True):
+                yield finish(self._checkpoint, sample, self._cut(row, sample.max_tokens))
+
+    def _generate(self, batch: list[Sample], sampling: Sampling) -> list[list[int]]:
+        """Return the generated ids of each row, padded to the length of the longest."""
+        import torch
+        from transformers import GenerationConfig
+
+        device = self._model.device
+        width = max(len(sample.prompt_ids) for sample in batch)
+        pad = self._pad_id()
+        ids = [[pad] * (width - len(sample.prompt_ids)) + sample.prompt_ids for sample in batch]
+        mask = [[0] * (width - len(s.prompt_ids)) + [1] * len(s.prompt_ids) for s in batch]
+        limits = torch.tensor([sample.max_tokens for sample in batch], device=device)
+        config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=int(limits.max()),
+            eos_token_id=sorted(self._checkpoint.stop_ids) or None,
+            pad_token_id=pad,
+        )
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=torch.tensor(ids, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                generation_config=config,
+                logits_processor=_processors(batch, sampling, device),
+                stopping_criteria=[_RowLimits(width, limits)],
+            )
+        rows: list[list[int]] = output[:, width:].tolist()
+        return rows
+
+    def _pad_id(self) -> int:
+        tokenizer = self._checkpoint.tokenizer
+        ids = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        return int(next(i for i in ids if i is not None))
+
+    def _cut(self, row: list[int], limit: int) -> list[int]:
+        """Cut the padding off: all after the first end-of-turn token, or after the row's own limit."""
+        for position, token in enumerate(row[:limit]):
+            if token in self._checkpoint.stop_ids:
+                return row[: position + 1]
+        return row[:limit]
+
+    def close(self) -> None:
+        """See `inference.engine.Engine.close`."""
+        import torch
+
+        self._model = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class _RowLimits:
+    """Stopping criterion: each row ends at its own number of new tokens."""
+
+    prompt_width: int
+    limits: torch.Tensor
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return input_ids.shape[1] - self.prompt_width >= self.limits
+
+
+@dataclass(frozen=True)
+class _GumbelNoise:
+    """Logits processor: adds Gumbel noise, one generator per row."""
+
+    generators: list[torch.Generator]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        noise = torch.empty_like(scores, dtype=torch.float32)
+        for row, generator in zip(noise, self.generators, strict=True):
+            row.exponential_(generator=generator)
+        return scores.float() - noise.log()
+
+
+def batches(samples: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]]:
+    """Yield batches of like length, longest first, so that what does not fit into memory fails at once.
+
+    A batch's rows times its longest row (prompt and answer) stays within `max_tokens`, and its rows within
+    `MAX_ROWS`. The batches do not depend on the order of `samples`.
+    """
+    ordered = sorted(samples, key=lambda s: (-len(s.prompt_ids), s.request_id, s.index))
+    batch: list[Sample] = []
+    longest = 0
+    for sample in ordered:
+        longest = max(longest, len(sample.prompt_ids) + sample.max_tokens)
+        if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * longest > max_tokens):
+            yield batch
+            batch, longest = [], len(sample.prompt_ids) + sample.max_tokens
+        batch.append(sample)
+    if batch:
+        yield batch
+
+
+def open_transformers(spec: EngineSpec) -> TransformersEngine:
+    """Open a model folder with transformers. For the errors see `inference.engine.open_engine`."""
+    if spec.tensor_parallel > 1:
+        raise UsageError(
+            f"the transformers engine runs on one device, tensor_parallel is {spec.tensor_parallel}; "
+            'set it to 1, or use the engine "vllm"'
+        )
+    checkpoint = load_checkpoint(spec.model, spec.max_length)
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    on_gpu = torch.cuda.is_available()
+    dtype = torch.bfloat16 if on_gpu else torch.float32
+    with opening(spec.model, "transformers"):
+        model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=dtype, local_files_only=True)
+    # The model's own sampling defaults (top_k, repetition penalty) would be merged into ours.
+    model.generation_config = GenerationConfig()
+    return TransformersEngine(spec, checkpoint, model.to("cuda" if on_gpu else "cpu").eval())
+
+
+def _processors(batch: list[Sample], sampling: Sampling, device: torch.device) -> list[Any]:
+    if sampling.temperature == 0:
+        return []
+    import torch
+    from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+    nucleus = [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
+    generators = [torch.Generator(device).manual_seed(sample.seed) for sample in batch]
+    return [TemperatureLogitsWarper(float(sampling.temperature)), *nucleus, _GumbelNoise(generators)]
+
+
+def _cache_bytes(model: Any) -> int:
+    """What a batch's key-value cache may take: half of what is left of the GPU, or 1 GiB on a CPU."""
+    import torch
+
+    if model.device.type != "cuda":
+        return _CPU_CACHE_BYTES
+    return int(torch.cuda.mem_get_info()[0]) // 2
+
+
+def _cache_bytes_per_token(model: Any) -> int:
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize)

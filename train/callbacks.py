@@ -1,0 +1,114 @@
+"""What happens at the end of an optimizer step beside transformers' own: stopping, manifests, checks, progress.
+
+Imports transformers at the top (its callback class must be subclassed), so import this module inside functions.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from transformers import TrainerCallback
+
+from registry.errors import StageFailure
+from train.batch import BatchPlan
+from train.checkpoints import write_manifest
+from train.stopping import StopFlag
+
+
+class StopOnSignal(TrainerCallback):
+    """Save and stop at the first step at which any rank has seen a stop signal; `stopped_by` is its number."""
+
+    def __init__(self, flag: StopFlag) -> None:
+        self.flag = flag
+        self.stopped_by = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """All ranks take the highest signal number that any of them holds."""
+        seen = torch.tensor([self.flag.signal], device=args.device)
+        if distributed.is_initialized():
+            distributed.all_reduce(seen, op=distributed.ReduceOp.MAX)
+        if int(seen.item()) and state.global_step < state.max_steps:
+            self.stopped_by = int(seen.item())
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The loop ends through the end of an epoch; an evaluation there would use up the grace period."""
+        if self.stopped_by:
+            control.should_evaluate = False
+
+
+class WriteManifest(TrainerCallback):
+    """Declare a checkpoint complete once every rank has saved its part."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called on every rank after `Trainer._save_checkpoint`."""
+        if distributed.is_initialized():
+            distributed.barrier()
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_manifest(folder, state.global_step)
+
+
+class CheckRun(TrainerCallback):
+    """Stop when the trainer is not doing what was planned: steps, sharding, a loss that is a number."""
+
+    def __init__(self, plan: BatchPlan, steps: int) -> None:
+        self.plan = plan
+        self.steps = steps
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The model is wrapped by now, so its parameters can be looked at."""
+        from torch.distributed.tensor import DTensor
+
+        if state.max_steps != self.steps:
+            raise StageFailure(f"the trainer plans {state.max_steps} optimizer steps where {self.steps} were computed")
+        whole = [name for name, parameter in kwargs["model"].named_parameters() if not isinstance(parameter, DTensor)]
+        if self.plan.world_size > 1 and whole:
+            raise StageFailure(f"FSDP left {len(whole)} parameters unsharded, {whole[0]} for one; this is a bug")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        """The logged loss is the mean over all ranks, so that all of them stop together."""
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise StageFailure(
+                f"the training loss is {logs['loss']} at step {state.global_step}; lower training_params.learning_rate"
+            )
+
+
+class Progress(TrainerCallback):
+    """A progress bar on rank 0's stderr (transformers' own prints every log to stdout)."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start at the step that is resumed from."""
+        from tqdm import tqdm  # type: ignore[import-untyped]
+
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc="training",
+            unit="step",
+            file=sys.stderr,
+            disable=not state.is_world_process_zero,
+        )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        """Show the newest losses."""
+        shown = {name: f"{logs[name]:.4f}" for name in ("loss", "eval_loss") if name in logs}
+        if self.bar is not None and shown:
+            self.bar.set_postfix(shown, refresh=False)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Advance by one."""
+        self.bar.update(1)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the line."""
+        self.bar.close()

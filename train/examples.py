@@ -1,0 +1,98 @@
+"""Curated rows become token ids and labels: the loss is on the completion only, nothing is cut or lost uncounted.
+
+The rule is TRL's own for prompt/completion rows (`SFTTrainer._prepare_dataset`, TRL 1.16); it is applied here so that
+every row is measured and checked before a model is loaded. TRL takes a data set with `labels` as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from registry.errors import StageFailure
+
+IGNORED = -100  # the label that torch's cross entropy leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The longest sequence in tokens, and what becomes of a longer row."""
+
+    max_length: int
+    truncation: Literal["drop", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """`dataset` has the columns `input_ids` and `labels`; tokens are counted in the rows that it holds."""
+
+    dataset: Any
+    rows: int
+    rows_dropped: int
+    rows_cut: int
+    tokens: int
+    completion_tokens: int
+
+
+def tokenize(rows: Any, tokenizer: Any, limit: Limit) -> Tokenized:
+    """Tokenize a split of the formatted data set (`prompt`, `completion`: message lists; `id`).
+
+    Raises `StageFailure` with the row's id when a row has no token to learn from.
+    """
+    from datasets import Dataset, Features, List, Value
+
+    kept: list[dict[str, list[int]]] = []
+    dropped = cut = 0
+    for row in rows:
+        example = _example(row, tokenizer)
+        if len(example["input_ids"]) > limit.max_length:
+            if limit.truncation == "drop":
+                dropped += 1
+                continue
+            cut += 1
+            example = {name: values[: limit.max_length] for name, values in example.items()}
+        if not _learns(example):
+            raise StageFailure(
+                f"row {row['id']} has no completion token within max_length {limit.max_length}: nothing to learn; "
+                "remove it in curation, raise training_params.max_length or set truncation to 'drop'"
+            )
+        kept.append(example)
+    features = Features({"input_ids": List(Value("int64")), "labels": List(Value("int64"))})
+    return Tokenized(
+        dataset=Dataset.from_dict({name: [example[name] for example in kept] for name in features}, features=features),
+        rows=len(kept),
+        rows_dropped=dropped,
+        rows_cut=cut,
+        tokens=sum(len(example["input_ids"]) for example in kept),
+        completion_tokens=sum(label != IGNORED for example in kept for label in example["labels"]),
+    )
+
+
+def fill_last_batch(dataset: Any, global_batch: int, token: int) -> Any:
+    """Append rows without loss until the row count is a multiple of `global_batch`.
+
+    The loss of an optimizer step is a mean over its labelled tokens, so such rows change no gradient. Without them
+    accelerate fills an uneven last batch with repeated rows, as many as there are processes: another training on every
+    number of processes.
+    """
+    from datasets import Dataset, concatenate_datasets
+
+    missing = -len(dataset) % global_batch
+    if not missing:
+        return dataset
+    filler = [{"input_ids": [token, token], "labels": [IGNORED, IGNORED]}] * missing
+    return concatenate_datasets([dataset, Dataset.from_list(filler, features=dataset.features)])
+
+
+def _example(row: dict[str, Any], tokenizer: Any) -> dict[str, list[int]]:
+    from trl.data_utils import common_prefix_length
+
+    prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
+    whole = tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=True)["input_ids"]
+    start = common_prefix_length(prompt, whole)
+    return {"input_ids": list(whole), "labels": [IGNORED] * start + list(whole[start:])}
+
+
+def _learns(example: dict[str, list[int]]) -> bool:
+    # The first position predicts nothing, so its label never counts.
+    return any(label != IGNORED for label in example["labels"][1:])

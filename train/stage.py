@@ -1,0 +1,115 @@
+"""The training stage: curated rows in, a fine-tuned model out, on one process or many.
+
+Called on every rank. It resumes from the newest complete checkpoint in its run directory, and leaves a saved
+checkpoint and `StageStopped` when a stop signal arrives. Only rank 0 writes what is not a shard of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from typing import Any
+
+from registry.errors import StageStopped, UsageError
+from registry.stage import StageContext, StageOutput
+from train.checkpoints import Checkpoint, checkpoint_folder, find_newest
+from train.distributed import export, processes_from
+from train.export import save_final_model
+from train.measures import Timing, loss_curve, training_metrics, validation_curve, write_curve
+from train.stopping import StopFlag, stop_signals
+from train.task import Task, prepare, resolved
+from train.trainer import build_trainer, training_arguments
+
+
+def run(context: StageContext) -> StageOutput:
+    """Train the experiment's model and return its folder as `model_path`.
+
+    Raises `UsageError` for a batch that the processes cannot share, `StageFailure` for rows or losses that cannot be
+    trained on, `StageStopped` after a signal.
+    """
+    _join_processes(context)
+    task = prepare(context)
+    _say(context, f"{task.experiment}: {json.dumps(resolved(task), ensure_ascii=False)}")
+    with stop_signals() as flag:
+        trainer, timing = _train(task, context, flag)
+    _final_validation(task, trainer)
+    model = context.run_dir / "model"
+    save_final_model(trainer, task.model_path, model)
+    metrics = training_metrics(task, trainer, timing)
+    if context.rank == 0:
+        write_curve(loss_curve(trainer.state.log_history), context.run_dir / "loss_curve.csv")
+        shutil.rmtree(context.run_dir / "checkpoints", ignore_errors=True)
+    trainer.accelerator.end_training()
+    return StageOutput(metrics=metrics, artifacts={"model_path": model}, link=model)
+
+
+def _join_processes(context: StageContext) -> None:
+    processes = processes_from(os.environ)
+    if (processes.rank, processes.world_size) != (context.rank, context.world_size):
+        raise UsageError(
+            f"{context.config.experiment}: started as rank {context.rank} of {context.world_size}, but the environment "
+            f"says rank {processes.rank} of {processes.world_size}; start training with srun or torchrun"
+        )
+    export(processes, os.environ)
+    if context.rank:
+        _silence_progress_bars()
+
+
+def _train(task: Task, context: StageContext, flag: StopFlag) -> tuple[Any, Timing]:
+    from train.callbacks import CheckRun, Progress, StopOnSignal, WriteManifest
+
+    folder = checkpoint_folder(context.run_dir, context.world_size)
+    arguments = training_arguments(task, folder)
+    start = _resume_point(context)
+    stop = StopOnSignal(flag)
+    trainer = build_trainer(task, arguments, [stop, WriteManifest(), CheckRun(task.plan, task.steps), Progress()])
+    began = time.monotonic()
+    trainer.train(resume_from_checkpoint=str(start.path) if start else None)
+    seconds = time.monotonic() - began
+    if stop.stopped_by:
+        trainer.accelerator.end_training()
+        raise StageStopped(
+            f"{task.experiment}: training was stopped by {signal.Signals(stop.stopped_by).name} and saved after step "
+            f"{trainer.state.global_step} of {task.steps} in {folder}; run it again to resume"
+        )
+    return trainer, Timing(seconds, task.steps - (start.step if start else 0))
+
+
+def _resume_point(context: StageContext) -> Checkpoint | None:
+    """Rank 0 looks, and clears away what is incomplete; the others take its word."""
+    from accelerate.utils import broadcast_object_list
+
+    answer: list[Checkpoint | None] = [None]
+    if context.rank == 0:
+        found = find_newest(checkpoint_folder(context.run_dir, context.world_size))
+        for path, defect in found.incomplete:
+            _say(context, f"removing the incomplete checkpoint {path}: {defect}")
+            shutil.rmtree(path)
+        if found.newest:
+            _say(context, f"resuming from {found.newest.path}")
+        answer = [found.newest]
+    broadcast_object_list(answer)
+    return answer[0]
+
+
+def _final_validation(task: Task, trainer: Any) -> None:
+    taken_after = {point["step"] for point in validation_curve(trainer.state.log_history)}
+    if task.validation is not None and task.steps not in taken_after:
+        trainer.evaluate()
+
+
+def _silence_progress_bars() -> None:
+    from datasets import disable_progress_bars
+    from transformers.utils import logging
+
+    disable_progress_bars()
+    logging.disable_progress_bar()
+
+
+def _say(context: StageContext, line: str) -> None:
+    if context.rank == 0:
+        print(f"training: {line}", file=sys.stderr)

@@ -1,0 +1,101 @@
+"""A training before any model is loaded: rows tokenized and counted, batches and steps settled."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data.hub import resolve
+from registry.effective import EffectiveConfig
+from registry.errors import MissingError, StageFailure, UsageError
+from registry.schema import TrainingParams
+from registry.stage import StageContext
+from train.batch import BatchPlan, global_batch_of, plan_batch
+from train.examples import Limit, Tokenized, tokenize
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be trained, on what, in `steps` optimizer steps. `validation` is None when it would be empty."""
+
+    experiment: str
+    params: TrainingParams
+    model_path: Path
+    tokenizer: Any
+    plan: BatchPlan
+    limit: Limit
+    train: Tokenized
+    validation: Tokenized | None
+    steps: int
+
+    @property
+    def warmup_steps(self) -> int:
+        """Optimizer steps over which the learning rate rises."""
+        return round(self.params.warmup_ratio * self.steps)
+
+
+def prepare(context: StageContext) -> Task:
+    """Settle everything that can be wrong before a model is loaded; each failure names the experiment."""
+    config = context.config
+    try:
+        return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
+    except (UsageError, StageFailure) as error:
+        raise type(error)(f"{config.experiment}: {error}") from None
+
+
+def resolved(task: Task) -> dict[str, Any]:
+    """Every value that the training runs with."""
+    return {
+        **task.params.model_dump(mode="json"),
+        "max_length": task.limit.max_length,
+        "plan": asdict(task.plan),
+        "steps": task.steps,
+        "warmup_steps": task.warmup_steps,
+    }
+
+
+def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
+    from datasets import load_from_disk
+
+    params = config.training
+    if params is None:
+        raise UsageError("there are no training_params, so there is nothing to train")
+    limit_per_device = params.per_device_batch_size or params.batch_size
+    plan = plan_batch(global_batch_of(params, config.reference_gpus), limit_per_device, world_size)
+    model_path = resolve(config.model, "model", config.model_key)
+    tokenizer = load_tokenizer(model_path)
+    limit = Limit(params.max_length or config.model.max_length, params.truncation)
+    splits = load_from_disk(str(dataset))
+    train = tokenize(splits["train"], tokenizer, limit)
+    if not train.rows:
+        raise StageFailure(
+            f"no training row is left ({train.rows_dropped} are over max_length {limit.max_length}); raise "
+            "training_params.max_length, or look at the curation"
+        )
+    validation = tokenize(splits["validation"], tokenizer, limit) if "validation" in splits else None
+    return Task(
+        experiment=config.experiment,
+        params=params,
+        model_path=model_path,
+        tokenizer=tokenizer,
+        plan=plan,
+        limit=limit,
+        train=train,
+        validation=validation if validation is not None and validation.rows else None,
+        steps=plan.total_steps(train.rows, params.num_epochs),
+    )
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The model's tokenizer; `MissingError` when there is none with a chat template at `path`."""
+    from transformers import AutoTokenizer
+
+    if not (path / "config.json").is_file():
+        raise MissingError(f"{path} holds no model (no config.json); correct the model's entry in the catalog")
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    if tokenizer.chat_template is None:
+        raise MissingError(f"the tokenizer in {path} has no chat template; use an instruction-tuned model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
