@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Settings of this checkout, to be sourced by bash or zsh: `source config.sh`, also by the batch jobs. Says nothing, may be
 # sourced again, and leaves alone what is set already; what you set in config.local.sh (ignored by git) comes first.
 #   MEDS1_ROOT      everything that runs write, unless set apart: CACHE_DIR, MED_S1K_OUTPUT, HF_HOME

@@ -45,10 +45,18 @@ def write_dataset(splits: dict[str, list[dict[str, Any]]], run_dir: Path) -> Pat
     shutil.rmtree(temporary, ignore_errors=True)
     # datasets writes no file at all for an empty split unless told to, and then cannot load what it saved.
     saved.save_to_disk(temporary, num_shards={name: None if examples else 1 for name, examples in splits.items()})
-    if path.exists():
-        shutil.rmtree(path)
-    os.replace(temporary, path)
+    _replace_folder(temporary, path)
     return path
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put `new` in the place of `path`. A folder that is there is set aside first: no rename replaces a full one."""
+    aside = path.with_name(f".{path.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.exists():
+        os.replace(path, aside)
+    os.replace(new, path)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _record(entry: Entry) -> dict[str, Any]:

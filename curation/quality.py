@@ -17,9 +17,12 @@ from scoring.free_text import text_matches
 CONCLUSION_CHARACTERS: Final = 400
 """How much of a trace's end is read as its conclusion: two or three sentences."""
 
-# Ways of naming an option in passing. A trace may well end in a list of which one line is an option's text.
-_MENTIONS: Final = frozenset({"labelled_line", "only_letter", "only_text"})
-_MENTIONS_IN_A_TRACE: Final = _MENTIONS | {"option_text"}
+# Methods of extraction that are enough to discard a row. An answer may be no more than a letter or an option's text; a
+# trace must say that it concludes, because it may well end in a list of which one line is an option's text.
+_CONCLUDING: Final = frozenset(
+    {"answer_is", "answer_label", "answer_heading", "choose", "therefore", "boxed", "verdict"}
+)
+_ANSWERING: Final = _CONCLUDING | {"lone_letter", "leading_letter", "option_text"}
 
 OPENING_CHARACTERS: Final = 300
 """A refusal is how a text begins; further down, such words may be a patient's."""
@@ -94,7 +97,7 @@ def _contradictory_answer(entry: Entry, config: QualityConfig) -> str | None:
     gold = next((option for option in row.options if option.letter == row.answer_idx), None)
     if gold is None or row.answer in (gold.letter, gold.text):
         return None
-    named = _stated(row.answer, entry, _MENTIONS)
+    named = _stated(row.answer, entry, _ANSWERING)
     if named == gold.letter or (named is None and text_matches(gold.text, row.answer)):
         return None
     return "answer text contradicts the gold letter"
@@ -104,7 +107,7 @@ def _contradictory_conclusion(entry: Entry, config: QualityConfig) -> str | None
     row = entry.row
     if row.answer_idx is None:
         return None
-    concluded = _stated(row.reasoning[-CONCLUSION_CHARACTERS:], entry, _MENTIONS_IN_A_TRACE)
+    concluded = _stated(row.reasoning[-CONCLUSION_CHARACTERS:], entry, _CONCLUDING)
     if concluded is not None and concluded != row.answer_idx:
         return "reasoning concludes another answer than the gold one"
     return None
@@ -115,10 +118,10 @@ def _refusal(entry: Entry, config: QualityConfig) -> str | None:
     return "refusal" if any(_REFUSAL.search(opening) for opening in openings) else None
 
 
-def _stated(text: str, entry: Entry, mentions: frozenset[str]) -> str | None:
-    """The option that a text states in so many words; merely mentioning one is not enough to discard a row."""
+def _stated(text: str, entry: Entry, methods: frozenset[str]) -> str | None:
+    """The option that a text states, read by one of the `methods`."""
     extraction = extract_choice(text, [(option.letter, option.text) for option in entry.row.options])
-    return None if extraction.method in mentions else extraction.letter
+    return extraction.letter if extraction.method in methods else None
 
 
 RULES: Final[tuple[Rule, ...]] = (

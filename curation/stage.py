@@ -34,7 +34,7 @@ from data.tokens import count_tokens
 from inference.engine import EngineSpec
 from inference.formats import FORMATS
 from inference.prompts import system_prompt
-from registry.catalog import DatasetEntry
+from registry.catalog import DatasetEntry, ModelEntry
 from registry.effective import EffectiveConfig
 from registry.errors import UsageError
 from registry.schema import CurationConfig, DifficultyConfig
@@ -52,43 +52,56 @@ def run(context: StageContext) -> StageOutput:
     curation, key, dataset = _required(config)
     rows = load_rows(key, dataset)
     tokens = count_tokens([row.reasoning for row in rows], resolve(config.model, "model", config.model_key))
-    ledger = open_ledger(rows, tokens)
-    metrics: dict[str, Any] = {"dataset": key, "method": curation.method}
-    stages: list[FilterStage] = ["quality"]
-
-    ledger = remove(ledger, "quality", missing_fields(kept(ledger)))
-    if curation.quality is not None:
-        ledger = remove(ledger, "quality", poor_quality(kept(ledger), curation.quality))
-    require_rows(ledger, config.experiment, key)
-
-    if curation.difficulty is not None:
-        stages.append("difficulty")
-        ledger, metrics["difficulty"] = _filter_difficulty(ledger, context, curation.difficulty, curation.seed)
-        require_rows(ledger, config.experiment, key)
-
-    stages.append("sampling")
-    ledger = remove(ledger, "sampling", METHODS[curation.method](kept(ledger), curation))
-    require_rows(ledger, config.experiment, key)
-
-    metrics |= _ledger_metrics(ledger, stages)
-    metrics["warnings"] = _warnings(ledger, curation, config.experiment)
-    artifacts = dict(write_tables(ledger, context.run_dir))
-    train, validation = split_validation(
-        [entry.row for entry in kept(ledger)], curation.validation_fraction, curation.seed
-    )
-    chat_format = FORMATS[curation.format]
-    system = system_prompt(chat_format, config.model.system_prompt)
-    splits = {
-        name: [training_example(row, chat_format, system) for row in rows]
-        for name, rows in (("train", train), ("validation", validation))
-    }
-    artifacts["dataset_path"] = write_dataset(splits, context.run_dir)
-    metrics |= {"n_train": len(train), "n_validation": len(validation)}
+    ledger, stages, difficulty_metrics = _select(open_ledger(rows, tokens), context, curation)
+    tables = write_tables(ledger, context.run_dir)
+    splits = _splits(ledger, curation, config.model)
+    artifacts = {"dataset_path": write_dataset(splits, context.run_dir), **tables}
     if curation.difficulty is not None:
         # Answers under the final name are a record, not a journal: a forced run asks the model again.
         artifacts["difficulty_answers_path"] = context.run_dir / ANSWERS
-        os.replace(context.run_dir / ANSWERS_PARTIAL, artifacts["difficulty_answers_path"])
+        os.replace(context.run_dir / ANSWERS_PARTIAL, context.run_dir / ANSWERS)
+    metrics: dict[str, Any] = {
+        "dataset": key,
+        "method": curation.method,
+        **_ledger_metrics(ledger, stages),
+        "difficulty": difficulty_metrics,
+        "n_train": len(splits["train"]),
+        "n_validation": len(splits["validation"]),
+        "warnings": _warnings(ledger, curation, config.experiment),
+    }
     return StageOutput(metrics=metrics, artifacts=artifacts, link=context.run_dir)
+
+
+def _select(
+    ledger: Ledger, context: StageContext, curation: CurationConfig
+) -> tuple[Ledger, list[FilterStage], dict[str, Any] | None]:
+    """Run the filters and the sampling; returns the ledger, the stages that ran, and the difficulty's metrics."""
+    names = (context.config.experiment, str(context.config.train_dataset_key))
+    stages: list[FilterStage] = ["quality"]
+    ledger = remove(ledger, "quality", missing_fields(kept(ledger)))
+    if curation.quality is not None:
+        ledger = remove(ledger, "quality", poor_quality(kept(ledger), curation.quality))
+    require_rows(ledger, *names)
+    metrics = None
+    if curation.difficulty is not None:
+        stages.append("difficulty")
+        ledger, metrics = _filter_difficulty(ledger, context, curation.difficulty, curation.seed)
+        require_rows(ledger, *names)
+    stages.append("sampling")
+    ledger = remove(ledger, "sampling", METHODS[curation.method](kept(ledger), curation))
+    require_rows(ledger, *names)
+    return ledger, stages, metrics
+
+
+def _splits(ledger: Ledger, curation: CurationConfig, model: ModelEntry) -> dict[str, list[dict[str, Any]]]:
+    selected = [entry.row for entry in kept(ledger)]
+    train, validation = split_validation(selected, curation.validation_fraction, curation.seed)
+    chat_format = FORMATS[curation.format]
+    system = system_prompt(chat_format, model.system_prompt)
+    return {
+        name: [training_example(row, chat_format, system) for row in rows]
+        for name, rows in (("train", train), ("validation", validation))
+    }
 
 
 def _required(config: EffectiveConfig) -> tuple[CurationConfig, str, DatasetEntry]:

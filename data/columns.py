@@ -111,7 +111,7 @@ def _text(cell: _Cell, value: Any = None) -> str:
     content = cell.value if value is None else value
     if _is_null(content):
         return ""
-    if isinstance(content, (list, tuple, dict, bytes)):
+    if not isinstance(content, (str, int, float)):
         raise cell.error(f"holds a {type(content).__name__}, not text; map the column that holds the text")
     text = str(content).strip()
     try:

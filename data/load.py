@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,31 @@ def load_rows(key: str, entry: DatasetEntry) -> list[Row]:
 
 
 def _hub_records(key: str, entry: DatasetEntry, snapshot: Path) -> list[dict[str, Any]]:
-    """Read a split from a snapshot of the hub cache; a CSV's values stay text."""
+    """Read a split from a snapshot of the hub cache."""
     import datasets
-    from datasets.packaged_modules.csv.csv import CsvConfig
 
     where = f"data set '{key}' ({entry.hf_path})"
     datasets.disable_progress_bars()
     try:
         builder = datasets.load_dataset_builder(str(snapshot), entry.hf_config)
-        as_text = {"keep_default_na": False, "dtype": str} if isinstance(builder.config, CsvConfig) else {}
+        as_text = _csv_as_text(builder, entry.hf_split)
         table = datasets.load_dataset(str(snapshot), entry.hf_config, split=entry.hf_split, **as_text)
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        raise UsageError(f"{where}: {str(error).splitlines()[0]} Correct hf_config or hf_split.") from error
+        reason = textwrap.shorten(str(error.__cause__ or error), 300).rstrip(".")
+        raise UsageError(f"{where}: {reason}; correct hf_config or hf_split in the catalog") from error
     if not len(table):
         raise UsageError(f"{where}: split '{entry.hf_split}' holds no rows")
     return [dict(record) for record in table]
+
+
+def _csv_as_text(builder: Any, split: str) -> dict[str, Any]:
+    """Return the settings with which `datasets` leaves a CSV's values as they are: "NA" is no null, "007" no 7."""
+    import pandas
+    from datasets import Features, Value
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    files = (builder.config.data_files or {}).get(split.split("[")[0])
+    if not isinstance(builder.config, CsvConfig) or not files:
+        return {}
+    names = builder.config.names or pandas.read_csv(files[0], sep=builder.config.sep, nrows=0).columns
+    return {"keep_default_na": False, "features": Features({name: Value("string") for name in names})}

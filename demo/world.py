@@ -12,10 +12,10 @@ from dataclasses import dataclass
 # How many classes each specialty has, and how many training rows each of its drugs gets: uneven on purpose, so that
 # a random sample starves the small specialties and a balanced one does not.
 SPECIALTIES: dict[str, tuple[int, int]] = {
-    "Cardiology": (3, 48),
-    "Neurology": (2, 44),
-    "Infectious disease": (2, 40),
-    "Endocrinology": (1, 36),
+    "Cardiology": (3, 44),
+    "Neurology": (2, 40),
+    "Infectious disease": (2, 36),
+    "Endocrinology": (1, 34),
     "Dermatology": (1, 32),
 }
 DRUGS_PER_CLASS = 3
@@ -55,7 +55,7 @@ def make_world(seed: int) -> World:
     taken: set[str] = set()
     classes = [_name(rng, 2, "xine", taken) for _ in placed]
     effect_of = {drug_class: _name(rng, 2, "thia", taken) for drug_class in classes}
-    drugs = []
+    drugs: list[Drug] = []
     for drug_class, (specialty, rows) in zip(classes, placed, strict=True):
         for _ in range(DRUGS_PER_CLASS):
             other = rng.choice([name for name in classes if name != drug_class])

@@ -38,8 +38,6 @@ def generate_resumable(
             "%s: %d of %d requests are answered already", journal.name, len(requests) - len(missing), len(requests)
         )
     if missing:
-        for request in missing:
-            found[request.id].clear()
         _ask(spec, missing, sampling, journal, found)
     unanswered = sum(not _complete(found[request.id], sampling) for request in requests)
     if unanswered:

@@ -1,8 +1,9 @@
 """Which option an answer chose.
 
 Every explicit statement of the text is read ("the answer is B", "Answer: B", "\\boxed{B}", "I choose B", "B is
-correct"), and the last one counts, whatever its form. Without any, the answer must be a letter on a line of its own,
-one labelled line, an option's text, the only option named by letter, or the only one named by text: in that order.
+correct"), and the last one counts, whatever its form. Without any, the answer must be, in this order: a letter on the
+last or the first line alone, a letter that opens the text with its reason ("B because"), an option's text, one
+labelled line ("B. ..."), the only option named by letter, or the only one named by text with no negation anywhere.
 Where none of this holds the question is unanswered: nothing is guessed, and a statement for two options names none.
 """
 

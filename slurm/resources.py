@@ -40,4 +40,6 @@ def slurm_parameters(stage: Stage, resources: Resources, job_name: str, after: s
         chosen["dependency"] = f"afterok:{after}"
         extra["kill-on-invalid-dep"] = "yes"
     chosen["additional_parameters"] = extra
-    return {key: value for key, value in chosen.items() if value is not None}
+    # An explicit None keeps submitit's own default out of the script: 5 minutes, and an accounting key that few have.
+    kept = {key: value for key, value in chosen.items() if value is not None}
+    return {"time": None, "wckey": None, **kept}

@@ -29,6 +29,7 @@ COLUMNS = Columns(
     source="choice_type",
 )
 TEXTS = ("opa", "opb", "opc", "opd")
+IN_PASSING = ("lone_letter", "leading_letter", "option_text", "labelled_line", "only_letter", "only_text")
 LONG, WANTED = 200, 300
 LIMITS = {"truncation_tokens": [64, 100], "max_tokens": 1500}
 
@@ -65,7 +66,7 @@ def expected_reasons(records: list[dict[str, Any]], model: Path) -> list[str | N
         tokens = len(tokenizer(reasoning, add_special_tokens=False)["input_ids"])
         question = (squeezed(record["question"]), *sorted(map(squeezed, texts)))
         concluded = extract_choice(reasoning[-400:], list(zip("ABCD", texts, strict=True)))
-        explicit = concluded.method not in ("labelled_line", "only_letter", "only_text", "option_text", "none")
+        explicit = concluded.method not in (*IN_PASSING, "none")
         reason = None
         if not reasoning:
             reason = "missing reasoning"

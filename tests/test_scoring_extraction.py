@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -133,6 +135,23 @@ FOUND = [
     ("Given the ulcer, option C fits best.", DRUGS, "C"),
     ("The findings fit (B) well.", DRUGS, "B"),
     ("Option A is wrong, option B would be a risk and is not wise. That leaves option D for us.", DRUGS, "D"),
+    # other ways to say it
+    ("The answer, therefore, is B.", DRUGS, "B"),
+    ("The correct choice, in this setting, is (D).", DRUGS, "D"),
+    ("The answer that fits best is D.", DRUGS, "D"),
+    ("The answer is most likely to be C", DRUGS, "C"),
+    ("Thus, the most likely drug is B.", DRUGS, "B"),
+    ("Unlike warfarin or aspirin, the most appropriate drug here is paracetamol.", DRUGS, "C"),
+    ("Answer B", DRUGS, "B"),
+    ("It is B.", DRUGS, "B"),
+    ("B because A causes bleeding", DRUGS, "B"),
+    ("B, as paracetamol is too weak", DRUGS, "B"),
+    ("The answer is B。", DRUGS, "B"),
+    ("The answer is B and C is wrong.", DRUGS, "B"),
+    ("Correct Answer:\n\n**C. Paracetamol**\n\nExplanation:\nA. Aspirin is wrong.\nB. Ibuprofen too.", DRUGS, "C"),
+    ("Blood group and Rh-ve", [("A", "Blood group and Rh+ve"), ("B", "Blood group and Rh-ve")], "B"),
+    ("The answer is III.", [("A", "I"), ("B", "II"), ("C", "III"), ("D", "V")], "C"),
+    ("The answer is V.", [("A", "I"), ("B", "II"), ("C", "III"), ("D", "V")], "D"),
     # up to fourteen options
     ("The answer is N.", MANY, "N"),
     ("The answer is I.", MANY, "I"),
@@ -176,6 +195,9 @@ NOT_FOUND = [
     ("Hepatitis B is the most likely diagnosis.", DRUGS),
     ("Vitamin D deficiency is common in option lists.", DRUGS),
     ("A. Aspirin\nB. Ibuprofen\nC. Paracetamol\nD. Warfarin", DRUGS),
+    ("Which is the right answer?\nA. Aspirin\nB. Ibuprofen", DRUGS),
+    ("Aspirin\nIbuprofen\nParacetamol", DRUGS),
+    ("Answer: A/B", DRUGS),
     ("Aspirin or ibuprofen", DRUGS),
     ("Aspirin is contraindicated.", DRUGS),
     ("Option A is wrong.", DRUGS),
@@ -200,3 +222,103 @@ def test_choice_is_found(text: str, options: list[tuple[str, str]], letter: str)
 @pytest.mark.parametrize(("text", "options"), NOT_FOUND)
 def test_nothing_is_guessed(text: str, options: list[tuple[str, str]]) -> None:
     assert extract_choice(text, options) == Extraction(None, "none")
+
+
+LETTERS = st.sampled_from(string.ascii_uppercase[:14])
+WORDS = st.sampled_from(
+    [
+        "the answer is",
+        "Answer:",
+        "not",
+        "but",
+        "A",
+        "I",
+        "B.",
+        "(c)",
+        "\\boxed{",
+        "}",
+        "option",
+        "\n",
+        "**",
+        "is correct",
+    ]
+)
+TEXTS = st.one_of(st.text(max_size=200), st.lists(st.one_of(WORDS, LETTERS), max_size=30).map(" ".join))
+OPTIONS = st.lists(st.tuples(LETTERS, st.text(max_size=30)), max_size=14, unique_by=lambda option: option[0])
+
+
+@given(text=TEXTS, options=OPTIONS)
+@settings(max_examples=500, deadline=None)
+def test_letter_is_always_one_of_the_options(text: str, options: list[tuple[str, str]]) -> None:
+    found = extract_choice(text, options)
+    assert found.letter is None or found.letter in dict(options)
+    assert (found.letter is None) == (found.method == "none")
+
+
+@given(options=st.lists(st.text(max_size=30), min_size=2, max_size=14), data=st.data(), prose=st.text(max_size=100))
+@settings(max_examples=300, deadline=None)
+def test_last_plain_statement_wins_after_any_prose(options: list[str], data: st.DataObject, prose: str) -> None:
+    lettered = list(zip(string.ascii_uppercase, options, strict=False))
+    letter = data.draw(st.sampled_from([letter for letter, _ in lettered]))
+    assert extract_choice(f"{prose}\n\nThe answer is ({letter}).", lettered).letter == letter
+
+
+@pytest.mark.real_data
+def test_every_option_of_real_questions_is_read_back(real_data: Path) -> None:
+    """The completion's own form, and three more, for each of 21,824 real options."""
+    misread = []
+    for options in _real_options(real_data):
+        for letter, text in options:
+            for answer in (f"The answer is {letter}. {text}", f"**Answer: {letter}**", f"({letter}) {text}", letter):
+                if extract_choice(answer, options).letter != letter:
+                    misread.append((answer, options))
+    assert misread == []
+
+
+def _real_options(folder: Path) -> list[list[tuple[str, str]]]:
+    medqa = [json.loads(line) for line in (folder / "medqa_usmle_test.jsonl").open(encoding="utf-8")]
+    medmcqa = [json.loads(line) for line in (folder / "medmcqa_dev.jsonl").open(encoding="utf-8")]
+    columns = ("opa", "opb", "opc", "opd")
+    return [
+        *(list(row["options"].items()) for row in medqa),
+        *(list(zip("ABCD", (row[column] for column in columns), strict=True)) for row in medmcqa),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("Appendicitis", "appendicitis"),
+        ("Appendicitis", "The diagnosis is acute **appendicitis**."),
+        ("The aortic valve", "Aortic valve."),
+        ("yes", "Answer: Yes."),
+        ("no", "There is some doubt.\n\nNo"),
+        ("42", r"So \boxed{42}"),
+        ("Na+", "The answer is Na+"),
+        ("No treatment", "The best course is no treatment at all."),
+        ("β-blocker", "Give a β blocker."),
+        ("2.5 mg", "The answer is 2.5 mg. Give it slowly."),
+    ],
+)
+def test_free_text_states_the_answer(answer: str, text: str) -> None:
+    assert text_matches(answer, text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("", ""),
+        ("", "anything"),
+        ("...", "..."),
+        ("Appendicitis", ""),
+        ("Appendicitis", "This is not appendicitis."),
+        ("no", "There is no doubt that it is so."),
+        ("Na+", "Na-"),
+        ("< 5 cm", "> 5 cm"),
+        ("5 mg", "15 mg"),
+        ("5 mg", "2.5 mg"),
+        ("Heart failure", "The heart is a failure-free pump."),
+    ],
+)
+def test_free_text_does_not_state_the_answer(answer: str, text: str) -> None:
+    assert not text_matches(answer, text)

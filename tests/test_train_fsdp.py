@@ -2,15 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from registry.stage import StageOutput
-from tests.training_case import Case, finish, make_case, start
+from tests.training_case import Case, finish, has_checkpoint, losses, make_case, start, wait_for
+from train.checkpoints import checkpoint_folder, find_newest
 from train.stage import run
 
 GENERATE = """
@@ -41,9 +44,7 @@ def test_the_batch_is_the_same_and_so_are_the_losses(single: StageOutput, sharde
     assert (one["accumulation"], two["accumulation"]) == (4, 2)
     for name in ("global_batch", "steps", "rows", "tokens", "completion_tokens_per_epoch"):
         assert one[name] == two[name]
-    assert [point["loss"] for point in two["loss_curve"]] == pytest.approx(
-        [point["loss"] for point in one["loss_curve"]], rel=1e-3
-    )
+    assert losses(two) == pytest.approx(losses(one), rel=1e-3)
     assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-3)
 
 
@@ -77,9 +78,31 @@ def test_vllm_and_transformers_generate_alike_from_it(sharded: tuple[Case, dict[
     assert tokens == answer[0, prompt["input_ids"].shape[1] :].tolist()
 
 
-def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> None:
-    case = make_case(tmp_path, total_batch_size=5)
-    process = start(case, processes=2)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert "UsageError: tiny: a global batch of 5 rows cannot be shared by 2 processes" in errors
+def test_stopped_by_one_ranks_signal_then_killed_then_resumed(
+    tmp_path: Path, sharded: tuple[Case, dict[str, Any]]
+) -> None:
+    case = make_case(tmp_path, gradient_checkpointing=True)
+    launcher = start(case, processes=2)
+    wait_for(lambda: has_checkpoint(case, 2), launcher)
+    ranks_of(launcher)[1].send_signal(signal.SIGTERM)  # the ranks must agree: each alone would wait for the other
+    _, errors = launcher.communicate()
+    assert errors.count("StageStopped: tiny: training was stopped by SIGTERM") == 2, errors[-4000:]
+    stopped = find_newest(checkpoint_folder(case.run_dir, 2)).newest
+    assert stopped is not None
+
+    launcher = start(case, processes=2)
+    wait_for(lambda: has_checkpoint(case, 2, after=stopped.step), launcher)
+    for rank in ranks_of(launcher):
+        rank.kill()
+    launcher.communicate()
+    assert launcher.returncode != 0
+
+    metrics = finish(start(case, processes=2), case)
+    assert 0 < metrics["steps_this_attempt"] < 16 - stopped.step
+    assert losses(metrics) == losses(sharded[1])
+
+
+def ranks_of(launcher: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes under torchrun that train."""
+    children = psutil.Process(launcher.pid).children(recursive=True)
+    return [child for child in children if any("training_case.py" in word for word in child.cmdline())]

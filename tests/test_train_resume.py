@@ -2,48 +2,23 @@
 
 import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.training_case import Case, finish, make_case, start
+from registry.errors import EXIT_STOPPED
+from tests.training_case import finish, has_checkpoint, losses, make_case, start, wait_for
 from train.checkpoints import MANIFEST, checkpoint_folder, find_newest
 from train.stage import run
+from train.stopping import STOP_SIGNALS, stop_signals
 
 LONG = {"num_epochs": 12, "checkpoints_per_epoch": 1}  # 48 steps, a checkpoint after every fourth
-
-
-def losses(metrics: Any) -> list[float]:
-    return [point["loss"] for point in metrics["loss_curve"]]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of the long case on one process."""
     return losses(run(make_case(tmp_path_factory.mktemp("undisturbed"), **LONG).context()).metrics)
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait until the running training has come so far; it must not have ended before."""
-    while not condition():
-        assert process.poll() is None, process.communicate()[1][-4000:]
-        time.sleep(0.005)
-
-
-def has_checkpoint(case: Case, processes: int, step: int = 0) -> bool:
-    newest = find_newest(checkpoint_folder(case.run_dir, processes)).newest
-    return newest is not None and newest.step > step
-
-
-def ranks_of(launcher: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes under torchrun that train."""
-    children = psutil.Process(launcher.pid).children(recursive=True)
-    return [child for child in children if any("training_case.py" in word for word in child.cmdline())]
 
 
 def test_a_killed_training_goes_on_where_its_last_checkpoint_is(tmp_path: Path, undisturbed: list[float]) -> None:
@@ -59,23 +34,30 @@ def test_a_killed_training_goes_on_where_its_last_checkpoint_is(tmp_path: Path, 
     assert not (case.run_dir / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_saves_and_stops(tmp_path: Path, undisturbed: list[float], number: signal.Signals) -> None:
-    case = make_case(tmp_path, **LONG, learning_rate=2e-3)
+def test_sigterm_saves_and_stops_and_the_next_attempt_ends_it(tmp_path: Path, undisturbed: list[float]) -> None:
+    case = make_case(tmp_path, **LONG)
     process = start(case)
     wait_for(lambda: has_checkpoint(case, 1), process)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()
-    assert process.returncode == 75, errors[-4000:]
-    assert f"StageStopped: tiny: training was stopped by {number.name} and saved after step" in errors
+    assert process.returncode == EXIT_STOPPED, errors[-4000:]
     assert not (case.run_dir / "model").exists()
     saved = find_newest(checkpoint_folder(case.run_dir, 1)).newest
     assert saved is not None
-    assert f"saved after step {saved.step} of 48" in errors
-    if number == signal.SIGTERM:
-        metrics = run(case.context()).metrics
-        assert metrics["steps_this_attempt"] == 48 - saved.step
-        assert losses(metrics) == undisturbed
+    assert f"tiny: training was stopped by SIGTERM and saved after step {saved.step} of 48" in errors
+    metrics = run(case.context()).metrics
+    assert metrics["steps_this_attempt"] == 48 - saved.step
+    assert losses(metrics) == undisturbed
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_every_stop_signal_is_heard_and_the_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_signals() as flag:
+        assert flag.signal == 0
+        os.kill(os.getpid(), number)
+        assert flag.signal == number
+    assert signal.getsignal(number) == before
 
 
 def test_a_half_written_checkpoint_is_removed_and_said(
@@ -83,7 +65,7 @@ def test_a_half_written_checkpoint_is_removed_and_said(
 ) -> None:
     case = make_case(tmp_path, **LONG)
     process = start(case)
-    wait_for(lambda: has_checkpoint(case, 1, step=4), process)
+    wait_for(lambda: has_checkpoint(case, 1, after=4), process)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     folder = checkpoint_folder(case.run_dir, 1)
@@ -96,27 +78,3 @@ def test_a_half_written_checkpoint_is_removed_and_said(
     assert f"removing the incomplete checkpoint {newest.path}" in capsys.readouterr().err
     assert metrics["steps_this_attempt"] == 48 - before.step
     assert losses(metrics) == undisturbed
-
-
-def test_two_sharded_processes_stopped_by_one_ranks_signal_then_killed_then_resumed(
-    tmp_path: Path, undisturbed: list[float]
-) -> None:
-    case = make_case(tmp_path, **LONG)
-    launcher = start(case, processes=2)
-    wait_for(lambda: has_checkpoint(case, 2), launcher)
-    ranks_of(launcher)[1].send_signal(signal.SIGTERM)  # the ranks must agree: each alone would wait for the other
-    _, errors = launcher.communicate()
-    assert errors.count("StageStopped: tiny: training was stopped by SIGTERM") == 2, errors[-4000:]
-    stopped = find_newest(checkpoint_folder(case.run_dir, 2)).newest
-    assert stopped is not None
-
-    launcher = start(case, processes=2)
-    wait_for(lambda: has_checkpoint(case, 2, step=stopped.step), launcher)
-    for rank in ranks_of(launcher):
-        rank.kill()
-    launcher.communicate()
-    assert launcher.returncode != 0
-
-    metrics = finish(start(case, processes=2), case)
-    assert 0 < metrics["steps_this_attempt"] < 48 - stopped.step
-    assert losses(metrics) == pytest.approx(undisturbed, rel=2e-2)

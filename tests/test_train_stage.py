@@ -9,7 +9,7 @@ import pytest
 
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageOutput
-from tests.training_case import Case, make_case
+from tests.training_case import Case, losses, make_case
 from train.stage import run
 from train.task import prepare
 from train.trainer import build_trainer, training_arguments
@@ -21,13 +21,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, StageOutput
     return case, run(case.context())
 
 
-def losses(output: StageOutput) -> list[float]:
-    return [point["loss"] for point in output.metrics["loss_curve"]]
-
-
 def test_the_losses_fall(trained: tuple[Case, StageOutput]) -> None:
     metrics = trained[1].metrics
-    assert metrics["train_loss"] < losses(trained[1])[0] / 2
+    assert metrics["train_loss"] < losses(trained[1].metrics)[0] / 2
     taken = [point["loss"] for point in metrics["validation_losses"]]
     assert len(taken) == 4  # one for each epoch
     assert taken == sorted(taken, reverse=True)
@@ -56,7 +52,7 @@ def test_the_loss_curve_is_written_whole(trained: tuple[Case, StageOutput]) -> N
     with (case.run_dir / "loss_curve.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [int(row["step"]) for row in rows] == list(range(1, 17))
-    assert [float(row["loss"]) for row in rows] == losses(output)
+    assert [float(row["loss"]) for row in rows] == losses(output.metrics)
 
 
 def test_the_run_directory_holds_the_result_alone(trained: tuple[Case, StageOutput]) -> None:
@@ -87,7 +83,7 @@ def test_training_again_gives_the_same_losses_and_replaces_the_model(trained: tu
     case, output = trained
     stale = case.run_dir / "model" / "stale"
     stale.touch()
-    assert losses(run(case.context())) == losses(output)
+    assert losses(run(case.context()).metrics) == losses(output.metrics)
     assert not stale.exists()
 
 
@@ -106,19 +102,19 @@ def test_a_bf16_model_stays_one(tmp_path: Path) -> None:
 def test_filling_the_last_batch_changes_no_loss(tmp_path: Path) -> None:
     exact = run(make_case(tmp_path / "exact", rows=5, total_batch_size=5).context())
     filled = run(make_case(tmp_path / "filled", rows=5, total_batch_size=8).context())
-    assert len(losses(exact)) == 4
-    assert losses(filled) == pytest.approx(losses(exact), rel=1e-3)
+    assert len(losses(exact.metrics)) == 4
+    assert losses(filled.metrics) == pytest.approx(losses(exact.metrics), rel=1e-3)
 
 
 def test_the_per_device_size_changes_no_loss(trained: tuple[Case, StageOutput], tmp_path: Path) -> None:
     output = run(make_case(tmp_path, per_device_batch_size=8).context())
     assert output.metrics["accumulation"] == 1
-    assert losses(output) == pytest.approx(losses(trained[1]), rel=1e-3)
+    assert losses(output.metrics) == pytest.approx(losses(trained[1].metrics), rel=1e-3)
 
 
 def test_gradient_checkpointing_changes_no_loss(trained: tuple[Case, StageOutput], tmp_path: Path) -> None:
     output = run(make_case(tmp_path, gradient_checkpointing=True).context())
-    assert losses(output) == pytest.approx(losses(trained[1]), rel=1e-3)
+    assert losses(output.metrics) == pytest.approx(losses(trained[1].metrics), rel=1e-3)
 
 
 def test_norms_and_biases_are_not_decayed(tmp_path: Path) -> None:
@@ -192,3 +188,11 @@ def test_a_folder_without_a_model_is_missing(tmp_path: Path) -> None:
 def test_a_rank_that_the_environment_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="started as rank 1 of 2, but the environment says rank 0 of 1"):
         run(make_case(tmp_path).context(rank=1, world_size=2))
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in launcher.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="tiny: a global batch of 5 rows cannot be shared by 2 processes"):
+        run(make_case(tmp_path, total_batch_size=5).context(rank=0, world_size=2))

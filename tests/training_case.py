@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from registry.effective import EffectiveConfig  # noqa: E402
 from registry.errors import Meds1Error  # noqa: E402
 from registry.stage import StageContext, Upstream  # noqa: E402
 from tests.tiny import make_tiny_model  # noqa: E402
+from train.checkpoints import checkpoint_folder, find_newest  # noqa: E402
 from train.distributed import processes_from  # noqa: E402
 
 PARAMS: dict[str, Any] = {
@@ -124,7 +127,30 @@ def finish(process: subprocess.Popen[str], case: Case) -> dict[str, Any]:
     """Wait for a run that must succeed; return the metrics that rank 0 wrote."""
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-4000:]
+    return read_metrics(case)
+
+
+def read_metrics(case: Case) -> dict[str, Any]:
+    """The metrics that rank 0 wrote."""
     return dict(json.loads((case.run_dir / "output.json").read_text()))
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait until the running training has come so far; it must not have ended before."""
+    while not condition():
+        assert process.poll() is None, process.communicate()[1][-4000:]
+        time.sleep(0.005)
+
+
+def has_checkpoint(case: Case, processes: int, after: int = 0) -> bool:
+    """Whether a complete checkpoint of a step later than `after` is there."""
+    newest = find_newest(checkpoint_folder(case.run_dir, processes)).newest
+    return newest is not None and newest.step > after
+
+
+def losses(metrics: Mapping[str, Any]) -> list[float]:
+    """The training losses, one for each optimizer step."""
+    return [point["loss"] for point in metrics["loss_curve"]]
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """A throw-away Slurm cluster of two virtual nodes for the tests, started and stopped by the scripts beside this file.
 
-Contract: `running()` yields a cluster that answers. Whatever happens to the tests, SIGKILL of pytest included, nothing of
-it is left. A cluster that start.sh started and that SLURM_CONF names is used as it is and left running; any other
-SLURM_CONF is a real cluster, to which no test may submit.
+Contract: `running()` yields a cluster that answers. Whatever happens to the tests, SIGKILL of pytest included, it
+leaves nothing behind. A cluster that start.sh started and that SLURM_CONF names is used as it is and left running; any
+other SLURM_CONF is a real cluster, to which no test may submit.
 """
 
 import contextlib

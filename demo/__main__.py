@@ -1,0 +1,31 @@
+"""`python -m demo make [--out DIR]` makes the demo's data, model, registry and catalog; `run` also runs the stages."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from demo.make import make_demo
+from demo.registry_copy import copy_registry
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("verb", choices=("make", "run"))
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "demo" / "run")
+    chosen = parser.parse_args(arguments)
+    out = chosen.out.resolve()
+    make_demo(out)
+    files = copy_registry(CHECKOUT, out)
+    print(f"demo: registry {files.registry}, catalog {files.catalog}")
+    if chosen.verb == "run":
+        parser.error("run is not finished yet: use make, then `meds1 run`")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

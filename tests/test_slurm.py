@@ -1,0 +1,148 @@
+"""Batch jobs on a real Slurm cluster, started and stopped by the suite."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.throwaway import Cluster
+from tests.lab import CHECKOUT, Lab, make_lab
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+
+SMALL = {"curation": {"cpus": 2}, "training": {"nodes": 2, "cpus": 2}, "eval": {"cpus": 2}}
+
+
+@pytest.fixture
+def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[Lab]:
+    yield make_lab(tmp_path / "lab", SMALL)
+    subprocess.run(["scancel", "--user", "root"], check=False)
+
+
+def test_submit_runs_the_chain_and_training_spans_two_nodes(lab: Lab) -> None:
+    submitted = json.loads(lab.meds1("submit", "first", "--json").stdout)["data"]["jobs"]
+
+    assert [job["stage"] for job in submitted] == ["curation", "training", "eval"]
+    lab.wait("first", "eval")
+    results = lab.results("first")
+    assert {stage: entry["status"] for stage, entry in results.items()} == dict.fromkeys(
+        ("curation", "training", "eval"), "completed"
+    ), lab.logs()
+    assert results["training"]["metrics"]["world_size"] == 2
+    assert [results[job["stage"]]["job"]["id"] for job in submitted] == [job["job_id"] for job in submitted]
+    assert results["eval"]["metrics"]["benchmarks"]["held-out"]["total_examples"] == 8
+    assert (lab.folder / "cache" / "eval" / "first" / "eval_results.json").is_file()
+    again = lab.meds1("submit", "first").stdout
+    assert again.count("completed and fresh") == 3
+
+
+def test_a_submitted_stage_is_not_submitted_twice(lab: Lab) -> None:
+    lab.meds1("submit", "first")
+
+    second = json.loads(lab.meds1("submit", "first", "--json").stdout)
+
+    assert second["data"]["jobs"] == []
+    shown = json.loads(lab.meds1("status", "first", "--json").stdout)["data"]["first"]
+    assert shown["eval"]["status"] == "submitted"
+    assert re.search(r"job \d+", shown["eval"]["reason"])
+
+
+def test_a_failed_parent_ends_its_children(lab: Lab) -> None:
+    (lab.folder / "train.jsonl").write_text('{"question": "", "options": {}, "reasoning": ""}\n')
+
+    lab.meds1("submit", "first")
+
+    lab.wait("first", "curation")
+    curation = lab.results("first")["curation"]
+    assert curation["status"] == "failed"
+    assert "first" in curation["error"]
+    shown = {}
+    for _ in range(60):
+        shown = json.loads(lab.meds1("status", "first", "--json").stdout)["data"]["first"]
+        if shown["eval"]["status"] == "cancelled":
+            break
+        subprocess.run(["sleep", "1"], check=True)
+    assert shown["training"]["status"] == "cancelled"
+    assert shown["eval"]["status"] == "cancelled"
+    assert "training" not in lab.results("first")
+
+
+def test_a_requeued_job_keeps_its_attempt_and_raises_its_restart(lab: Lab) -> None:
+    (job,) = json.loads(lab.meds1("submit", "base", "--json").stdout)["data"]["jobs"]
+    for _ in range(120):
+        headers = lab.registry.read().state.headers("base", "eval")
+        if headers[-1].event == "started":
+            break
+        subprocess.run(["sleep", "0.25"], check=True)
+
+    subprocess.run(["scontrol", "requeue", job["job_id"]], check=True)
+
+    lab.wait("base", "eval")
+    entry = lab.results("base")["eval"]
+    assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), lab.logs()
+
+
+def test_sbatch_scripts_run_each_stage_in_the_allocation_they_get(lab: Lab, tmp_path: Path) -> None:
+    allocation = {
+        "curate": ["--nodes=1", "--ntasks-per-node=1"],
+        "train": ["--nodes=2", "--ntasks-per-node=1"],
+        "eval": ["--nodes=1", "--ntasks-per-node=1"],
+    }
+    for script, size in allocation.items():
+        flags = ["--gpus-per-node=0", "--mem=0", "--cpus-per-task=2", "--time=10", *size]
+        done = lab.run(
+            ["sbatch", "--wait", "-o", str(tmp_path / f"{script}.out"), *flags, f"slurm/{script}.sh", "second"], None
+        )
+        assert done.returncode == 0, (tmp_path / f"{script}.out").read_text()
+
+    results = lab.results("second")
+    assert {entry["status"] for entry in results.values()} == {"completed"}
+    assert results["training"]["metrics"]["world_size"] == 2
+    assert results["curation"]["metrics"]["funnel"]["total"] == 24
+
+
+def test_a_sweep_submits_what_is_due_and_names_what_is_not(lab: Lab) -> None:
+    done = lab.run(["slurm/curate_all.sh"])
+
+    assert done.stdout.count("curation: job") == 2
+    assert "base: curation: not part of this experiment" in done.stdout
+    lab.wait("first", "curation")
+    lab.wait("second", "curation")
+    refused = lab.run(["slurm/eval_all.sh"], 3)
+    assert "base: eval: job" in refused.stdout
+    assert refused.stdout.count("eval needs training, which is missing") == 2
+
+
+def test_background_processes_chain_without_slurm(lab: Lab) -> None:
+    lab.meds1("submit", "second", "--cluster", "local")
+
+    lab.wait("second", "eval")
+    assert {entry["status"] for entry in lab.results("second").values()} == {"completed"}, lab.logs()
+
+
+def test_what_sbatch_refuses_is_one_clear_line(lab: Lab) -> None:
+    done = lab.meds1("submit", "base", "--set", "slurm.eval.partition=nowhere", code=2)
+
+    assert "Traceback" not in done.stderr
+    assert "base: sbatch refused eval" in done.stderr
+    assert "partition" in done.stderr
+
+
+def test_script_headers_hold_the_catalogs_defaults() -> None:
+    catalog = json.loads((CHECKOUT / "config.json").read_text())["slurm"]
+    for script, stage in (("curate", "curation"), ("train", "training"), ("eval", "eval")):
+        text = (CHECKOUT / "slurm" / f"{script}.sh").read_text()
+        header = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", text, re.MULTILINE))
+        wanted = catalog[stage]
+        assert header["gpus-per-node"] == str(wanted["gpus"])
+        assert header["cpus-per-task"] == str(wanted["cpus"])
+        assert header["mem"] == wanted["memory"]
+        assert header["time"] == str(wanted["time"])
+        assert header["nodes"] == str(wanted.get("nodes", 1))
+        assert header["ntasks-per-node"] == str(wanted["gpus"] if stage == "training" else 1)
+        assert header["job-name"] == stage
