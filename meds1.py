@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from registry.console import Answer, answering
-from registry.errors import Meds1Error, StageFailure, UsageError
+from registry.console import Answer, Grid, answering, run_app
+from registry.errors import Meds1Error, UsageError
 from registry.fold import View
-from registry.main import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Set, show_plans
+from registry.main import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Set, show_configs, show_plans
 from registry.plan import Plan, Wish, plan
 from registry.resolve import parse_overrides
 from registry.schema import STAGES, Stage
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry, results_of
 
+if TYPE_CHECKING:
+    from plotting.scores import Row
+
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -51,23 +53,18 @@ def run(  # noqa: PLR0913 - one parameter per option of the command line
     with answering("run", as_json) as answer:
         from slurm.here import run_plans
 
-        opened, _, chosen = _chosen(answer, registry, config, names, everything, tag)
+        opened, view, chosen = _chosen(answer, registry, config, names, everything, tag)
         wish = Wish(_stages(stages), parse_overrides(settings or []), force)
-        failed: list[Meds1Error] = []
-        done: list[dict[str, Any]] = []
+        if dry_run or print_config:
+            _preview(opened, view, chosen, wish, answer, dry_run)
+            return
+        answer.data = {"stages": []}
         for name in chosen:
-            plans = _plans(opened, opened.read(), name, wish)
-            if dry_run or print_config:
-                show_plans(plans, answer, print_config)
-                continue
             try:
-                done += run_plans(opened, plans)
+                for done in run_plans(opened, _plans(opened, opened.read(), name, wish)):
+                    answer.data["stages"].append(done)
             except Meds1Error as error:
-                failed.append(error)
-                answer.lines.append(str(error))
-        if not (dry_run or print_config):
-            answer.data = {"stages": done, "failed": [str(error) for error in failed]}
-        answer.exit_code = failed[0].exit_code if failed else 0
+                answer.fail(name, error)
 
 
 @app.command()
@@ -96,39 +93,30 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         opened, view, chosen = _chosen(answer, registry, config, names, everything, tag)
         where = cluster or default_cluster()
         wish = Wish(_stages(stages), parse_overrides(settings or []), force)
-        queue = ask_queue(view, chosen)
-        planned: dict[str, list[Plan]] = {}
-        refused: list[Meds1Error] = []
-        for name in chosen:
-            try:
-                planned[name] = plan(opened, view, name, wish, queue.is_gone)
-            except Meds1Error as error:
-                refused.append(error)
-        every = [step for steps in planned.values() for step in steps]
-        answer.lines += [str(error) for error in refused]
-        answer.exit_code = refused[0].exit_code if refused else 0
         if dry_run or print_config:
-            show_plans(every, answer, print_config)
-            scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in every if step.action == "run"}
+            plans = _preview(opened, view, chosen, wish, answer, dry_run)
+            scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in plans if step.action == "run"}
             answer.data["sbatch"] = scripts
-            answer.lines += [f"--- {name}\n{text}" for name, text in scripts.items()]
+            answer.lines += [f"--- sbatch script of {name}\n{text}" for name, text in scripts.items()]
             return
         check_cluster(where)
-        check_present(every)
-        submitted = []
-        for name, steps in planned.items():
-            submitted += submit_plans(opened, steps, where, flying_jobs(view, name, queue))
-            answer.lines += [f"{name}: {step.stage}: {step.reason}" for step in steps if step.action != "run"]
-        answer.lines += [
-            f"{s.experiment}: {s.stage}: job {s.job_id} (attempt {s.attempt}), logs in {s.logs}" for s in submitted
-        ]
-        answer.data = {
-            "cluster": where,
-            "jobs": [
-                {"experiment": s.experiment, "stage": s.stage, "attempt": s.attempt, "job_id": s.job_id}
-                for s in submitted
-            ],
-        }
+        queue = ask_queue(view, chosen)
+        answer.data = {"cluster": where, "jobs": []}
+        for name in chosen:
+            try:
+                plans = plan(opened, view, name, wish, queue.is_gone)
+                check_present(plans)
+                submitted = submit_plans(opened, plans, where, flying_jobs(view, name, queue))
+            except Meds1Error as error:
+                answer.fail(name, error)
+                continue
+            answer.lines += [f"{name}: {step.stage}: {step.reason}" for step in plans if step.action != "run"]
+            answer.lines += [
+                f"{name}: {s.stage}: job {s.job_id} (attempt {s.attempt}), logs in {s.logs}" for s in submitted
+            ]
+            answer.data["jobs"] += [
+                {"experiment": name, "stage": s.stage, "attempt": s.attempt, "job_id": s.job_id} for s in submitted
+            ]
 
 
 @app.command()
@@ -141,12 +129,23 @@ def fetch(  # noqa: PLR0913 - one parameter per option of the command line
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
-    """Bring the models and data sets of experiments onto this machine (run it where there is network)."""
-    with answering("fetch", as_json) as answer:
-        from slurm.fetch import fetch_all, needed
+    """Bring the models and data sets of experiments onto this machine (run it where there is network).
 
-        opened, view, chosen = _chosen(answer, registry, config, names, everything, tag)
-        items = needed([opened.effective(view, name) for name in chosen])
+    A NAME may also be that of a model or data set in the catalog.
+    """
+    with answering("fetch", as_json) as answer:
+        from slurm.fetch import fetch_all, needed, of_catalog
+
+        opened = open_registry(registry, config)
+        view = opened.read()
+        answer.warnings.extend(view.warnings)
+        experiments = experiments_of(view)
+        entries = {name: of_catalog(opened.catalog, name) for name in names or [] if name not in experiments}
+        others = [name for name in names or [] if not entries.get(name)]
+        items = [item for found in entries.values() for item in found]
+        if others or not items:
+            chosen = select(experiments, others, everything, tag)
+            items += needed([opened.effective(view, name) for name in chosen])
         if dry_run:
             answer.data = {"needed": [item.label for item in items]}
             answer.lines = [f"would fetch {item.label}" for item in items]
@@ -167,27 +166,26 @@ def status(
 ) -> None:
     """Show the state of every stage, and why."""
     with answering("status", as_json) as answer:
-        from rich.table import Table
-
         from slurm.overview import ask_queue, overview
 
         opened, view, chosen = _chosen(answer, registry, config, names, not names, tag)
         queue = ask_queue(view, chosen)
-        table = Table("experiment", *STAGES, "remarks")
+        rows: list[list[str]] = []
         answer.data = {}
         for name in chosen:
             try:
                 found = overview(opened, view, name, queue)
             except Meds1Error as error:
-                answer.warnings.append(str(error))
+                _say(answer, name, error, names)
                 continue
             answer.data[name] = {
                 stage: {"status": s.status, "reason": s.reason, "attempt": s.attempt, "timestamp": s.timestamp}
                 for stage, s in found.items()
             }
             remarks = "; ".join(f"{stage}: {s.reason}" for stage, s in found.items() if s.reason)
-            table.add_row(name, *(found[stage].status for stage in STAGES), remarks)
-        answer.lines.append(table)
+            rows.append([name, *(found[stage].status for stage in STAGES), remarks])
+        if rows:
+            answer.lines.append(Grid(["experiment", *STAGES, "remarks"], rows))
 
 
 @app.command("list")
@@ -200,20 +198,19 @@ def list_(
 ) -> None:
     """List experiments with their descriptions and tags."""
     with answering("list", as_json) as answer:
-        from rich.table import Table
-
         _, view, chosen = _chosen(answer, registry, config, names, not names, tag)
-        table = Table("experiment", "tags", "results", "description")
-        rows = []
+        answer.data = []
         for name in chosen:
-            body = experiments_of(view)[name]
-            have = [stage for stage in STAGES if results_of(view, name).get(stage)]
-            rows.append(
-                {"name": name, "tags": body.get("tags") or [], "results": have, "description": body.get("description")}
-            )
-            table.add_row(name, ", ".join(body.get("tags") or []), ", ".join(have), body.get("description") or "")
-        answer.data = rows
-        answer.lines.append(table)
+            body, results = experiments_of(view)[name], results_of(view, name)
+            have = [
+                stage
+                for stage in STAGES
+                if (results.get(stage) or {"status": None}).get("status", "completed") == "completed"
+            ]
+            tags = body.get("tags") or []
+            answer.data.append({"name": name, "tags": tags, "results": have, "description": body.get("description")})
+        rows = [[d["name"], ", ".join(d["tags"]), ", ".join(d["results"]), d["description"] or ""] for d in answer.data]
+        answer.lines.append(Grid(["experiment", "tags", "results", "description"], rows))
 
 
 @app.command()
@@ -259,7 +256,8 @@ def validate(as_json: Json = False, registry: RegistryFile = None, config: Confi
         answer.warnings.extend(view.warnings)
         answer.data = {"problems": [{"where": p.where, "message": p.message} for p in found]}
         answer.lines = [p.message for p in found] or [f"{len(experiments_of(view))} experiments: no problem found"]
-        answer.exit_code = UsageError.exit_code if found else 0
+        if found:
+            answer.errors.append(UsageError(f"{len(found)} problems found"))
 
 
 @app.command()
@@ -290,7 +288,7 @@ def leaderboard(
         from plotting.leaderboard import table
 
         opened, view, chosen = _chosen(answer, registry, config, names, not names, tag)
-        rows = _rows(opened, view, chosen, answer, strict=bool(names))
+        rows = _rows(opened, view, chosen, answer, names)
         answer.data = board(rows)
         answer.lines.append(table(rows, opened.catalog.display) if rows else "no experiment has an eval result yet")
 
@@ -310,7 +308,9 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
         from plotting.comparison import draw
 
         opened, view, chosen = _chosen(answer, registry, config, names, not names, tag)
-        rows = _rows(opened, view, chosen, answer, strict=bool(names))
+        rows = _rows(opened, view, chosen, answer, names)
+        if answer.errors:
+            return
         written = draw(rows, opened.catalog.display, out / kind)
         answer.data = {"files": [str(path) for path in written]}
         answer.lines = [str(path) for path in written]
@@ -318,7 +318,7 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
 
 def main() -> None:
     """Entry point of `bin/meds1`."""
-    app()
+    run_app(app)
 
 
 def _chosen(
@@ -348,22 +348,43 @@ def _plans(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:
     return plan(opened, view, name, wish, ask_queue(view, [name]).is_gone)
 
 
-def _rows(opened: Registry, view: View, names: list[str], answer: Answer, strict: bool) -> list[Any]:
-    """The comparable rows; an experiment without an eval result is an error only when it was named."""
+def _preview(
+    opened: Registry, view: View, names: list[str], wish: Wish, answer: Answer, with_plans: bool
+) -> list[Plan]:
+    """Show effective configs, which need neither parents nor files, and with `with_plans` what would be done."""
+    configs, plans = [], []
+    for name in names:
+        try:
+            configs.append(opened.effective(view, name, wish.overrides))
+            plans += _plans(opened, view, name, wish) if with_plans else []
+        except Meds1Error as error:
+            answer.fail(name, error)
+    show_configs(configs, answer)
+    if with_plans:
+        show_plans(plans, answer)
+    return plans
+
+
+def _rows(opened: Registry, view: View, chosen: list[str], answer: Answer, names: list[str] | None) -> list[Row]:
+    """The comparable rows; what keeps an experiment out is an error when it was named, else a warning."""
     from plotting.scores import row_of
 
     rows = []
-    for name in names:
-        entry = results_of(view, name).get("eval") or {}
-        if entry.get("status", "completed" if entry else "missing") != "completed":
-            message = f"{name}: has no eval result; run `meds1 run {name}`"
-            if strict:
-                raise StageFailure(message)
-            answer.warnings.append(message)
-            continue
-        found = opened.statuses(view, name)["eval"]
-        rows.append(row_of(name, entry, found.status, found.reason, opened.catalog.display))
+    for name in chosen:
+        try:
+            rows.append(
+                row_of(name, results_of(view, name), opened.statuses(view, name)["eval"], opened.catalog.display)
+            )
+        except Meds1Error as error:
+            _say(answer, name, error, names)
     return rows
+
+
+def _say(answer: Answer, name: str, error: Meds1Error, names: list[str] | None) -> None:
+    if name in (names or []):
+        answer.fail(name, error)
+    else:
+        answer.warnings.append(str(error))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What commands share: logs on stderr, one JSON object or tables on stdout, one line and an exit code on error."""
+"""What commands share: the answer on stdout (lines and tables, or one JSON object), everything else on stderr.
+
+While a command works, whatever writes to stdout, a library or a child process, is sent to stderr: stdout carries the
+answer alone. Values of known key variables are masked in all of it.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,96 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+import typer
 
-from registry.errors import EXIT_FAILED, Meds1Error
+from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure
 
 SCHEMA = 1
 _ROOMS = ("meds1", "registry", "data", "scoring", "inference", "curation", "train", "eval", "plotting", "slurm", "demo")
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "WANDB_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+_UNLIMITED = 100_000
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for people. `right` are the indices of the columns whose text ends at the right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str | None = None
+    right: Sequence[int] = ()
 
 
 @dataclass
 class Answer:
-    """What a command says: `data` for `--json`, `lines` (or rich tables) for people; warnings for both."""
+    """What a command says: `data` for `--json`, `lines` for people; warnings for both.
+
+    `errors` are those that did not keep the command from going on; the first decides its exit code.
+    """
 
     data: Any = None
-    lines: list[Any] = field(default_factory=list)
+    lines: list[str | Grid] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    exit_code: int = 0
+    errors: list[Meds1Error] = field(default_factory=list)
+
+    def fail(self, experiment: str, error: Meds1Error) -> None:
+        """Note what went wrong with one experiment, by its name, so that the command can go on with the others."""
+        message = str(error)
+        named = message.startswith((f"{experiment}:", f"experiments.{experiment}."))
+        self.errors.append(error if named else type(error)(f"{experiment}: {message}"))
 
 
 @contextmanager
 def answering(command: str, as_json: bool) -> Iterator[Answer]:
-    """Run a command's body, then print its answer and exit: 0, or the code of the error that it raised."""
+    """Run a command's body, then print its answer and exit: 0, or the code of the first error."""
     speak()
     answer = Answer()
     try:
-        yield answer
+        with _stdout_is_stderr():
+            yield answer
     except Meds1Error as error:
-        _print_error(command, as_json, answer, error)
-        raise SystemExit(error.exit_code) from None
+        answer.errors.append(error)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(EXIT_FAILED) from None
+        answer.errors.append(StageFailure("interrupted"))
+    except Exception as error:
+        if as_json:
+            _print_json(command, answer, f"{type(error).__name__}: {error}", EXIT_FAILED)
+        raise
     _print(command, as_json, answer)
-    if answer.exit_code:
-        raise SystemExit(answer.exit_code)
+    if answer.errors:
+        raise SystemExit(answer.errors[0].exit_code)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line; a wrong one is one line on stderr (and the JSON object, if asked for) and exit code 2."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "meds1"
+        message = f"{' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`"
+        if "--json" in sys.argv:
+            _print_json(path.removeprefix("meds1 "), Answer(), message, EXIT_USAGE)
+        print(masked(f"{path}: {message}"), file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
+    raise SystemExit(code)
 
 
 def speak() -> None:
     """Log what this project's own rooms say to stderr, and only warnings of everything else."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_mask_record)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for room in _ROOMS:
         logging.getLogger(room).setLevel(logging.INFO)
+    sys.excepthook = _print_crash
 
 
 def masked(text: str) -> str:
@@ -64,23 +111,67 @@ def masked(text: str) -> str:
     return text
 
 
+@contextmanager
+def _stdout_is_stderr() -> Iterator[None]:
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _mask_record(record: logging.LogRecord) -> bool:
+    record.msg, record.args = masked(record.getMessage()), ()
+    return True
+
+
+def _print_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(masked("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
+
+
 def _print(command: str, as_json: bool, answer: Answer) -> None:
     if as_json:
-        _print_json(command, answer, None)
-        return
-    for warning in answer.warnings:
-        print(masked(f"warning: {warning}"), file=sys.stderr)
-    console = Console(highlight=False, soft_wrap=True)
-    for line in answer.lines:
-        console.print(masked(line) if isinstance(line, str) else line, markup=False)
+        message = "; ".join(str(error) for error in answer.errors)
+        _print_json(command, answer, message, answer.errors[0].exit_code if answer.errors else 0)
+    else:
+        for warning in answer.warnings:
+            print(masked(f"warning: {warning}"), file=sys.stderr)
+        for line in answer.lines:
+            if isinstance(line, Grid):
+                _print_grid(line)
+            else:
+                print(masked(line))
+    sys.stdout.flush()
+    for error in answer.errors:
+        print(masked(f"meds1 {command}: {error}"), file=sys.stderr)
 
 
-def _print_error(command: str, as_json: bool, answer: Answer, error: Meds1Error) -> None:
-    if as_json:
-        _print_json(command, answer, {"message": masked(str(error)), "exit_code": error.exit_code})
-    print(masked(f"meds1 {command}: {error}"), file=sys.stderr)
+def _print_grid(grid: Grid) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=grid.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(grid.header):
+        # Folded, never shortened: a cut name or remark would be lost.
+        table.add_column(name, justify="right" if index in grid.right else "left", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(masked(cell) for cell in row))
+    # A pipe has no width: there every row stays one line, for grep and the like.
+    width = None if sys.stdout.isatty() else _UNLIMITED
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
-def _print_json(command: str, answer: Answer, error: dict[str, Any] | None) -> None:
-    body = {"schema": SCHEMA, "command": command, "data": answer.data, "warnings": answer.warnings, "error": error}
+def _print_json(command: str, answer: Answer, message: str, exit_code: int) -> None:
+    body = {
+        "schema": SCHEMA,
+        "command": command,
+        "data": answer.data,
+        "warnings": answer.warnings,
+        "error": {"message": message, "exit_code": exit_code} if exit_code else None,
+    }
     print(masked(json.dumps(body, ensure_ascii=False)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.document import write_durably
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
+from registry.hub_cache import RepoType, cached_revision
 from registry.schema import PARENT, Stage
 from registry.versions import STAGE_VERSION
 
@@ -135,14 +135,14 @@ def outcome(model: BaseModel) -> dict[str, Any]:
 def _dataset(entry: DatasetEntry, hashes: Path | None, recorded: Mapping[str, Any] | None) -> Inputs:
     layout = {"columns": entry.columns.model_dump(mode="json"), "answer_index_base": entry.answer_index_base}
     if entry.file_path is None:
-        return {**_hub(entry, "datasets", recorded), "hf_config": entry.hf_config, "hf_split": entry.hf_split, **layout}
+        return {**_hub(entry, "dataset", recorded), "hf_config": entry.hf_config, "hf_split": entry.hf_split, **layout}
     return {"content": _content(Path(entry.file_path), hashes), **layout}
 
 
 def _model(entry: ModelEntry, hashes: Path | None, recorded: Mapping[str, Any] | None) -> Inputs:
     how = {"max_length": entry.max_length, "system_prompt": entry.system_prompt}
     if entry.file_path is None:
-        return {**_hub(entry, "models", recorded), **how}
+        return {**_hub(entry, "model", recorded), **how}
     folder = Path(entry.file_path)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
@@ -154,22 +154,11 @@ def _model(entry: ModelEntry, hashes: Path | None, recorded: Mapping[str, Any] |
     return {"content": sha256(files), **how}
 
 
-def _hub(entry: HubOrFile, kind: str, recorded: Mapping[str, Any] | None) -> Inputs:
-    revision = entry.revision
-    if revision is None and recorded and recorded.get("hf_path") == entry.hf_path:
-        revision = recorded.get("revision")
-    return {"hf_path": entry.hf_path, "revision": revision or cached_revision(str(entry.hf_path), kind)}
-
-
-def cached_revision(repo: str, kind: str) -> str | None:
-    """The commit of `main` that the local hub cache holds of `repo` (`kind`: "models" or "datasets"), or None."""
-    home = os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser()
-    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
-    reference = hub / f"{kind}--{repo.replace('/', '--')}" / "refs" / "main"
-    try:
-        return reference.read_text().strip() or None
-    except OSError:
-        return None
+def _hub(entry: HubOrFile, kind: RepoType, recorded: Mapping[str, Any] | None) -> Inputs:
+    kept = None
+    if recorded and entry.revision is None and recorded.get("hf_path") == entry.hf_path:
+        kept = recorded.get("revision")
+    return {"hf_path": entry.hf_path, "revision": kept or cached_revision(entry, kind) or entry.revision}
 
 
 def _pin(entry: E, inputs: Inputs) -> E:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from registry.console import Answer, answering
-from registry.errors import UsageError
+from registry.console import Answer, answering, run_app
+from registry.effective import EffectiveConfig
+from registry.errors import Meds1Error, UsageError
 from registry.plan import Plan, Wish, plan
 from registry.resolve import parse_overrides
 from registry.runner import claim, load_job, reuse, run_job
 from registry.schema import Stage
-from registry.store import open_registry
+from registry.store import Registry, open_registry
 
 Name = Annotated[str | None, typer.Argument(help="Name of the experiment.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a config value: key=value, repeatable.")]
 Force = Annotated[bool, typer.Option("--force", help="Run also what is completed and fresh.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; run nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, why and with which config; run nothing.")]
 PrintConfig = Annotated[
     bool, typer.Option("--print-config", "--print-effective-config", help="Show the effective config; run nothing.")
 ]
@@ -28,10 +29,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 RegistryFile = Annotated[Path | None, typer.Option("--registry", help="The results.json to use.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The config.json to use.")]
 
+_VERB = {"run": "would run", "skip": "nothing to do", "reuse": "would be reused", "n/a": "does not apply"}
+
 
 def stage_main(stage: Stage, module: str) -> None:
     """Run the command line of one stage."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+    @app.command(help=f"Run the {stage} stage of one experiment here.")
     def main(  # noqa: PLR0913 - one parameter per option of the command line
         name: Name = None,
         settings: Set = None,
@@ -51,47 +56,58 @@ def stage_main(stage: Stage, module: str) -> None:
             if name is None:
                 raise UsageError(f"give the name of an experiment: python -m {module} NAME")
             opened = open_registry(registry, config)
-            view = opened.read()
             wish = Wish((stage,), parse_overrides(settings or []), force)
-            (step,) = plan(opened, view, name, wish)
-            answer.warnings.extend(view.warnings)
-            if step.action == "n/a":
-                raise UsageError(f"{name}: its config has no {stage}, so there is no such stage to run")
-            if dry_run or print_config:
-                show_plans([step], answer, print_config)
-            elif step.action == "run":
-                answer.data = run_job(claim(opened, step))
-                answer.lines.append(f"{name}: {stage}: completed")
-            elif step.action == "reuse":
-                reuse(opened, step)
-                answer.lines.append(f"{name}: {stage}: reused ({step.reason})")
-            else:
-                answer.lines.append(f"{name}: {stage}: nothing to do ({step.reason})")
+            try:
+                _one_stage(opened, name, wish, answer, "config" if print_config else "plan" if dry_run else "run")
+            except Meds1Error as error:
+                answer.fail(name, error)
 
-    main.__doc__ = f"Run the {stage} stage of one experiment here."
-    typer.run(main)
+    run_app(app)
 
 
-def show_plans(plans: list[Plan], answer: Answer, with_config: bool) -> None:
-    """Say what would happen to each stage, and the effective config when asked."""
-    rows: list[dict[str, Any]] = []
-    for step in plans:
-        rows.append(
-            {
-                "experiment": step.experiment,
-                "stage": step.stage,
-                "action": step.action,
-                "reason": step.reason,
-                "fingerprint": step.fingerprint or None,
-                "run_dir": str(step.run_dir) if step.run_dir else None,
-            }
-        )
-        answer.lines.append(f"{step.experiment}: {step.stage}: {_VERB[step.action]} ({step.reason})")
-    answer.data = {"plans": rows}
-    if with_config and plans:
-        body = plans[-1].config.model_dump(mode="json")
-        answer.data["config"] = body
-        answer.lines.append(json.dumps(body, indent=2, ensure_ascii=False))
+def _one_stage(opened: Registry, name: str, wish: Wish, answer: Answer, verb: str) -> None:
+    view = opened.read()
+    answer.warnings.extend(view.warnings)
+    config = opened.effective(view, name, wish.overrides)
+    if verb == "config":
+        show_configs([config], answer)
+        return
+    (step,) = plan(opened, view, name, wish)
+    stage = step.stage
+    if step.action == "n/a":
+        raise UsageError(f"{name}: its config has no {stage}, so there is no such stage to run")
+    if verb == "plan":
+        show_configs([config], answer)
+        show_plans([step], answer)
+    elif step.action == "run":
+        answer.data = run_job(claim(opened, step))
+        answer.lines.append(f"{name}: {stage}: completed")
+    elif step.action == "reuse":
+        reuse(opened, step)
+        answer.lines.append(f"{name}: {stage}: reused ({step.reason})")
+    else:
+        answer.lines.append(f"{name}: {stage}: nothing to do ({step.reason})")
 
 
-_VERB = {"run": "would run", "skip": "nothing to do", "reuse": "would be reused", "n/a": "does not apply"}
+def show_configs(configs: list[EffectiveConfig], answer: Answer) -> None:
+    """Add the effective configs to the answer: `configs` by experiment, or one JSON object after the other."""
+    bodies = {config.experiment: config.model_dump(mode="json") for config in configs}
+    answer.data = {**(answer.data or {}), "configs": bodies}
+    answer.lines += [json.dumps(body, indent=2, ensure_ascii=False) for body in bodies.values()]
+
+
+def show_plans(plans: list[Plan], answer: Answer) -> None:
+    """Add what would happen to each stage to the answer."""
+    rows = [
+        {
+            "experiment": step.experiment,
+            "stage": step.stage,
+            "action": step.action,
+            "reason": step.reason,
+            "fingerprint": step.fingerprint or None,
+            "run_dir": str(step.run_dir) if step.run_dir else None,
+        }
+        for step in plans
+    ]
+    answer.data = {**(answer.data or {}), "plans": rows}
+    answer.lines += [f"{step.experiment}: {step.stage}: {_VERB[step.action]} ({step.reason})" for step in plans]

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from data.hub import cached_revision, resolve
+from data.hub import resolve
 from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.errors import MissingError, UsageError
+from registry.hub_cache import cached_revision
 from tests.hub_server import COMMIT, Repository, serving
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,7 +198,8 @@ def test_bad_name_is_refused_offline_too(cache: Path) -> None:
 
 def test_cached_revision_and_file_places_import_nothing_heavy(tmp_path: Path) -> None:
     script = (
-        "import sys; from data.hub import cached_revision, resolve; from registry.catalog import HubOrFile;"
+        "import sys; from data.hub import resolve; from registry.hub_cache import cached_revision;"
+        "from registry.catalog import HubOrFile;"
         "cached_revision(HubOrFile(hf_path='a/b'), 'model'); resolve(HubOrFile(file_path=sys.argv[1]), 'model');"
         "print(sorted({'huggingface_hub', 'httpx2', 'datasets', 'pandas', 'pyarrow', 'torch'} & sys.modules.keys()))"
     )
@@ -221,7 +223,9 @@ def test_cache_root_is_the_clients(environment: dict[str, str]) -> None:
     """The real client, in a process with the same variables, names the same folder."""
     names = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME")
     base = {name: value for name, value in os.environ.items() if name not in names}
-    script = "import data.hub, huggingface_hub.constants as c; print(data.hub.cache_root()); print(c.HF_HUB_CACHE)"
+    script = (
+        "import registry.hub_cache as h, huggingface_hub.constants as c; print(h.cache_root(), c.HF_HUB_CACHE, sep='\\n')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT, env=base | environment
     )

@@ -83,6 +83,25 @@ def test_a_row_without_a_completion_stops_the_training(tokenizer: Any) -> None:
         tokenize([*ROWS[:2], {**ROWS[2], "completion": []}], tokenizer, WIDE)
 
 
+def test_a_template_that_cuts_the_thinking_out_stops_the_training(model: Path) -> None:
+    tokenizer = load_tokenizer(model)
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'].split('## Final')[-1] }}{% endfor %}"
+    with pytest.raises(StageFailure, match="row row0: the model's chat template leaves out"):
+        tokenize(ROWS, tokenizer, WIDE)
+
+
+def test_prompts_that_look_otherwise_before_an_answer_are_counted(model: Path) -> None:
+    tokenizer = load_tokenizer(model)
+    assert tokenize(ROWS, tokenizer, WIDE).prompts_altered == 0
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "<|im_start|>assistant\n", "<|im_start|>assistant\n<think>"
+    )
+    altered = tokenize(ROWS, tokenizer, WIDE)
+    assert altered.prompts_altered == len(ROWS)
+    learned = [label for label in altered.dataset[0]["labels"] if label != IGNORED]
+    assert tokenizer.decode(learned).startswith(ROWS[0]["completion"][0]["content"])
+
+
 @pytest.mark.parametrize(("global_batch", "rows"), [(1, 10), (5, 10), (8, 16), (64, 64)])
 def test_the_last_batch_is_filled_with_rows_that_carry_no_loss(tokenizer: Any, global_batch: int, rows: int) -> None:
     dataset = tokenize(ROWS, tokenizer, WIDE).dataset

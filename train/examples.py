@@ -24,12 +24,17 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """`dataset` has the columns `input_ids` and `labels`; tokens are counted in the rows that it holds."""
+    """`dataset` has the columns `input_ids` and `labels`; tokens are counted in the rows that it holds.
+
+    `prompts_altered` counts the rows whose prompt the chat template renders otherwise when a completion follows: the
+    model is trained on a context that differs from the one it is asked with.
+    """
 
     dataset: Any
     rows: int
     rows_dropped: int
     rows_cut: int
+    prompts_altered: int
     tokens: int
     completion_tokens: int
 
@@ -37,14 +42,16 @@ class Tokenized:
 def tokenize(rows: Any, tokenizer: Any, limit: Limit) -> Tokenized:
     """Tokenize a split of the formatted data set (`prompt`, `completion`: message lists; `id`).
 
-    Raises `StageFailure` with the row's id when a row has no token to learn from.
+    Raises `StageFailure` with the row's id when a row has no token to learn from, or when the chat template leaves out
+    a part of its completion.
     """
     from datasets import Dataset, Features, List, Value
 
     kept: list[dict[str, list[int]]] = []
-    dropped = cut = 0
+    dropped = cut = altered = 0
     for row in rows:
-        example = _example(row, tokenizer)
+        example, whole_prompt = _example(row, tokenizer)
+        altered += not whole_prompt
         if len(example["input_ids"]) > limit.max_length:
             if limit.truncation == "drop":
                 dropped += 1
@@ -63,6 +70,7 @@ def tokenize(rows: Any, tokenizer: Any, limit: Limit) -> Tokenized:
         rows=len(kept),
         rows_dropped=dropped,
         rows_cut=cut,
+        prompts_altered=altered,
         tokens=sum(len(example["input_ids"]) for example in kept),
         completion_tokens=sum(label != IGNORED for example in kept for label in example["labels"]),
     )
@@ -84,13 +92,25 @@ def fill_last_batch(dataset: Any, global_batch: int, token: int) -> Any:
     return concatenate_datasets([dataset, Dataset.from_list(filler, features=dataset.features)])
 
 
-def _example(row: dict[str, Any], tokenizer: Any) -> dict[str, list[int]]:
+def _example(row: dict[str, Any], tokenizer: Any) -> tuple[dict[str, list[int]], bool]:
+    """The row's ids and labels, and whether they begin with the prompt as it is rendered alone."""
     from trl.data_utils import common_prefix_length
 
+    conversation = row["prompt"] + row["completion"]
+    _check_template(row, tokenizer.apply_chat_template(conversation, tokenize=False))
     prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-    whole = tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=True)["input_ids"]
+    whole = tokenizer.apply_chat_template(conversation, return_dict=True)["input_ids"]
     start = common_prefix_length(prompt, whole)
-    return {"input_ids": list(whole), "labels": [IGNORED] * start + list(whole[start:])}
+    return {"input_ids": list(whole), "labels": [IGNORED] * start + list(whole[start:])}, start == len(prompt)
+
+
+def _check_template(row: dict[str, Any], rendered: str) -> None:
+    # Templates of some reasoning models cut the thinking out of every assistant message, meant for chat histories.
+    if any(message["content"].strip() not in rendered for message in row["completion"]):
+        raise StageFailure(
+            f"row {row['id']}: the model's chat template leaves out or changes a part of the completion (its thinking, "
+            "usually); choose another curation.format or another model"
+        )
 
 
 def _learns(example: dict[str, list[int]]) -> bool:

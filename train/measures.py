@@ -40,6 +40,7 @@ def training_metrics(task: Task, trainer: Any, timing: Timing) -> dict[str, Any]
         "rows": task.train.rows,
         "rows_dropped": task.train.rows_dropped,
         "rows_cut": task.train.rows_cut,
+        "prompts_altered": task.train.prompts_altered,
         "validation_rows": task.validation.rows if task.validation else 0,
         "tokens_per_epoch": task.train.tokens,
         "completion_tokens_per_epoch": task.train.completion_tokens,

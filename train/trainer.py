@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from registry.errors import StageFailure
+from registry.errors import StageFailure, UsageError
 from train.batch import BatchPlan
 from train.checkpoints import KEEP
 from train.examples import fill_last_batch
@@ -24,7 +24,7 @@ def training_arguments(task: Task, folder: Path) -> Any:
     """TRL's `SFTConfig` with checkpoints in `folder`. Starts the process group, so every rank calls it."""
     from trl import SFTConfig
 
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(folder),
         run_name=task.experiment,
         seed=task.params.seed,
@@ -45,6 +45,12 @@ def training_arguments(task: Task, folder: Path) -> Any:
         **_device(),
         **_sharding(task),
     )
+    if arguments.n_gpu > 1:
+        raise UsageError(
+            f"{task.experiment}: one process sees {arguments.n_gpu} GPUs; start one for each (srun, or torchrun "
+            f"--nproc-per-node={arguments.n_gpu}), or set CUDA_VISIBLE_DEVICES to one of them"
+        )
+    return arguments
 
 
 def load_model(path: Path) -> Any:
