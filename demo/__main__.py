@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.make import make_demo
+from demo.pipeline import CHECKOUT, run_demo
 from demo.registry_copy import copy_registry
-
-CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make_demo(out)
     files = copy_registry(CHECKOUT, out)
     print(f"demo: registry {files.registry}, catalog {files.catalog}")
-    if chosen.verb == "run":
-        parser.error("run is not finished yet: use make, then `meds1 run`")
-    return 0
+    return run_demo(out, files) if chosen.verb == "run" else 0
 
 
 if __name__ == "__main__":

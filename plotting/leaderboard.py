@@ -4,40 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
-from plotting.scores import Row, Score, benchmarks_of, macro_averages
+from plotting.scores import Row, Score, benchmark_title, benchmarks_of, macro_averages
 from registry.catalog import Display
+from registry.console import Grid
 
 
 def ranked(rows: list[Row]) -> list[Row]:
-    """Best first: by macro average, then by the mean over what an experiment has; limited runs come last."""
+    """Best first: by macro average, then by the mean over what an experiment has; stale and limited runs come last."""
     averages = macro_averages(rows)
 
     def key(row: Row) -> tuple[bool, bool, float, str]:
         mean = sum(score.accuracy for score in row.scores.values()) / len(row.scores)
-        return (bool(row.remark), row.experiment not in averages, -averages.get(row.experiment, mean), row.experiment)
+        return (not row.comparable, row.experiment not in averages, -averages.get(row.experiment, mean), row.experiment)
 
     return sorted(rows, key=key)
 
 
-def table(rows: list[Row], display: Display) -> Table:
+def table(rows: list[Row], display: Display) -> Grid:
     """The leaderboard for a terminal."""
     sources, averages = benchmarks_of(rows), macro_averages(rows)
-    drawn = Table(title="Accuracy in % with 95 % interval", title_justify="left")
-    drawn.add_column("experiment")
-    for source in sources:
-        total = max(row.scores[source].total for row in rows if source in row.scores)
-        drawn.add_column(f"{display.benchmarks.get(source, source)} (n={total})", justify="right")
-    if len(sources) > 1:
-        drawn.add_column("macro", justify="right")
-    drawn.add_column("remark")
+    several = len(sources) > 1
+    header = [
+        "experiment",
+        *(benchmark_title(rows, source, display) for source in sources),
+        *(["macro"] if several else []),
+        "remark",
+    ]
+    body = []
     for row in ranked(rows):
         cells = [percent(row.scores[source]) if source in row.scores else "-" for source in sources]
-        if len(sources) > 1:
-            cells.append(f"{averages[row.experiment]:.1%}" if row.experiment in averages else "-")
-        drawn.add_row(row.label, *cells, f"{row.status}: {row.remark}" if row.remark else "")
-    return drawn
+        if several:
+            cells.append(f"{100 * averages[row.experiment]:.1f}" if row.experiment in averages else "-")
+        body.append([row.label, *cells, row.remark])
+    return Grid(header, body, title="Accuracy in % with 95 % interval", right=range(1, len(header) - 1))
 
 
 def as_json(rows: list[Row]) -> list[dict[str, Any]]:
@@ -49,6 +48,7 @@ def as_json(rows: list[Row]) -> list[dict[str, Any]]:
             "label": row.label,
             "status": row.status,
             "remark": row.remark,
+            "limit": row.limit,
             "macro_average": averages.get(row.experiment),
             "benchmarks": {
                 source: {"accuracy": s.accuracy, "ci": [s.low, s.high], "correct": s.correct, "total": s.total}

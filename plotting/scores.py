@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.catalog import Display
-from registry.errors import MissingError
-from registry.status import Word
+from registry.errors import MissingError, UsageError
+from registry.status import StageStatus, Word
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment's scores by benchmark; `remark` says what must be known before it is compared."""
+    """One experiment's scores by benchmark; `remark` says what must be known before it is compared.
+
+    `limit` is the number of questions of each benchmark that were asked, null for all.
+    """
 
     experiment: str
     label: str
@@ -32,34 +35,54 @@ class Row:
     color: str | None
     status: Word
     remark: str
+    limit: int | None
     scores: Mapping[str, Score]
 
+    @property
+    def comparable(self) -> bool:
+        """Whether the scores are those of the experiment as it is now, on whole benchmarks."""
+        return self.status == "completed" and self.limit is None
 
-def row_of(name: str, entry: Mapping[str, Any], status: Word, reason: str, display: Display) -> Row:
-    """The row of an experiment whose eval result is `entry`; `MissingError` when that holds no benchmark."""
+
+def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: Display) -> Row:
+    """The row of an experiment, given all its results and the state of its eval.
+
+    Raises `MissingError` when it has no completed eval result, or one without benchmarks, and `UsageError` for numbers
+    that are not there.
+    """
+    entry = results.get("eval") or {}
+    if entry.get("status", "completed" if entry else "missing") != "completed":
+        raise MissingError(f"{name}: has no eval result; run `meds1 run {name}`")
     metrics = entry.get("metrics") or {}
     found = metrics.get("benchmarks") or metrics.get("summary") or {}
-    scores = {source: _score(numbers) for source, numbers in found.items()}
-    if not scores:
+    if not found:
         raise MissingError(f"{name}: its eval result holds no benchmark; run `meds1 run {name} --stage eval --force`")
+    limit = metrics.get("limit")
     shown = display.experiments.get(name)
-    remarks = [reason] if status == "stale" else []
-    if metrics.get("limit"):
-        remarks.append(f"first {metrics['limit']} questions only")
+    word = [status.status] if status.status != "completed" else []
+    remarks = [": ".join(filter(None, [*word, status.reason])), f"first {limit} questions only" if limit else ""]
     return Row(
         experiment=name,
         label=(shown.name if shown and shown.name else name),
         group=shown.group if shown else None,
         color=shown.color if shown else None,
-        status=status,
-        remark="; ".join(remarks),
-        scores=scores,
+        status=status.status,
+        remark="; ".join(filter(None, remarks)),
+        limit=limit,
+        scores={source: _score(name, source, numbers) for source, numbers in found.items()},
     )
 
 
 def benchmarks_of(rows: Iterable[Row]) -> list[str]:
     """All benchmarks of the rows, in order of their first appearance."""
     return list(dict.fromkeys(source for row in rows for source in row.scores))
+
+
+def benchmark_title(rows: Iterable[Row], source: str, display: Display) -> str:
+    """A benchmark's display name with the number of its questions, or their range where the rows differ."""
+    totals = sorted({row.scores[source].total for row in rows if source in row.scores})
+    shown = str(totals[0]) if len(totals) == 1 else f"{totals[0]}-{totals[-1]}"
+    return f"{display.benchmarks.get(source, source)} (n={shown})"
 
 
 def macro_averages(rows: list[Row]) -> dict[str, float]:
@@ -72,6 +95,12 @@ def macro_averages(rows: list[Row]) -> dict[str, float]:
     }
 
 
-def _score(numbers: Mapping[str, Any]) -> Score:
-    low, high = numbers["accuracy_ci"]
-    return Score(numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"])
+def _score(name: str, source: str, numbers: Mapping[str, Any]) -> Score:
+    try:
+        low, high = numbers["accuracy_ci"]
+        return Score(numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"])
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            f"{name}: its eval result of {source} needs accuracy, accuracy_ci [low, high], num_correct and "
+            f"total_examples; run `meds1 run {name} --stage eval --force`"
+        ) from None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from registry.schema import Positive, Strict
+from registry.schema import Positive, Stage, Strict
 
 
 class HubOrFile(Strict):
@@ -99,5 +99,5 @@ class Catalog(Strict):
     train_datasets: dict[str, DatasetEntry] = {}
     eval_datasets: dict[str, DatasetEntry] = {}
     defaults: StageDefaults = StageDefaults()
-    slurm: dict[str, Any] = {}
+    slurm: dict[Stage, dict[str, Any]] = {}
     display: Display = Display()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,6 +65,39 @@ def load(path: Path) -> tuple[Document, bytes]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
     return parse(text, path), raw
+
+
+def load_registry(path: Path) -> tuple[Document, bytes]:
+    """`load`, and `UsageError` when experiments, their configs, tags or results are not of the kind they must be."""
+    document, raw = load(path)
+    wrong = next(_misshapen(document), None)
+    if wrong:
+        raise UsageError(f"{path}: {wrong}; mend it by hand, or restore the last good state with `meds1 rebuild`")
+    return document, raw
+
+
+def _misshapen(document: Document) -> Iterator[str]:
+    if not isinstance(document.get("format", FORMAT), int):
+        yield "format must be a number"
+    experiments = document.get("experiments") or {}
+    if not isinstance(document.get("experiments", {}), dict):
+        yield "experiments must be an object"
+        return
+    for name, body in experiments.items():
+        if not isinstance(body, dict):
+            yield f"experiments.{name} must be an object"
+            continue
+        for field, kind, word in (
+            ("config", dict, "an object"),
+            ("results", dict, "an object"),
+            ("tags", list, "a list"),
+        ):
+            if not isinstance(body.get(field), kind | None):
+                yield f"experiments.{name}.{field} must be {word}"
+        results = body.get("results")
+        for stage, entry in results.items() if isinstance(results, dict) else ():
+            if not isinstance(entry, dict | None):
+                yield f"experiments.{name}.results.{stage} must be an object"
 
 
 def render(document: Document) -> bytes:

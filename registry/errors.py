@@ -39,9 +39,13 @@ class MissingError(Meds1Error):
 
 
 class StageStopped(Meds1Error):  # noqa: N818 - no error, a way out
-    """A stage saved its state after a signal and can be resumed."""
+    """A stage saved its state after a signal (`signal_number`) and can be resumed."""
 
     exit_code = EXIT_STOPPED
+
+    def __init__(self, message: str, signal_number: int = 0) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 def nearest(word: str, legal: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from registry.canonical import dumps
-from registry.document import FORMAT, Document, load, render, write_durably
+from registry.document import FORMAT, Document, load_registry, render, write_durably
 from registry.errors import StageFailure, UsageError
 from registry.history import Header, State, absorb, overlay, without_results
 from registry.paths import RegistryPaths
@@ -57,7 +57,7 @@ class _Reading:
 
 def read(paths: RegistryPaths) -> View:
     """The registry with every saved record in it."""
-    document, raw = load(paths.file)
+    document, raw = load_registry(paths.file)
     return _reading(paths, document, raw).view
 
 
@@ -76,7 +76,7 @@ def fold(paths: RegistryPaths) -> FoldReport:
 def rebuild(paths: RegistryPaths) -> Path | None:
     """Set a file that does not parse aside and write the last good state with every record; return the old file."""
     try:
-        load(paths.file)
+        load_registry(paths.file)
     except UsageError:
         state, _ = _state(paths)
         if not state.experiments:
@@ -108,7 +108,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 def _fold(paths: RegistryPaths) -> FoldReport:
     for _ in range(_TRIES):
-        document, raw = load(paths.file)
+        document, raw = load_registry(paths.file)
         if int(document.get("format", FORMAT)) > FORMAT:
             return FoldReport(0, f"{paths.file} has a newer format: update the checkout", ())
         reading = _reading(paths, document, raw)

@@ -117,7 +117,8 @@ def claim_attempt(folder: Path) -> int:
                 number += 1
             else:
                 return number
-    except PermissionError:
+    except OSError as error:
         raise StageFailure(
-            f"{folder}: no permission to write; the registry's folder must be writable for its group"
+            f"{folder}: no attempt can be claimed: {error.strerror or error}; the registry's folder must be writable "
+            "for its group"
         ) from None

@@ -132,8 +132,8 @@ def _with_defaults(raw: dict[str, Any], catalog: Catalog, name: str) -> dict[str
         if isinstance(filled.get(field), dict):
             filled[field] = {**defaults, **filled[field]}
     own = filled.get("slurm") or {}
-    if not isinstance(own, dict):
-        raise UsageError(f"experiments.{name}.config.slurm: must be an object of stages")
+    if not isinstance(own, dict) or not all(isinstance(part, dict | None) for part in own.values()):
+        raise UsageError(f"experiments.{name}.config.slurm: must be an object of objects, one per stage")
     filled["slurm"] = {
         stage: {**catalog.slurm.get(stage, {}), **(own.get(stage) or {})}
         for stage in {*StageResources.model_fields, *own}

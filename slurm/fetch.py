@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.hub import RepoType, fetch
-from registry.catalog import HubOrFile
+from registry.catalog import Catalog, HubOrFile
 from registry.effective import EffectiveConfig
 
 
@@ -39,6 +39,17 @@ def needed(configs: list[EffectiveConfig]) -> list[Needed]:
             if key is not None and entry is not None:
                 found.setdefault((kind, key), Needed(key, kind, entry))
     return list(found.values())
+
+
+def of_catalog(catalog: Catalog, key: str) -> list[Needed]:
+    """What of the hub the catalog calls `key`: a model and data sets may share a name."""
+    sections: list[tuple[RepoType, Mapping[str, HubOrFile]]] = [
+        ("model", catalog.models),
+        ("dataset", catalog.train_datasets),
+        ("dataset", catalog.eval_datasets),
+    ]
+    found = [Needed(key, kind, entries[key]) for kind, entries in sections if key in entries]
+    return [item for item in found if item.entry.hf_path is not None]
 
 
 def fetch_all(items: list[Needed]) -> Iterator[tuple[Needed, Path]]:

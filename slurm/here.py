@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
+from registry.errors import MissingError
 from registry.plan import Plan
 from registry.runner import claim, reuse
 from registry.store import Registry
 from slurm.launch import run_here
+from slurm.submit import check_present
 
 log = logging.getLogger("meds1")
 
 
-def run_plans(registry: Registry, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Run what is due, say what is not and why; the first stage that fails raises and ends the experiment."""
-    done = []
+def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]:
+    """Run what is due, say what is not and why, stage by stage; the first that fails raises and ends the experiment.
+
+    What a later stage needs is looked for before the first one starts, not hours after.
+    """
+    check_present(plans)
     for plan in plans:
         if plan.action == "n/a":
             log.info("=== %s: %s: does not apply: %s", plan.experiment, plan.stage, plan.reason)
             continue
         started = time.monotonic()
         if plan.action == "run":
+            _check_parent(registry, plan)
             job = claim(registry, plan)
             log.info(
                 "==> %s: %s: attempt %d (%s) in %s", plan.experiment, plan.stage, job.attempt, plan.reason, job.run_dir
@@ -34,13 +41,21 @@ def run_plans(registry: Registry, plans: list[Plan]) -> list[dict[str, Any]]:
             log.info("=== %s: %s: reused: %s", plan.experiment, plan.stage, plan.reason)
         else:
             log.info("=== %s: %s: nothing to do: %s", plan.experiment, plan.stage, plan.reason)
-        done.append(
-            {
-                "experiment": plan.experiment,
-                "stage": plan.stage,
-                "action": plan.action,
-                "reason": plan.reason,
-                "seconds": round(time.monotonic() - started, 1),
-            }
+        yield {
+            "experiment": plan.experiment,
+            "stage": plan.stage,
+            "action": plan.action,
+            "reason": plan.reason,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+
+def _check_parent(registry: Registry, plan: Plan) -> None:
+    """Refuse, before an attempt is claimed, when the parent was skipped because it is still in flight elsewhere."""
+    parent = (plan.inputs or {}).get("upstream")
+    view = registry.read()
+    if parent and not registry.find_completed(view, plan.experiment, parent["stage"], parent["fingerprint"]):
+        raise MissingError(
+            f"{plan.experiment}: {plan.stage} needs {parent['stage']}, which has not completed yet; "
+            f"see `meds1 status {plan.experiment}` and run again when it has"
         )
-    return done

@@ -29,12 +29,9 @@ _POLL_SECONDS = 1.0
 def run_in_slurm(job_file: str) -> None:
     """Run a claimed attempt as one task of a Slurm job."""
     speak()
-    requeue = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal requeue
-        requeue = requeue or number == signal.SIGUSR2
-        raise StageStopped(f"stopped by {signal.Signals(number).name}")
+        raise StageStopped(f"stopped by {signal.Signals(number).name}", number)
 
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, stop)
@@ -43,7 +40,7 @@ def run_in_slurm(job_file: str) -> None:
         run_job(job)
     except StageStopped as stopped:
         log.info("%s: %s: %s", job.experiment, job.stage, stopped)
-        if ranks()[0] == 0 and requeue:
+        if ranks()[0] == 0 and stopped.signal_number == signal.SIGUSR2:
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
         sys.exit(stopped.exit_code)
     except Meds1Error as error:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 from registry.effective import EffectiveConfig
 from registry.errors import (
+    EXIT_DONE,
     EXIT_MISSING,
     EXIT_STOPPED,
     EXIT_USAGE,
@@ -39,13 +42,7 @@ def run_here(job: Job) -> Entry:
     A process of its own keeps the stages' libraries apart, and outlives nothing: if it is killed without a word, the
     failure is recorded for it.
     """
-    process = subprocess.Popen(command(job), env=environment())
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        raise
+    code = _run_to_the_end(command(job))
     registry = job.open()
     headers = registry.read().state.headers(job.experiment, job.stage)
     ended = [header for header in headers if header.attempt == job.attempt and header.event in TERMINAL]
@@ -58,6 +55,31 @@ def run_here(job: Job) -> Entry:
     entry = registry.recorded(registry.read(), job.experiment, job.stage, job.fingerprint)
     assert entry is not None
     return entry
+
+
+def _run_to_the_end(line: list[str]) -> int:
+    """Run a command in a process group of its own and return its exit code.
+
+    Every signal to end is handed on exactly once. After an interrupt nothing further is to run: once the command has
+    ended, `KeyboardInterrupt` is raised, unless it says that it stopped and can be resumed.
+    """
+    process = subprocess.Popen(line, env=environment(), process_group=0)
+    received: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received and code not in (EXIT_DONE, EXIT_STOPPED):
+        raise KeyboardInterrupt
+    return code
 
 
 def command(job: Job) -> list[str]:

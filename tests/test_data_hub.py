@@ -224,7 +224,7 @@ def test_cache_root_is_the_clients(environment: dict[str, str]) -> None:
     names = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME")
     base = {name: value for name, value in os.environ.items() if name not in names}
     script = (
-        "import registry.hub_cache as h, huggingface_hub.constants as c; print(h.cache_root(), c.HF_HUB_CACHE, sep='\\n')"
+        "import registry.hub_cache as h, huggingface_hub.constants as c;print(h.cache_root()); print(c.HF_HUB_CACHE)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT, env=base | environment

@@ -74,7 +74,8 @@ def _train(task: Task, context: StageContext, flag: StopFlag) -> tuple[Any, Timi
         trainer.accelerator.end_training()
         raise StageStopped(
             f"{task.experiment}: training was stopped by {signal.Signals(stop.stopped_by).name} and saved after step "
-            f"{trainer.state.global_step} of {task.steps} in {folder}; run it again to resume"
+            f"{trainer.state.global_step} of {task.steps} in {folder}; run it again to resume",
+            stop.stopped_by,
         )
     return trainer, Timing(seconds, task.steps - (start.step if start else 0))
 
