@@ -1,22 +1,39 @@
-"""The comparison figure: one panel per benchmark, one dot with its 95 % interval per experiment."""
+"""The comparison figure: one panel per benchmark, one dot with its 95 % interval per experiment.
+
+The panels share their scale, which spans the data: whiskers of a few percent must be seen. What is stale or limited is
+drawn hollow, below the rest.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plotting.leaderboard import ranked
-from plotting.scores import Row, benchmarks_of
-from plotting.style import MARKERS, PALETTE, RC, save
+from plotting.scores import Row, benchmark_title, benchmarks_of
+from plotting.style import FADED, MARKERS, PALETTE, RC, save
 from registry.catalog import Display
 from registry.errors import MissingError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 HEADER = ("experiment", "label", "benchmark", "accuracy", "low", "high", "correct", "total", "status", "remark")
-_ROW_INCHES = 0.28
-_PANEL_INCHES = 3.2
+_ROW_INCHES = 0.22
+_PANEL_INCHES = 2.4
+_TALL = 25
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A group's colour and marker."""
+
+    color: str
+    marker: str
 
 
 def draw(rows: list[Row], display: Display, stem: Path) -> list[Path]:
@@ -28,40 +45,75 @@ def draw(rows: list[Row], display: Display, stem: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     sources, order = benchmarks_of(rows), ranked(rows)
+    looks = _looks(rows)
     with rc_context(RC):
-        figure = Figure(figsize=(1.6 + _PANEL_INCHES * len(sources), 1.3 + _ROW_INCHES * len(order)))
-        panels = figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]
+        size = (2.2 + _PANEL_INCHES * len(sources), 1.2 + _ROW_INCHES * len(order))
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(1, len(sources), sharex=True, sharey=True, squeeze=False)[0]
         for panel, source in zip(panels, sources, strict=True):
-            _panel(panel, order, source, display)
-        panels[0].set_yticks(range(len(order)), [row.label + (" *" if row.remark else "") for row in order])
-        panels[0].invert_yaxis()
-        if any(row.remark for row in order):
-            figure.text(0.01, -0.02, "* stale or limited: see the table", fontsize=8)
+            _panel(panel, order, source, looks)
+            panel.set_title(benchmark_title(rows, source, display), fontsize=9)
+        _axes(panels[0], order)
+        figure.supxlabel(_caption(order), fontsize=9)
+        if set(looks) != {None}:
+            _legend(figure, looks)
         return save(figure, stem, HEADER, _numbers(order, sources))
 
 
-def _panel(panel: Axes, rows: list[Row], source: str, display: Display) -> None:
-    groups = list(dict.fromkeys(row.group for row in rows))
+def _looks(rows: list[Row]) -> dict[str | None, _Look]:
+    """A look for each group, by name, so that it does not change with the scores; combinations repeat after 36."""
+    names = sorted({row.group for row in rows}, key=lambda name: (name is None, name or ""))
+    return {
+        name: _Look(PALETTE[i % len(PALETTE)], MARKERS[(i + i // len(PALETTE)) % len(MARKERS)])
+        for i, name in enumerate(names)
+    }
+
+
+def _panel(panel: Axes, rows: list[Row], source: str, looks: Mapping[str | None, _Look]) -> None:
     for height, row in enumerate(rows):
         score = row.scores.get(source)
         if score is None:
-            panel.text(1, height, "no result", va="center", fontsize=7, color="0.5")
+            panel.text(0.02, height, "no result", transform=panel.get_yaxis_transform(), va="center", **FADED)
             continue
-        index = groups.index(row.group) % len(PALETTE)
+        look = looks[row.group]
+        color = row.color or look.color
         middle = 100 * score.accuracy
         panel.errorbar(
             middle,
             height,
             xerr=[[middle - 100 * score.low], [100 * score.high - middle]],
-            fmt=MARKERS[index],
-            color=row.color or PALETTE[index],
-            capsize=3,
+            fmt=look.marker,
+            color=color,
+            markerfacecolor=color if row.comparable else "white",
         )
-    totals = sorted({row.scores[source].total for row in rows if source in row.scores})
-    shown = str(totals[0]) if len(totals) == 1 else f"{totals[0]}-{totals[-1]}"
-    panel.set_title(f"{display.benchmarks.get(source, source)} (n={shown})", fontsize=9)
-    panel.set_xlabel("accuracy (%), 95 % interval")
-    panel.set_xlim(0, 100)
+
+
+def _axes(first: Axes, rows: list[Row]) -> None:
+    """The scales, which all panels share with the first."""
+    scores = [score for row in rows for score in row.scores.values()]
+    low = 10 * math.floor(10 * min(score.low for score in scores))
+    high = 10 * math.ceil(10 * max(score.high for score in scores))
+    first.set_xlim(low, max(high, low + 10))
+    first.set_ylim(len(rows) - 0.5, -0.5)
+    first.set_yticks(range(len(rows)), [row.label + ("" if row.comparable else " *") for row in rows])
+    if len(rows) > _TALL:
+        for panel in first.figure.axes:
+            panel.tick_params(top=True, labeltop=True)
+
+
+def _caption(rows: list[Row]) -> str:
+    note = "" if all(row.comparable for row in rows) else "\n* hollow: stale or limited, see the remark in the CSV"
+    return f"accuracy (%) with 95 % interval{note}"
+
+
+def _legend(figure: Figure, looks: Mapping[str | None, _Look]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linestyle="none", marker=look.marker, color=look.color, label=name or "other")
+        for name, look in looks.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6), frameon=False)
 
 
 def _numbers(rows: list[Row], sources: list[str]) -> list[tuple[object, ...]]:

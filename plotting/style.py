@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from registry.errors import StageFailure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,28 +17,60 @@ if TYPE_CHECKING:
 # Okabe and Ito, "Color Universal Design" (2008), without black and yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
+FADED: Any = {"fontsize": 7, "color": "0.5"}
 RC: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "axes.grid.axis": "x",
+    "axes.axisbelow": True,
     "grid.alpha": 0.3,
+    "lines.markersize": 4,
+    "lines.linewidth": 1.2,
+    "errorbar.capsize": 2.5,
     "pdf.fonttype": 42,
     "figure.dpi": 100,
     "savefig.dpi": 200,
+    "savefig.bbox": "tight",
 }
 
 
 def save(figure: Figure, stem: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Path]:
-    """Write `stem`.png and `stem`.pdf, and the numbers that they show as `stem`.csv; return the three paths."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    written = [stem.parent / f"{stem.name}{suffix}" for suffix in (".png", ".pdf", ".csv")]
-    # Without a date, equal data gives equal files.
-    figure.savefig(written[0], bbox_inches="tight")
-    figure.savefig(written[1], bbox_inches="tight", metadata={"CreationDate": None})
-    with open(written[2], "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+    """Write `stem`.png and `stem`.pdf, and the numbers that they show as `stem`.csv; return the three paths.
+
+    Equal data gives equal files. `StageFailure` when the folder cannot be written; a file is written wholly or not.
+    """
+    contents = {
+        ".png": _drawn(figure, "png", {}),
+        ".pdf": _drawn(figure, "pdf", {"CreationDate": None}),
+        ".csv": _csv(header, rows),
+    }
+    written = []
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for suffix, content in contents.items():
+            path = stem.parent / f"{stem.name}{suffix}"
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+            written.append(path)
+    except OSError as error:
+        raise StageFailure(
+            f"{stem.parent}: the figure cannot be written: {error.strerror}; choose another --out"
+        ) from None
     return written
+
+
+def _drawn(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue().encode()

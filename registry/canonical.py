@@ -22,7 +22,13 @@ def canonical(value: Any) -> bytes:
 
 def dumps(value: Any) -> bytes:
     """Compact UTF-8 JSON with sorted keys, numbers as they are; NaN and infinities raise `ValueError`."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return encoded(text)
+
+
+def encoded(text: str) -> bytes:
+    """JSON text as UTF-8. A lone surrogate (Python's form of a file name that is not UTF-8) becomes its JSON escape."""
+    return text.encode(errors="backslashreplace")
 
 
 def sha256(value: Any) -> str:

@@ -7,12 +7,15 @@ The written form has a two-space indent, keeps the order of keys and leaves non-
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from registry.canonical import encoded
 from registry.errors import MissingError, UsageError
 
 FORMAT = 1
@@ -24,6 +27,10 @@ class _DuplicateKeyError(ValueError):
     pass
 
 
+class _NumberError(ValueError):
+    pass
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> Document:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -32,14 +39,23 @@ def _unique(pairs: list[tuple[str, Any]]) -> Document:
     return found
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _NumberError(text)
+    return number
+
+
 def parse(text: str, path: Path) -> Document:
     """Parse the JSON object in `text`; `path` is named in the `UsageError` for anything else."""
     if not text.strip():
         raise UsageError(f"{path}: the file is empty; `meds1 rebuild` restores the last good state")
     try:
-        document = json.loads(text, object_pairs_hook=_unique)
+        document = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
     except _DuplicateKeyError as error:
         raise UsageError(f"{path}: the key {str(error)!r} occurs twice in one object; remove one") from None
+    except _NumberError as error:
+        raise UsageError(f"{path}: {error} is no JSON number; write null, or a finite number") from None
     except json.JSONDecodeError as error:
         raise UsageError(
             f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; mend it by hand"
@@ -102,17 +118,20 @@ def _misshapen(document: Document) -> Iterator[str]:
 
 def render(document: Document) -> bytes:
     """The canonical text of a document."""
-    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return encoded(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_durably(path: Path, content: bytes) -> None:
     """Put `content` under `path` in one step: private temporary file, fsync, rename, fsync of the folder.
 
     A rename that reports an error may have happened all the same (NFS repeats a lost answer): the final name decides.
+    A file that is replaced keeps its permissions, so that a group that shares it can go on editing it.
     """
     temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
     try:
         with open(temporary, "xb") as file:
+            if path.exists():
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

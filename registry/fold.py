@@ -7,6 +7,7 @@ The lock only spares work; two folds at once leave at worst a state file that th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from registry.canonical import dumps
+from registry.canonical import dumps, encoded
 from registry.document import FORMAT, Document, load_registry, render, write_durably
 from registry.errors import StageFailure, UsageError
 from registry.history import Header, State, absorb, overlay, without_results
@@ -78,15 +79,14 @@ def rebuild(paths: RegistryPaths) -> Path | None:
     try:
         load_registry(paths.file)
     except UsageError:
-        state, _ = _state(paths)
-        if not state.experiments:
+        last, _ = _state(paths)
+        if not last.experiments:
             raise UsageError(
                 f"{paths.file}: there is no last good state in {paths.root}; restore the file by hand"
             ) from None
         aside = paths.file.with_name(f"{paths.file.name}.torn-{os.getpid()}-{len(os.listdir(paths.file.parent))}")
         aside.write_bytes(paths.file.read_bytes())
-        document = {"experiments": state.experiments}
-        write_durably(paths.file, render(overlay(document, state)[0]))
+        write_durably(paths.file, render(_reading(paths, last.document, b"").view.document))
         return aside
     return None
 
@@ -120,7 +120,7 @@ def _fold(paths: RegistryPaths) -> FoldReport:
             if paths.file.read_bytes() != raw:
                 continue
             write_durably(paths.file, content)
-        view.state.experiments = without_results(view.document)
+        view.state.document = without_results(view.document)
         _write_state(paths.state, view.state)
         _archive(paths, reading.fresh)
         return FoldReport(len(reading.fresh), None, tuple(warnings))
@@ -128,7 +128,9 @@ def _fold(paths: RegistryPaths) -> FoldReport:
 
 
 def _write_state(path: Path, state: State) -> None:
-    content = dumps(state.to_json())
+    body = state.to_json()
+    # Not `dumps`: what comes back from here keeps the order of keys that people gave it.
+    content = encoded(json.dumps({"sha256": hashlib.sha256(dumps(body)).hexdigest(), **body}, ensure_ascii=False))
     if not path.exists() or path.read_bytes() != content:
         write_durably(path, content)
 
@@ -144,22 +146,23 @@ def _archive(paths: RegistryPaths, fresh: tuple[Path, ...]) -> None:
 
 def _reading(paths: RegistryPaths, document: Document, raw: bytes) -> _Reading:
     # The inbox is listed before the archive, so that a record which a fold moves meanwhile is seen in either.
-    inbox = _names(paths.inbox)
-    archived = _names(paths.applied)
+    inbox, archived = _names(paths.inbox), _names(paths.applied)
+    waiting = set(inbox)
     state, warnings = _state(paths)
     known = {header.id for stages in state.history.values() for headers in stages.values() for header in headers}
     records: list[Record] = []
     fresh: list[Path] = []
     for name in dict.fromkeys([*inbox, *archived]):
         seen = name.rsplit("~", 1)[-1].removesuffix(".json") in known
-        if name in inbox and not name.startswith("."):
+        if name in waiting:
             fresh.append(paths.inbox / name)
         if seen:
             continue
         try:
             records.append(_load(paths, name))
         except DamagedRecordError as error:
-            warnings.append(f"{paths.inbox / name}: {error}; left where it is")
+            folder = paths.inbox if name in waiting else paths.applied
+            warnings.append(f"{folder / name}: {error}; left where it is")
             fresh = [path for path in fresh if path.name != name]
     absorb(state, records, partial(load_record, paths))
     overlaid, notes = overlay(document, state)
@@ -186,8 +189,10 @@ def _state(paths: RegistryPaths) -> tuple[State, list[str]]:
     """The last fold's state; an empty one, to be rebuilt from the archive, when it is absent or damaged."""
     try:
         body: dict[str, Any] = json.loads(paths.state.read_bytes())
-        return State.from_json(body), []
+        if body.pop("sha256") == hashlib.sha256(dumps(body)).hexdigest():
+            return State.from_json(body), []
     except FileNotFoundError:
         return State(), []
     except (ValueError, KeyError, TypeError, AttributeError):
-        return State(), [f"{paths.state}: damaged; rebuilt from the records"]
+        pass
+    return State(), [f"{paths.state}: damaged; rebuilt from the records"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.document import FORMAT
 from registry.records import EVENTS, TERMINAL, Event, Record
-from registry.schema import Stage
+from registry.schema import STAGES, Stage
 
 Entry = dict[str, Any]
 
@@ -31,18 +31,23 @@ class Header:
     job: Mapping[str, Any]
 
     @property
-    def order(self) -> tuple[int, int, int]:
-        """The order of records of one stage."""
-        return (self.attempt, self.restart, EVENTS.index(self.event))
+    def order(self) -> tuple[int, int, int, str]:
+        """The order of records of one stage; the id decides between records that say the same."""
+        return (self.attempt, self.restart, EVENTS.index(self.event), self.id)
 
 
 @dataclass
 class State:
-    """`results` that count, `history` of every stage, and the `experiments` (without results) of the last fold."""
+    """`results` that count, `history` of every stage, and the `document` (without results) of the last fold."""
 
     results: dict[str, dict[Stage, Entry]] = field(default_factory=dict)
     history: dict[str, dict[Stage, list[Header]]] = field(default_factory=dict)
-    experiments: dict[str, Any] = field(default_factory=dict)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def experiments(self) -> dict[str, Any]:
+        """The experiments of the last fold, without their results."""
+        return self.document.get("experiments") or {}
 
     def headers(self, experiment: str, stage: Stage) -> list[Header]:
         """The stage's records so far, in order."""
@@ -59,7 +64,7 @@ class State:
             name: {stage: [Header(**header) for header in headers] for stage, headers in stages.items()}
             for name, stages in body["history"].items()
         }
-        return cls(results=body["results"], history=history, experiments=body["experiments"])
+        return cls(results=body["results"], history=history, document=body["document"])
 
 
 def header_of(record: Record) -> Header:
@@ -167,16 +172,19 @@ def overlay(document: dict[str, Any], state: State) -> tuple[dict[str, Any], lis
                 continue
             experiments[name] = state.experiments[name]
             warnings.append(f"{name}: was gone from the registry but has results; brought back")
-        merged = {**(experiments[name].get("results") or {}), **results}
+        merged = dict(experiments[name].get("results") or {})
+        for stage in STAGES:
+            # An entry that says the same stays as it is written, the order of its keys included.
+            if stage in results and merged.get(stage) != results[stage]:
+                merged[stage] = results[stage]
         experiments[name] = {**experiments[name], "results": merged}
     return {**document, "experiments": experiments}, warnings
 
 
 def without_results(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The experiments of a document, each without its results: what the next fold compares with."""
-    experiments = document.get("experiments") or {}
-    return {
+    """A document whose experiments have no results: what the next fold compares with."""
+    experiments = {
         name: {key: value for key, value in body.items() if key != "results"}
-        for name, body in experiments.items()
-        if isinstance(body, dict)
+        for name, body in (document.get("experiments") or {}).items()
     }
+    return {**document, "experiments": experiments}

@@ -91,7 +91,8 @@ def _folder(variable: str) -> Path:
 def registry_file(given: Path | None) -> Path:
     """`--registry`, else `MEDS1_REGISTRY`, else the checkout's `results.json`."""
     chosen = given or os.environ.get("MEDS1_REGISTRY") or CHECKOUT / "results.json"
-    return Path(chosen).expanduser().absolute()
+    # A link's target: the records must stand beside the one file that all links to it mean.
+    return Path(chosen).expanduser().resolve()
 
 
 def catalog_file(given: Path | None, registry: Path) -> Path:

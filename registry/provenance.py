@@ -29,7 +29,7 @@ def gather() -> dict[str, Any]:
     """The provenance of a stage that starts here and now."""
     return {
         "started": now(),
-        "user": getpass.getuser(),
+        "user": _user(),
         "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "pid": os.getpid(),
         "device": _device(),
@@ -48,7 +48,7 @@ def save_diff(path: Path) -> None:
     """Write the uncommitted changes of the checkout to `path`, if there are any."""
     diff = _git("diff", "HEAD", "--", ".", *(f":!{name}" for name in PRIVATE))
     if diff:
-        path.write_text(diff + "\n")
+        path.write_text(diff + "\n", encoding="utf-8")
 
 
 def restart_count() -> int:
@@ -73,11 +73,24 @@ def _git_state() -> dict[str, Any]:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=False
+            ["git", *arguments],
+            cwd=CHECKOUT,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # a changed file may be in any encoding
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout.strip("\n") if done.returncode == 0 else None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
 
 
 def _version(package: str) -> str | None:
@@ -91,6 +104,9 @@ def _device() -> str:
     if shutil.which("nvidia-smi") is None:
         return f"cpu ({os.cpu_count()} cores)"
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return "unknown (nvidia-smi does not answer)"
     names = done.stdout.split("\n") if done.returncode == 0 else []
     return ", ".join(sorted(name.strip() for name in names if name.strip())) or f"cpu ({os.cpu_count()} cores)"

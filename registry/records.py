@@ -48,8 +48,11 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON with the SHA-256 of all other fields."""
-        body = asdict(self)
-        return dumps({**body, "sha256": hashlib.sha256(dumps(body)).hexdigest()})
+        return _sealed(asdict(self))
+
+
+def _sealed(body: Mapping[str, Any]) -> bytes:
+    return dumps({**body, "sha256": hashlib.sha256(dumps(body)).hexdigest()})
 
 
 class Numbered(Protocol):
@@ -78,14 +81,19 @@ def parse_record(raw: bytes) -> Record:
     """Read a record back; `DamagedRecordError` when it is torn, altered, or of a newer format."""
     try:
         body = json.loads(raw)
-        digest = body.pop("sha256")
-        record = Record(**body)
+        body.pop("sha256")
+        whole = _sealed(body) == raw
+        newer = body["format"] > FORMAT
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedRecordError(f"not a record: {error}") from None
-    if record.format > FORMAT:
-        raise DamagedRecordError(f"format {record.format} is newer than this code's {FORMAT}: update the checkout")
-    if hashlib.sha256(dumps(body)).hexdigest() != digest:
+    if not whole:
         raise DamagedRecordError("the checksum does not match")
+    if newer:
+        raise DamagedRecordError(f"format {body['format']} is newer than this code's {FORMAT}: update the checkout")
+    try:
+        record = Record(**body)
+    except TypeError as error:
+        raise DamagedRecordError(f"not a record: {error}") from None
     if record.event not in EVENTS:
         raise DamagedRecordError(f"unknown event {record.event!r}")
     return record

@@ -109,11 +109,16 @@ def _modern(config: dict[str, Any], name: str) -> dict[str, Any]:
     stray = config.pop("format", None)
     if isinstance(curation, dict):
         old = curation.pop("huatuo_format", None)
+        if old is False and not stray and "format" not in curation:
+            raise UsageError(
+                f"experiments.{name}.config.curation.huatuo_format: false names no format; give curation.format instead"
+            )
         if "format" not in curation and (stray or old):
             curation["format"] = stray or "huatuo"
     for section, fields in NOT_BUILT.items():
         for field in fields:
-            if isinstance(config.get(section), dict) and config[section].get(field) is not None:
+            # null, false and nothing at all mean the same: there is nothing to be done that could be left out
+            if isinstance(config.get(section), dict) and config[section].pop(field, None):
                 raise UsageError(
                     f"experiments.{name}.config.{section}.{field}: not built yet in this version; remove it for now"
                 )
@@ -130,7 +135,7 @@ def _with_defaults(raw: dict[str, Any], catalog: Catalog, name: str) -> dict[str
         if field == "eval" and filled.get("eval") is None:
             filled["eval"] = {}
         if isinstance(filled.get(field), dict):
-            filled[field] = {**defaults, **filled[field]}
+            filled[field] = _filled(filled[field], defaults)
     own = filled.get("slurm") or {}
     if not isinstance(own, dict) or not all(isinstance(part, dict | None) for part in own.values()):
         raise UsageError(f"experiments.{name}.config.slurm: must be an object of objects, one per stage")
@@ -138,6 +143,16 @@ def _with_defaults(raw: dict[str, Any], catalog: Catalog, name: str) -> dict[str
         stage: {**catalog.slurm.get(stage, {}), **(own.get(stage) or {})}
         for stage in {*StageResources.model_fields, *own}
     }
+    return filled
+
+
+def _filled(own: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` with the defaults of the fields that it leaves out, also inside the objects that both have."""
+    filled = {**defaults, **own}
+    for field, value in own.items():
+        default = defaults.get(field)
+        if isinstance(value, dict) and isinstance(default, dict):
+            filled[field] = _filled(value, default)
     return filled
 
 
@@ -200,7 +215,7 @@ def expand(text: str, where: str) -> str:
 def _assign(config: dict[str, Any], path: list[str], value: Any, name: str) -> None:
     spot = config
     for step in path[:-1]:
-        inner = spot.setdefault(step, {})
+        inner = spot.get(step) if step in ("curation", "training_params") else spot.setdefault(step, {})
         if inner is None:
             raise UsageError(f"{name}: --set {'.'.join(path)}: {step} does not apply to this experiment")
         if not isinstance(inner, dict):

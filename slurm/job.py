@@ -7,7 +7,6 @@ run directory keeps what is done, and the job goes back into the queue. TERM (`s
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from types import FrameType
 from registry.console import masked, speak
 from registry.errors import Meds1Error, MissingError, StageStopped
 from registry.plan import gone_from_here
+from registry.provenance import slurm_job_id
 from registry.records import TERMINAL
 from registry.runner import Job, load_job, ranks, run_job
 from slurm.launch import run_here
@@ -41,7 +41,7 @@ def run_in_slurm(job_file: str) -> None:
     except StageStopped as stopped:
         log.info("%s: %s: %s", job.experiment, job.stage, stopped)
         if ranks()[0] == 0 and stopped.signal_number == signal.SIGUSR2:
-            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+            subprocess.run(["scontrol", "requeue", str(slurm_job_id())], check=True)
         sys.exit(stopped.exit_code)
     except Meds1Error as error:
         print(masked(str(error)), file=sys.stderr)
