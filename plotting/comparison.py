@@ -93,7 +93,7 @@ def _axes(first: Axes, rows: list[Row]) -> None:
     scores = [score for row in rows for score in row.scores.values()]
     low = 10 * math.floor(10 * min(score.low for score in scores))
     high = 10 * math.ceil(10 * max(score.high for score in scores))
-    first.set_xlim(low, max(high, low + 10))
+    first.set_xlim(low - 1, max(high, low + 10) + 1)  # room for a dot at 0 or 100
     first.set_ylim(len(rows) - 0.5, -0.5)
     first.set_yticks(range(len(rows)), [row.label + ("" if row.comparable else " *") for row in rows])
     if len(rows) > _TALL:
@@ -102,8 +102,10 @@ def _axes(first: Axes, rows: list[Row]) -> None:
 
 
 def _caption(rows: list[Row]) -> str:
-    note = "" if all(row.comparable for row in rows) else "\n* hollow: stale or limited, see the remark in the CSV"
-    return f"accuracy (%) with 95 % interval{note}"
+    caption = "accuracy (%) with 95 % interval"
+    if all(row.comparable for row in rows):
+        return caption
+    return f"{caption}\n* hollow: stale, limited or running again, see the remark in the CSV"
 
 
 def _legend(figure: Figure, looks: Mapping[str | None, _Look]) -> None:
@@ -113,7 +115,9 @@ def _legend(figure: Figure, looks: Mapping[str | None, _Look]) -> None:
         Line2D([], [], linestyle="none", marker=look.marker, color=look.color, label=name or "other")
         for name, look in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6), frameon=False)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(len(handles), 2 * len(figure.axes) + 1), frameon=False
+    )
 
 
 def _numbers(rows: list[Row], sources: list[str]) -> list[tuple[object, ...]]:

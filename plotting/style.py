@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.document import write_durably
 from registry.errors import StageFailure
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ RC: Any = {
     "lines.linewidth": 1.2,
     "errorbar.capsize": 2.5,
     "pdf.fonttype": 42,
+    "text.parse_math": False,  # a display name may hold a dollar sign
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "savefig.bbox": "tight",
@@ -50,11 +51,8 @@ def save(figure: Figure, stem: Path, header: Sequence[str], rows: Iterable[Seque
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         for suffix, content in contents.items():
-            path = stem.parent / f"{stem.name}{suffix}"
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-            written.append(path)
+            written.append(stem.parent / f"{stem.name}{suffix}")
+            write_durably(written[-1], content)
     except OSError as error:
         raise StageFailure(
             f"{stem.parent}: the figure cannot be written: {error.strerror}; choose another --out"

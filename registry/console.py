@@ -14,16 +14,17 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import typer
 
 from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure
+from registry.secrets import masked
 
 SCHEMA = 1
 _ROOMS = ("meds1", "registry", "data", "scoring", "inference", "curation", "train", "eval", "plotting", "slurm", "demo")
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "WANDB_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
 _UNLIMITED = 100_000
 
 
@@ -61,6 +62,8 @@ def answering(command: str, as_json: bool) -> Iterator[Answer]:
     """Run a command's body, then print its answer and exit: 0, or the code of the first error."""
     speak()
     answer = Answer()
+    if as_json:
+        sys.excepthook = partial(_print_crash_as_json, command, answer)
     try:
         with _stdout_is_stderr():
             yield answer
@@ -68,24 +71,20 @@ def answering(command: str, as_json: bool) -> Iterator[Answer]:
         answer.errors.append(error)
     except KeyboardInterrupt:
         answer.errors.append(StageFailure("interrupted"))
-    except Exception as error:
-        if as_json:
-            _print_json(command, answer, f"{type(error).__name__}: {error}", EXIT_FAILED)
-        raise
     _print(command, as_json, answer)
     if answer.errors:
         raise SystemExit(answer.errors[0].exit_code)
 
 
-def run_app(app: typer.Typer) -> None:
+def run_app(app: typer.Typer, arguments: list[str]) -> None:
     """Run a command line; a wrong one is one line on stderr (and the JSON object, if asked for) and exit code 2."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "meds1"
         message = f"{' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`"
-        if "--json" in sys.argv:
+        if "--json" in arguments:
             _print_json(path.removeprefix("meds1 "), Answer(), message, EXIT_USAGE)
         print(masked(f"{path}: {message}"), file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from None
@@ -100,15 +99,6 @@ def speak() -> None:
     for room in _ROOMS:
         logging.getLogger(room).setLevel(logging.INFO)
     sys.excepthook = _print_crash
-
-
-def masked(text: str) -> str:
-    """`text` with the values of known key variables hidden."""
-    for name in _SECRETS:
-        secret = os.environ.get(name)
-        if secret and len(secret) >= 8:
-            text = text.replace(secret, f"<{name}>")
-    return text
 
 
 @contextmanager
@@ -133,6 +123,13 @@ def _print_crash(kind: type[BaseException], error: BaseException, trace: Traceba
     print(masked("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
+def _print_crash_as_json(
+    command: str, answer: Answer, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    _print_json(command, answer, f"{kind.__name__}: {error}", EXIT_FAILED)
+    _print_crash(kind, error, trace)
+
+
 def _print(command: str, as_json: bool, answer: Answer) -> None:
     if as_json:
         message = "; ".join(str(error) for error in answer.errors)
@@ -155,7 +152,7 @@ def _print_grid(grid: Grid) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=grid.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=grid.title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, name in enumerate(grid.header):
         # Folded, never shortened: a cut name or remark would be lost.
         table.add_column(name, justify="right" if index in grid.right else "left", overflow="fold")
@@ -163,7 +160,10 @@ def _print_grid(grid: Grid) -> None:
         table.add_row(*(masked(cell) for cell in row))
     # A pipe has no width: there every row stays one line, for grep and the like.
     width = None if sys.stdout.isatty() else _UNLIMITED
-    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    with console.capture() as drawn:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def _print_json(command: str, answer: Answer, message: str, exit_code: int) -> None:

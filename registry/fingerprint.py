@@ -45,12 +45,23 @@ _SMALL = 2**20
 def stage_inputs(
     config: EffectiveConfig, stage: Stage, hashes: Path | None, recorded: Mapping[Stage, Inputs] | None = None
 ) -> Inputs:
-    """What decides the outcome of `stage`; `MissingError` when a file or model that it needs is not here.
+    """What decides the outcome of `stage`, its parents' included; `MissingError` when a needed file is not here.
 
     `recorded` are the inputs of earlier results by stage: a hub entry without a pinned revision keeps the commit that
     was resolved then. `hashes` is the folder that remembers content hashes, if there is one.
     """
-    before = (recorded or {}).get(stage) or {}
+    inputs = own_inputs(config, stage, hashes, (recorded or {}).get(stage))
+    parent = parent_of(config, stage)
+    if parent is not None:
+        inputs["upstream"] = {"stage": parent, "fingerprint": sha256(stage_inputs(config, parent, hashes, recorded))}
+    return inputs
+
+
+def own_inputs(
+    config: EffectiveConfig, stage: Stage, hashes: Path | None, recorded: Mapping[str, Any] | None = None
+) -> Inputs:
+    """What decides the outcome of `stage` beside its parent's outcome; `recorded` are the stage's earlier inputs."""
+    before = recorded or {}
     inputs: Inputs = {"stage": stage, "version": STAGE_VERSION[stage]}
     inputs["model"] = _model(config.model, hashes, before.get("model"))
     if stage == "curation":
@@ -71,9 +82,6 @@ def stage_inputs(
         inputs["datasets"] = {
             key: _dataset(entry, hashes, old.get(key)) for key, entry in sorted(config.eval_datasets.items())
         }
-    parent = parent_of(config, stage)
-    if parent is not None:
-        inputs["upstream"] = {"stage": parent, "fingerprint": sha256(stage_inputs(config, parent, hashes, recorded))}
     return inputs
 
 
@@ -206,5 +214,8 @@ def _file_hash(path: Path, hashes: Path | None) -> str:
 
 
 def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingError(f"{path}: cannot be read: {error.strerror}; mend its permissions") from None

@@ -125,7 +125,7 @@ def absorb(state: State, records: Iterable[Record], load: Callable[[str, Stage, 
             headers.append(header_of(record))
             headers.sort(key=lambda header: header.order)
             touched.add((record.experiment, record.stage))
-    for experiment, stage in touched:
+    for experiment, stage in sorted(touched):
 
         def payload(header: Header, experiment: str = experiment, stage: Stage = stage) -> Record:
             return fresh.get(header.id) or load(experiment, stage, header)

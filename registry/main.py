@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from registry.console import Answer, answering, run_app
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, UsageError
+from registry.options import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Set
 from registry.plan import Plan, Wish, plan
 from registry.resolve import parse_overrides
 from registry.runner import claim, load_job, reuse, run_job
 from registry.schema import Stage
 from registry.store import Registry, open_registry
 
-Name = Annotated[str | None, typer.Argument(help="Name of the experiment.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Override a config value: key=value, repeatable.")]
-Force = Annotated[bool, typer.Option("--force", help="Run also what is completed and fresh.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, why and with which config; run nothing.")]
-PrintConfig = Annotated[
-    bool, typer.Option("--print-config", "--print-effective-config", help="Show the effective config; run nothing.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-RegistryFile = Annotated[Path | None, typer.Option("--registry", help="The results.json to use.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="The config.json to use.")]
-
+StageName = Annotated[str | None, typer.Argument(help="Name of the experiment.")]
+Verb = Literal["run", "plan", "config"]
 _VERB = {"run": "would run", "skip": "nothing to do", "reuse": "would be reused", "n/a": "does not apply"}
 
 
@@ -38,7 +31,7 @@ def stage_main(stage: Stage, module: str) -> None:
 
     @app.command(help=f"Run the {stage} stage of one experiment here.")
     def main(  # noqa: PLR0913 - one parameter per option of the command line
-        name: Name = None,
+        name: StageName = None,
         settings: Set = None,
         force: Force = False,
         dry_run: DryRun = False,
@@ -62,10 +55,10 @@ def stage_main(stage: Stage, module: str) -> None:
             except Meds1Error as error:
                 answer.fail(name, error)
 
-    run_app(app)
+    run_app(app, sys.argv[1:])
 
 
-def _one_stage(opened: Registry, name: str, wish: Wish, answer: Answer, verb: str) -> None:
+def _one_stage(opened: Registry, name: str, wish: Wish, answer: Answer, verb: Verb) -> None:
     view = opened.read()
     answer.warnings.extend(view.warnings)
     config = opened.effective(view, name, wish.overrides)

@@ -81,6 +81,11 @@ def attempt_dir(run_dir: Path, attempt: int) -> Path:
     return run_dir / "attempts" / str(attempt)
 
 
+def job_file(run_dir: Path, attempt: int) -> Path:
+    """The frozen job of an attempt."""
+    return attempt_dir(run_dir, attempt) / "job.json"
+
+
 def _folder(variable: str) -> Path:
     value = os.environ.get(variable)
     if not value:

@@ -17,7 +17,7 @@ from registry.fold import View
 from registry.history import Header
 from registry.provenance import slurm_job_id
 from registry.schema import STAGES, Stage
-from registry.status import in_flight, recorded_inputs
+from registry.status import in_flight_with, recorded_inputs
 from registry.store import Registry, experiments_of, results_of
 
 Action = Literal["run", "skip", "reuse", "n/a"]
@@ -42,11 +42,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user asked for: which stages, which `--set`, whether completed ones run again."""
+    """What a user asked for: which stages, which `--set`, whether completed ones run again.
+
+    `may_wait` says that a stage may be planned whose parent is still in flight: a batch job can wait for it.
+    """
 
     stages: tuple[Stage, ...] = STAGES
     overrides: Mapping[str, Any] | None = None
     force: bool = False
+    may_wait: bool = False
 
 
 def gone_from_here(header: Header) -> bool:
@@ -96,7 +100,9 @@ class _Case:
 def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Plan]) -> Plan:
     config, stage, name = case.config, case.stage, case.config.experiment
     results = results_of(view, name)
-    recorded = {} if case.wish.force else recorded_inputs(results)
+    recorded = recorded_inputs(results)
+    if case.wish.force:  # asks the hub's cache anew for what runs again, not for the parents that stay
+        recorded = {key: value for key, value in recorded.items() if key not in case.wish.stages}
     hashes = registry.hashes
     inputs = stage_inputs(config, stage, hashes, recorded)
     fingerprint = sha256(inputs)
@@ -104,8 +110,8 @@ def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Pl
     parent = parent_of(config, stage)
     upstream = next((plan for plan in before if plan.stage == parent), None)
     if upstream is None and parent is not None:
-        _require_parent(registry, view, config, stage, inputs)
-    action, reason, source = _decide(registry, view, case, fingerprint, inputs)
+        _require_parent(registry, view, case, inputs)
+    action, reason, source = _decide(registry, view, case, inputs, foreign)
     return Plan(
         experiment=name,
         stage=stage,
@@ -125,21 +131,25 @@ def _own_fingerprint(case: _Case, hashes: Path | None, recorded: Mapping[Stage, 
 
 
 def _decide(
-    registry: Registry, view: View, case: _Case, fingerprint: str, inputs: Inputs
+    registry: Registry, view: View, case: _Case, inputs: Inputs, foreign: bool
 ) -> tuple[Action, str, str | None]:
-    name, stage = case.config.experiment, case.stage
-    flying = in_flight(view.state.headers(name, stage))
-    if flying is not None and flying.fingerprint == fingerprint and not case.is_gone(flying):
-        where = flying.job.get("id") or flying.job.get("pid") or "?"
-        return "skip", f"attempt {flying.attempt} is {flying.event} (job {where}); cancel it first to start over", None
+    name, stage, fingerprint = case.config.experiment, case.stage, sha256(inputs)
+    flying = in_flight_with(view.state.headers(name, stage), fingerprint)
+    if flying is not None and not case.is_gone(flying):
+        job = flying.job.get("id") or flying.job.get("pid") or "?"
+        state = f"attempt {flying.attempt} is {flying.event} (job {job})"
+        return "skip", f"{state}; wait for it, or end that job first", None
     if case.wish.force:
         return "run", "forced", None
-    if registry.find_completed(view, name, stage, fingerprint):
+    entry = results_of(view, name).get(stage) or {}
+    found = registry.find_completed(view, name, stage, fingerprint)
+    if found and (foreign or found.get("record") == entry.get("record")):
         return "skip", "completed and fresh", None
-    other = _twin(registry, view, name, stage, fingerprint)
+    if found and _has_files(found):  # in the history only: the config went back to it, or took over a `--set`
+        return "reuse", f"attempt {found['attempt']} has completed this very stage", name
+    other = _twin(view, name, stage, fingerprint)
     if other is not None:
         return "reuse", f"{other} has completed this very stage", other
-    entry = results_of(view, name).get(stage) or {}
     status = entry.get("status", "completed" if entry else "missing")
     if status == "completed":
         changes = changed_fields(entry.get("inputs") or {}, inputs)
@@ -147,22 +157,33 @@ def _decide(
     return "run", "missing" if status == "missing" else f"the last attempt {status}", None
 
 
-def _twin(registry: Registry, view: View, name: str, stage: Stage, fingerprint: str) -> str | None:
+def _twin(view: View, name: str, stage: Stage, fingerprint: str) -> str | None:
     """Another experiment whose current result of this stage has the same fingerprint and still has its files."""
     for other, body in experiments_of(view).items():
         entry = ((body.get("results") or {}).get(stage) or {}) if other != name else {}
-        if entry.get("fingerprint") == fingerprint and entry.get("status") == "completed":
-            paths = [value for key, value in entry.items() if key.endswith("_path") and isinstance(value, str)]
-            if all(Path(path).exists() for path in paths):
-                return other
+        if entry.get("fingerprint") == fingerprint and entry.get("status") == "completed" and _has_files(entry):
+            return other
     return None
 
 
-def _require_parent(registry: Registry, view: View, config: EffectiveConfig, stage: Stage, inputs: Inputs) -> None:
+def _has_files(entry: Mapping[str, Any]) -> bool:
+    paths = [value for key, value in entry.items() if key.endswith("_path") and isinstance(value, str)]
+    return all(Path(path).exists() for path in paths)
+
+
+def _require_parent(registry: Registry, view: View, case: _Case, inputs: Inputs) -> None:
     upstream = inputs["upstream"]
-    name, parent = config.experiment, upstream["stage"]
+    name, stage, parent = case.config.experiment, case.stage, upstream["stage"]
     if registry.find_completed(view, name, parent, upstream["fingerprint"]):
         return
+    flying = in_flight_with(view.state.headers(name, parent), upstream["fingerprint"])
+    if flying is not None and not case.is_gone(flying):
+        if case.wish.may_wait:
+            return
+        raise MissingError(
+            f"{name}: {stage} needs {parent}, which is still in flight (attempt {flying.attempt}); "
+            f"run again when `meds1 status {name}` shows it as completed"
+        )
     entry = results_of(view, name).get(parent) or {}
     status = entry.get("status", "completed" if entry else "missing")
     if status == "completed" and entry.get("fingerprint") is None:

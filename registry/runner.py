@@ -19,17 +19,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from registry.canonical import sha256
+from registry.canonical import canonical, sha256
 from registry.document import write_durably
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
-from registry.fingerprint import changed_fields, stage_inputs
-from registry.history import Entry
-from registry.paths import RegistryPaths, attempt_dir
+from registry.fingerprint import changed_fields, own_inputs
+from registry.fold import load_record
+from registry.history import Entry, entry_of
+from registry.paths import RegistryPaths, attempt_dir, job_file
 from registry.plan import Plan
 from registry.provenance import gather, now, restart_count, save_diff, slurm_job_id
-from registry.records import Event, Record, claim_attempt
+from registry.records import TERMINAL, Event, Record, claim_attempt
 from registry.schema import Stage
+from registry.secrets import masked
 from registry.stage import ENTRY_POINT, StageContext, StageFunction, StageOutput, Upstream
 from registry.store import Registry
 
@@ -60,7 +62,7 @@ class Job:
     @property
     def file(self) -> Path:
         """Where the job lies as JSON."""
-        return self.folder / "job.json"
+        return job_file(Path(self.run_dir), self.attempt)
 
     def open(self) -> Registry:
         """The registry that the job reports to."""
@@ -96,6 +98,7 @@ def claim(registry: Registry, plan: Plan) -> Job:
     """Take an attempt number for a planned stage and save its intent."""
     assert plan.run_dir is not None
     assert plan.inputs is not None
+    _make_folder(plan.run_dir, plan.experiment)  # before a number is taken
     number = claim_attempt(registry.paths.attempts(plan.experiment, plan.stage))
     job = Job(
         experiment=plan.experiment,
@@ -109,15 +112,17 @@ def claim(registry: Registry, plan: Plan) -> Job:
         registry=str(registry.paths.file),
         catalog=str(registry.catalog_path),
     )
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
-    except OSError as error:
-        raise StageFailure(
-            f"{job.experiment}: {job.folder}: {error.strerror}; check CACHE_DIR and its permissions"
-        ) from None
+    _make_folder(job.folder, job.experiment)
+    write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
     registry.save(job.record("intent", {"config": job.config, "run_dir": job.run_dir}))
     return job
+
+
+def _make_folder(folder: Path, experiment: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StageFailure(f"{experiment}: {folder}: {error.strerror}; check CACHE_DIR and its permissions") from None
 
 
 def reuse(registry: Registry, plan: Plan) -> None:
@@ -141,9 +146,7 @@ def reuse(registry: Registry, plan: Plan) -> None:
     )
     result = {key: value for key, value in source.items() if key not in own}
     registry.save(job.record("completed", {**result, "reused_from": plan.reused_from}, source.get("provenance")))
-    if not job.overrides:
-        _switch_link(registry.outputs.link(job.experiment, job.stage), Path(result["link"]))
-    _fold(registry)
+    _publish(registry, job)
 
 
 def run_job(job: Job) -> Entry | None:
@@ -159,9 +162,7 @@ def run_job(job: Job) -> Entry | None:
         context = _context(registry, job, config, rank, world_size)
         save_diff(job.folder / "code.diff")
         result = attempt.complete(_function(job.stage)(context))
-    if not job.overrides:
-        _switch_link(registry.outputs.link(job.experiment, job.stage), Path(result["link"]))
-    _fold(registry)
+    _publish(registry, job)
     return result
 
 
@@ -203,6 +204,13 @@ class _Attempt:
             "run_dir": self.job.run_dir,
             "link": str(output.link),
         }
+        try:
+            canonical(result)
+        except UsageError as error:
+            raise StageFailure(
+                f"{self.job.experiment}: {self.job.stage}: its result cannot be recorded: {error}; "
+                f"what it made is in {self.job.run_dir}"
+            ) from None
         self.registry.save(self.job.record("completed", result, self._ended()))
         return result
 
@@ -216,8 +224,8 @@ class _Attempt:
         shown = str(error) if isinstance(error, Meds1Error) else "".join(lines).strip().splitlines()[-1]
         result = {
             "job": self.identity,
-            "error": shown,
-            "traceback": "".join(lines).splitlines()[-_TRACEBACK_LINES:],
+            "error": masked(shown),
+            "traceback": masked("".join(lines)).splitlines()[-_TRACEBACK_LINES:],
             "log": str(self.job.folder),
         }
         self.registry.save(self.job.record(event, result, self._ended()))
@@ -225,6 +233,14 @@ class _Attempt:
 
     def _ended(self) -> dict[str, Any]:
         return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}
+
+
+def last_word(registry: Registry, job: Job) -> Entry | None:
+    """What the attempt recorded when it ended, if it has."""
+    for header in reversed(registry.read().state.headers(job.experiment, job.stage)):
+        if header.attempt == job.attempt and header.event in TERMINAL:
+            return entry_of(load_record(registry.paths, job.experiment, job.stage, header))
+    return None
 
 
 def record_failure(job: Job, error: str) -> None:
@@ -252,8 +268,12 @@ def _context(registry: Registry, job: Job, config: EffectiveConfig, rank: int, w
 
 
 def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> None:
-    """A file that changed between submission and start would be recorded under a fingerprint that is not its own."""
-    inputs = stage_inputs(config, job.stage, registry.hashes)
+    """A file that changed between submission and start would be recorded under a fingerprint that is not its own.
+
+    The parent's result is found by the fingerprint that the job was frozen with, so what that was made from may change.
+    """
+    upstream = {key: value for key, value in job.inputs.items() if key == "upstream"}
+    inputs = {**own_inputs(config, job.stage, registry.hashes), **upstream}
     if sha256(inputs) != job.fingerprint:
         changes = "; ".join(changed_fields(job.inputs, inputs))
         raise UsageError(f"{job.experiment}: {job.stage} changed since it was submitted ({changes}); submit it again")
@@ -262,6 +282,17 @@ def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> N
 def _function(stage: Stage) -> StageFunction:
     module, name = ENTRY_POINT[stage].split(":")
     return cast(StageFunction, getattr(importlib.import_module(module), name))
+
+
+def _publish(registry: Registry, job: Job) -> None:
+    """Fold, and point the path that users look in at the result that counts, which need not be this job's."""
+    _fold(registry)
+    try:
+        entry = registry.read().state.results.get(job.experiment, {}).get(job.stage, {})
+        if entry.get("status") == "completed":
+            _switch_link(registry.outputs.link(job.experiment, job.stage), Path(entry["link"]))
+    except (Meds1Error, OSError) as error:
+        log.warning("the result is saved, but its link is left as it was: %s", error)
 
 
 def _fold(registry: Registry) -> None:

@@ -13,6 +13,8 @@ def select(
     experiments: Mapping[str, Any], names: Sequence[str], everything: bool = False, tag: str | None = None
 ) -> list[str]:
     """The chosen experiments in the registry's order; `UsageError` for a name or glob that meets none."""
+    if names and everything:
+        raise UsageError("give names or --all, not both")
     if not names and not everything and tag is None:
         raise UsageError(f"name an experiment, or use --all or --tag{nearest('', experiments)}")
     chosen = set(experiments) if not names else set()
@@ -24,6 +26,9 @@ def select(
         chosen.update(matches)
     if tag is not None:
         chosen = {name for name in chosen if tag in (experiments[name].get("tags") or [])}
+        if not chosen and names:
+            raise UsageError(f"none of the named experiments has the tag {tag!r}")
         if not chosen:
-            raise UsageError(f"no experiment has the tag {tag!r}")
+            known = {known for body in experiments.values() for known in body.get("tags") or []}
+            raise UsageError(f"no experiment has the tag {tag!r}{nearest(tag, known)}")
     return [name for name in experiments if name in chosen]

@@ -58,6 +58,12 @@ def in_flight(headers: list[Header]) -> Header | None:
     return own[-1] if own and own[-1].event in ("submitted", "started") else None
 
 
+def in_flight_with(headers: list[Header], fingerprint: str) -> Header | None:
+    """The newest attempt with this fingerprint, overridden or not, when it has not ended: it owns the run directory."""
+    same = [header for header in headers if header.fingerprint == fingerprint and header.event != "intent"]
+    return same[-1] if same and same[-1].event in ("submitted", "started") else None
+
+
 def _flying(header: Header) -> StageStatus:
     word: Word = "submitted" if header.event == "submitted" else "running"
     return StageStatus(word, "", header.attempt, header.fingerprint, header.timestamp, header.job)

@@ -32,7 +32,7 @@ def needed(configs: list[EffectiveConfig]) -> list[Needed]:
         items: list[tuple[str | None, RepoType, HubOrFile | None]] = [
             (config.model_key, "model", config.model),
             (config.difficulty_model_key, "model", config.difficulty_model),
-            (config.train_dataset_key, "dataset", config.train_dataset),
+            (config.train_dataset_key, "dataset", config.train_dataset if config.curation else None),
             *((key, "dataset", entry) for key, entry in config.eval_datasets.items()),
         ]
         for key, kind, entry in items:

@@ -25,8 +25,7 @@ from registry.errors import (
 )
 from registry.history import Entry
 from registry.paths import CHECKOUT
-from registry.records import TERMINAL
-from registry.runner import Job, record_failure
+from registry.runner import Job, last_word, record_failure
 from registry.stage import MODULE
 
 _ERRORS: dict[int, type[Meds1Error]] = {
@@ -44,17 +43,16 @@ def run_here(job: Job) -> Entry:
     """
     code = _run_to_the_end(command(job))
     registry = job.open()
-    headers = registry.read().state.headers(job.experiment, job.stage)
-    ended = [header for header in headers if header.attempt == job.attempt and header.event in TERMINAL]
-    if not ended and code != EXIT_STOPPED:
+    ended = last_word(registry, job)
+    if ended is None and code != EXIT_STOPPED:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         record_failure(job, f"the process ended with {how} and left no record")
-    if code != 0:
+        ended = last_word(registry, job)
+    if code != 0 or ended is None:
         kind = _ERRORS.get(code, StageFailure)
-        raise kind(f"{job.experiment}: {job.stage} did not complete (attempt {job.attempt}); see {job.folder}")
-    entry = registry.recorded(registry.read(), job.experiment, job.stage, job.fingerprint)
-    assert entry is not None
-    return entry
+        why = (ended or {}).get("error") or "stopped, and can be resumed"
+        raise kind(f"{job.experiment}: {job.stage} did not complete (attempt {job.attempt}): {why}; see {job.folder}")
+    return ended
 
 
 def _run_to_the_end(line: list[str]) -> int:

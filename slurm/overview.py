@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from registry.errors import MissingError
 from registry.fold import View
 from registry.history import Header
+from registry.paths import job_file
 from registry.plan import gone_from_here
 from registry.schema import STAGES, Stage
 from registry.status import StageStatus, Word, in_flight
 from registry.store import Registry
 from slurm.queue import JobState, job_states
+from slurm.submit import Parent
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,13 @@ def _asked(status: StageStatus, header: Header, queue: Queue) -> StageStatus:
     )
 
 
-def flying_jobs(view: View, name: str, queue: Queue) -> dict[Stage, str]:
-    """The Slurm job ids of an experiment's stages that are in the queue, for a child to depend on."""
-    found: dict[Stage, str] = {}
+def flying_parents(registry: Registry, view: View, name: str, queue: Queue) -> dict[Stage, Parent]:
+    """The stages of an experiment that are in flight, for a child to wait for."""
+    found: dict[Stage, Parent] = {}
     for stage in STAGES:
         header = in_flight(view.state.headers(name, stage))
-        if header is not None and header.job.get("cluster") == "slurm" and not queue.is_gone(header):
-            found[stage] = str(header.job["id"])
+        if header is not None and not queue.is_gone(header):
+            run_dir = registry.outputs.run_dir(name, stage, header.fingerprint)
+            job = str(header.job.get("id") or header.job.get("pid"))
+            found[stage] = Parent(job, str(header.job.get("cluster")), job_file(run_dir, header.attempt))
     return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,11 +34,19 @@ _LOCAL_TIMEOUT_MIN = 60 * 24 * 30
 class Submission:
     """One submitted stage."""
 
-    experiment: str
     stage: Stage
     attempt: int
-    job_id: str
+    id: str
     logs: Path
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An attempt in flight that a child has to wait for: its job's id, and its `job.json`."""
+
+    id: str
+    cluster: str
+    file: Path
 
 
 def default_cluster() -> Cluster:
@@ -66,39 +76,45 @@ def check_present(plans: list[Plan]) -> None:
                 resolve(entry, "dataset", plan.experiment)
 
 
-def submit(registry: Registry, plans: list[Plan], cluster: Cluster, flying: dict[Stage, str]) -> list[Submission]:
-    """Submit one experiment's plans in order. `flying` are the Slurm job ids of its stages already in the queue."""
-    submissions: list[Submission] = []
-    jobs: dict[Stage, Job] = {}
-    ids = dict(flying)
+def submit(
+    registry: Registry, plans: list[Plan], cluster: Cluster, flying: Mapping[Stage, Parent]
+) -> Iterator[Submission]:
+    """Submit one experiment's plans in order, and yield each as soon as it is in the queue.
+
+    `flying` are the stages of the experiment that an earlier submission left in flight.
+    """
+    parents = dict(flying)
     for plan in plans:
         if plan.action == "reuse":
             reuse(registry, plan)
         if plan.action != "run":
             continue
+        stage = parent_of(plan.config, plan.stage)
+        after = parents.get(stage) if stage else None
+        if after is not None and after.cluster != cluster:
+            raise UsageError(
+                f"{plan.experiment}: {plan.stage} would have to wait for {stage}, which runs as job {after.id} "
+                f"({after.cluster}); submit it again when that has ended"
+            )
         job = claim(registry, plan)
-        parent = parent_of(plan.config, plan.stage)
-        after = ids.get(parent) if parent else None
+        identity: dict[str, object] = {"cluster": cluster}
         if cluster == "slurm":
             job_id = _to_slurm(job, plan, after)
         else:
-            job_id = _to_background(job, jobs.get(parent) if parent else None)
-        identity = {"cluster": cluster, "id": job_id}
-        if cluster == "local":
-            identity.update(host=os.uname().nodename, pid=job_id)
-        registry.save(job.record("submitted", {"job": identity}))
-        ids[plan.stage], jobs[plan.stage] = job_id, job
-        submissions.append(Submission(plan.experiment, plan.stage, job.attempt, job_id, job.folder))
-    return submissions
+            job_id = _to_background(job, after)
+            identity.update(host=socket.gethostname(), pid=int(job_id))
+        registry.save(job.record("submitted", {"job": {**identity, "id": job_id}}))
+        parents[plan.stage] = Parent(job_id, cluster, job.file)
+        yield Submission(plan.stage, job.attempt, job_id, job.folder)
 
 
-def sbatch_script(plan: Plan, after: str | None = None) -> str:
+def sbatch_script(plan: Plan) -> str:
     """The script that `submit` would hand to sbatch for this stage, as submitit writes it."""
     from submitit.slurm.slurm import _make_sbatch_string
 
     folder = plan.run_dir / "attempts" / "N" if plan.run_dir else Path("N")
     command = "python -u -m submitit.core._submit " + shlex.quote(str(folder))
-    return _make_sbatch_string(command=command, folder=folder, setup=_setup(), **_parameters(plan, after))
+    return _make_sbatch_string(command=command, folder=folder, setup=_setup(), **_parameters(plan, None))
 
 
 def _parameters(plan: Plan, after: str | None) -> dict[str, object]:
@@ -112,11 +128,11 @@ def _setup() -> list[str]:
     return [python_path_line(), "export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1", cpus]
 
 
-def _to_slurm(job: Job, plan: Plan, after: str | None) -> str:
+def _to_slurm(job: Job, plan: Plan, after: Parent | None) -> str:
     import submitit
 
     executor = submitit.SlurmExecutor(folder=job.folder)
-    executor.update_parameters(setup=_setup(), **_parameters(plan, after))
+    executor.update_parameters(setup=_setup(), **_parameters(plan, after.id if after else None))
     try:
         return str(executor.submit(run_in_slurm, str(job.file)).job_id)
     except submitit.core.utils.FailedJobError as error:
@@ -124,7 +140,7 @@ def _to_slurm(job: Job, plan: Plan, after: str | None) -> str:
         raise UsageError(f"{job.experiment}: sbatch refused {job.stage}: {said}") from None
 
 
-def _to_background(job: Job, parent: Job | None) -> str:
+def _to_background(job: Job, parent: Parent | None) -> str:
     import submitit
 
     os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]

@@ -115,7 +115,7 @@ def test_a_sweep_submits_what_is_due_and_names_what_is_not(lab: Lab) -> None:
     lab.wait("second", "curation")
     refused = lab.run(["slurm/eval_all.sh"], 3)
     assert "base: eval: job" in refused.stdout
-    assert refused.stdout.count("eval needs training, which is missing") == 2
+    assert refused.stderr.count("eval needs training, which is missing") == 2
 
 
 def test_background_processes_chain_without_slurm(lab: Lab) -> None:

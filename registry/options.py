@@ -1,0 +1,70 @@
+"""Options that several commands share, and the experiments that a command line means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from registry.console import Answer
+from registry.errors import Meds1Error
+from registry.fold import View
+from registry.selection import select
+from registry.store import Registry, experiments_of, open_registry
+
+Names = Annotated[list[str] | None, typer.Argument(help="Experiments, by name or glob.")]
+Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
+All = Annotated[bool, typer.Option("--all", help="All experiments of the registry.")]
+Tag = Annotated[str | None, typer.Option("--tag", help="Only experiments with this tag.")]
+Stages = Annotated[list[str] | None, typer.Option("--stage", help="Only this stage; repeatable.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a config value: key=value, repeatable.")]
+Force = Annotated[bool, typer.Option("--force", help="Run also what is completed and fresh.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, why and with which config; run nothing.")]
+PrintConfig = Annotated[
+    bool, typer.Option("--print-config", "--print-effective-config", help="Show the effective config; run nothing.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+RegistryFile = Annotated[Path | None, typer.Option("--registry", help="The results.json to use.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="The config.json to use.")]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The registry and catalog that a command line names."""
+
+    registry: Path | None
+    config: Path | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which experiments a command line means: names and globs, all, or those with a tag."""
+
+    names: Sequence[str] = ()
+    everything: bool = False
+    tag: str | None = None
+
+    @classmethod
+    def or_all(cls, names: list[str] | None, tag: str | None) -> Choice:
+        """All experiments when none is named."""
+        return cls(names or (), not names, tag)
+
+
+def chosen(answer: Answer, files: Files, choice: Choice) -> tuple[Registry, View, list[str]]:
+    """Open the registry, read it, and select."""
+    opened = open_registry(files.registry, files.config)
+    view = opened.read()
+    answer.warnings.extend(view.warnings)
+    _ = opened.catalog  # a broken one is one error here, not one for each experiment
+    return opened, view, select(experiments_of(view), choice.names, choice.everything, choice.tag)
+
+
+def say(answer: Answer, name: str, error: Meds1Error, names: list[str] | None) -> None:
+    """Report what is wrong with one experiment: an error when it was named, else a warning."""
+    if name in (names or []):
+        answer.fail(name, error)
+    else:
+        answer.warnings.append(str(error))

@@ -1,0 +1,91 @@
+"""Commands that read the registry: list, show, config, validate; and rebuild, which mends its file."""
+
+from __future__ import annotations
+
+import json
+
+from registry.console import Grid, answering
+from registry.errors import UsageError
+from registry.fold import rebuild as rebuild_file
+from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Set, Tag, chosen
+from registry.resolve import parse_overrides
+from registry.schema import STAGES
+from registry.store import experiments_of, open_registry, results_of
+from registry.validation import problems
+
+
+def list_experiments(
+    names: Names = None,
+    tag: Tag = None,
+    as_json: Json = False,
+    registry: RegistryFile = None,
+    config: ConfigFile = None,
+) -> None:
+    """List experiments with their descriptions and tags."""
+    with answering("list", as_json) as answer:
+        _, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
+        answer.data = []
+        for name in selected:
+            body, results = experiments_of(view)[name], results_of(view, name)
+            have = [
+                stage
+                for stage in STAGES
+                if (results.get(stage) or {"status": None}).get("status", "completed") == "completed"
+            ]
+            tags = body.get("tags") or []
+            answer.data.append({"name": name, "tags": tags, "results": have, "description": body.get("description")})
+        rows = [[d["name"], ", ".join(d["tags"]), ", ".join(d["results"]), d["description"] or ""] for d in answer.data]
+        answer.lines.append(Grid(["experiment", "tags", "results", "description"], rows))
+
+
+def show(name: Name, as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
+    """Show one experiment: its config as written, its results and the history of its attempts."""
+    with answering("show", as_json) as answer:
+        _, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
+        history = {
+            stage: [
+                {"attempt": h.attempt, "restart": h.restart, "event": h.event, "timestamp": h.timestamp}
+                for h in view.state.headers(selected, stage)
+            ]
+            for stage in STAGES
+        }
+        answer.data = {**experiments_of(view)[selected], "history": history}
+        answer.lines.append(json.dumps(answer.data, indent=2, ensure_ascii=False))
+
+
+def show_config(
+    name: Name,
+    settings: Set = None,
+    as_json: Json = False,
+    registry: RegistryFile = None,
+    config: ConfigFile = None,
+) -> None:
+    """Show the effective config of one experiment: references followed, defaults and overrides applied."""
+    with answering("config", as_json) as answer:
+        opened, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
+        answer.data = opened.effective(view, selected, parse_overrides(settings or [])).model_dump(mode="json")
+        answer.lines.append(json.dumps(answer.data, indent=2, ensure_ascii=False))
+
+
+def validate(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
+    """Check the whole registry and the catalog; name every problem."""
+    with answering("validate", as_json) as answer:
+        opened = open_registry(registry, config)
+        view = opened.read()
+        found = problems(opened, view)
+        answer.warnings.extend(view.warnings)
+        answer.data = {"problems": [{"where": p.where, "message": p.message} for p in found]}
+        answer.lines = [p.message for p in found] or [f"{len(experiments_of(view))} experiments: no problem found"]
+        if found:
+            answer.errors.append(UsageError(f"{len(found)} problems found"))
+
+
+def rebuild(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
+    """Set a torn results.json aside and write the last good state with every record."""
+    with answering("rebuild", as_json) as answer:
+        opened = open_registry(registry, config)
+        aside = rebuild_file(opened.paths)
+        answer.data = {"set_aside": str(aside) if aside else None}
+        answer.lines.append(
+            f"rebuilt; the torn file is {aside}" if aside else f"{opened.paths.file} is sound; nothing to do"
+        )

@@ -1,0 +1,326 @@
+"""A fingerprint changes with everything that decides an outcome, and with nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from registry.canonical import sha256
+from registry.catalog import Columns, DatasetEntry, ModelEntry
+from registry.effective import EffectiveConfig
+from registry.errors import MissingError
+from registry.fingerprint import Inputs, changed_fields, pinned, stage_inputs
+from registry.resolve import parse_overrides
+from registry.schema import CurationConfig, EvalConfig, Resources, Stage, TrainingParams
+from registry.store import Registry
+from tests.registry_case import TRAINING, tuned, write_lab
+
+MODELS = {name: {"file_path": "model", "max_length": 512} for name in ("tiny", "judge")}
+S1 = {"method": "s1", "n_samples": 1000, "difficulty": {"temperature": 0.5}}
+STAGE: dict[str, Stage] = {"curation": "curation", "training_params": "training", "eval": "eval", "prompting": "eval"}
+
+# Another legal value for each field of the stages' models.
+OTHER: dict[str, Any] = {
+    "curation.method": "random",
+    "curation.n_samples": 5000,
+    "curation.format": "qwen",
+    "curation.quality": None,
+    "curation.quality.truncation_tokens": [512],
+    "curation.quality.max_tokens": 99,
+    "curation.difficulty": None,
+    "curation.difficulty.model_key": "judge",
+    "curation.difficulty.engine": "transformers",
+    "curation.difficulty.samples": 4,
+    "curation.difficulty.temperature": 0.6,
+    "curation.difficulty.max_tokens": 99,
+    "curation.difficulty.pass_rate": [0.0, 0.5],
+    "curation.difficulty.unjudged": "keep",
+    "curation.long_tokens": 5,
+    "curation.validation_fraction": 0.1,
+    "curation.seed": 1,
+    "training_params.learning_rate": 2e-5,
+    "training_params.batch_size": 2,
+    "training_params.gradient_accumulation_steps": 2,
+    "training_params.total_batch_size": 8,
+    "training_params.num_epochs": 3,
+    "training_params.weight_decay": 0.1,
+    "training_params.warmup_ratio": 0.1,
+    "training_params.lr_scheduler": "linear",
+    "training_params.optimizer.adam_beta1": 0.8,
+    "training_params.optimizer.adam_beta2": 0.8,
+    "training_params.optimizer.adam_epsilon": 1e-7,
+    "training_params.max_length": 100,
+    "training_params.truncation": "cut",
+    "training_params.max_grad_norm": 2.0,
+    "training_params.seed": 1,
+    "eval.engine": "transformers",
+    "eval.max_tokens": 10,
+    "eval.temperature": 0.5,
+    "eval.top_p": 0.5,
+    "eval.seed": 1,
+    "eval.limit": 5,
+    "prompting": "step",
+}
+WITHOUT_OUTCOME = {
+    "training_params.per_device_batch_size": 4,
+    "training_params.gradient_checkpointing": False,
+    "training_params.checkpoints_per_epoch": 3,
+    "eval.tensor_parallel": 2,
+}
+ONLY_ONE_VALUE = {"training_params.method"}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Registry:
+    return write_lab(tmp_path / "lab", {"tuned": tuned(curation=S1)}, models=MODELS)
+
+
+def effective(lab: Registry, **overrides: Any) -> EffectiveConfig:
+    return lab.effective(lab.read(), "tuned", overrides)
+
+
+def inputs(lab: Registry, stage: Stage, **overrides: Any) -> Inputs:
+    return stage_inputs(effective(lab, **overrides), stage, None)
+
+
+def paths_of(model: type[BaseModel], prefix: str) -> set[str]:
+    """The dotted paths of a model's fields, those of the models inside it included."""
+    found = set()
+    for name, info in model.model_fields.items():
+        kinds = [info.annotation, *getattr(info.annotation, "__args__", ())]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        found |= {path for kind in inner for path in paths_of(kind, f"{prefix}.{name}")}
+        if not inner or type(None) in kinds:
+            found.add(f"{prefix}.{name}")
+    return found
+
+
+def test_the_tables_above_know_every_field() -> None:
+    models: dict[str, type[BaseModel]] = {
+        "curation": CurationConfig,
+        "training_params": TrainingParams,
+        "eval": EvalConfig,
+    }
+    known = {path for name, model in models.items() for path in paths_of(model, name)}
+    assert known | {"prompting"} == OTHER.keys() | WITHOUT_OUTCOME.keys() | ONLY_ONE_VALUE
+
+
+@pytest.mark.parametrize("path", OTHER)
+def test_every_field_that_decides_an_outcome_counts_and_is_named(lab: Registry, path: str) -> None:
+    stage = STAGE[path.split(".")[0]]
+    before, after = inputs(lab, stage), inputs(lab, stage, **{path: OTHER[path]})
+    assert sha256(before) != sha256(after)
+    assert any(change.startswith(path) for change in changed_fields(before, after))
+
+
+@pytest.mark.parametrize("path", WITHOUT_OUTCOME)
+def test_a_field_without_outcome_does_not_count(lab: Registry, path: str) -> None:
+    assert inputs(lab, "eval") == inputs(lab, "eval", **{path: WITHOUT_OUTCOME[path]})
+
+
+def test_resources_do_not_count(lab: Registry) -> None:
+    wanted: dict[str, Any] = {
+        "partition": "gpu",
+        "account": "lab",
+        "qos": "high",
+        "nodes": 2,
+        "gpus": 8,
+        "cpus": 4,
+        "memory": "1G",
+        "time": 5,
+        "constraint": "a100",
+        "extra": {"exclusive": True},
+    }
+    assert wanted.keys() == Resources.model_fields.keys()
+    for stage in ("curation", "training", "eval"):
+        assert inputs(lab, "eval") == inputs(lab, "eval", **{f"slurm.{stage}": wanted})
+
+
+def test_a_change_runs_down_to_the_children_and_not_up(lab: Registry) -> None:
+    change = {"training_params.seed": 1}
+    assert inputs(lab, "curation") == inputs(lab, "curation", **change)
+    assert changed_fields(inputs(lab, "eval"), inputs(lab, "eval", **change)) == ["upstream training changed"]
+    assert changed_fields(inputs(lab, "training"), inputs(lab, "training", **{"curation.seed": 1})) == [
+        "upstream curation changed"
+    ]
+
+
+def test_changed_fields_are_named_with_both_values(lab: Registry) -> None:
+    after = inputs(lab, "curation", **{"curation.n_samples": 5000, "curation.quality.max_tokens": 7})
+    assert changed_fields(inputs(lab, "curation"), after) == [
+        "curation.n_samples 1000 -> 5000",
+        "curation.quality.max_tokens null -> 7",
+    ]
+    assert changed_fields({"a": "x" * 100}, {"a": "é"}) == [f'a "{"x" * 36}... -> "é"']
+    assert changed_fields({"content": "a" * 64}, {"content": "b" * 64}) == ["content aaaaaaaaaaaa -> bbbbbbbbbbbb"]
+
+
+def test_equal_meaning_is_an_equal_fingerprint(lab: Registry) -> None:
+    written = {**TRAINING, "num_epochs": 2.0, "seed": 42, "optimizer": {"adam_beta1": 0.9}}
+    reordered = dict(reversed(written.items()))
+    assert sha256(inputs(lab, "eval")) == sha256(inputs(lab, "eval", training_params=reordered))
+    filters = {**S1, "quality": {"truncation_tokens": [1024]}}
+    assert sha256(inputs(lab, "eval")) == sha256(inputs(lab, "eval", curation=filters))
+
+
+def test_the_reference_number_of_gpus_counts_in_training(lab: Registry, tmp_path: Path) -> None:
+    other = write_lab(tmp_path / "other", {"tuned": tuned(curation=S1)}, models=MODELS, defaults={"reference_gpus": 2})
+    assert inputs(lab, "curation") == inputs(other, "curation")
+    assert changed_fields(inputs(lab, "training"), inputs(other, "training")) == ["reference_gpus 4 -> 2"]
+
+
+def test_place_name_and_time_do_not_count(lab: Registry, tmp_path: Path) -> None:
+    shutil.copytree(lab.paths.file.parent, tmp_path / "elsewhere")
+    for path in (tmp_path / "elsewhere").rglob("*"):
+        os.utime(path, (1, 1))
+    file = tmp_path / "elsewhere" / "results.json"
+    file.write_text(file.read_text().replace('"tuned"', '"renamed"'))
+    other = Registry(type(lab.paths)(file), tmp_path / "elsewhere" / "config.json")
+    config = other.effective(other.read(), "renamed")
+    assert sha256(stage_inputs(config, "eval", tmp_path / "hashes")) == sha256(inputs(lab, "eval"))
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("train.jsonl", {"curation", "training", "eval"}),
+        ("exam.jsonl", {"eval"}),
+        ("model/model.safetensors", {"curation", "training", "eval"}),
+        ("model/tokenizer.json", {"curation", "training", "eval"}),
+        ("model/chat_template.jinja", {"curation", "training", "eval"}),
+        ("model/README.md", set()),
+    ],
+)
+def test_files_count_by_content(lab: Registry, file: str, stages: set[str]) -> None:
+    every: tuple[Stage, ...] = ("curation", "training", "eval")
+    before = {stage: sha256(inputs(lab, stage)) for stage in every}
+    with open(lab.paths.file.parent / file, "ab") as opened:
+        opened.write(b"more\n")
+    assert {stage for stage in every if sha256(inputs(lab, stage)) != before[stage]} == stages
+
+
+def test_a_data_folder_counts_by_its_files_names_and_content(lab: Registry) -> None:
+    folder = lab.paths.file.parent
+    (folder / "train.jsonl").unlink()
+    (folder / "train.jsonl").mkdir()
+    seen = set()
+    for name, content in (("a", "1"), ("b", "1"), ("b", "2")):
+        (folder / "train.jsonl" / name).write_text(content)
+        seen.add(sha256(inputs(lab, "curation")))
+    assert len(seen) == 3
+
+
+def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
+    config = effective(lab)
+    assert config.train_dataset is not None
+    before = sha256(stage_inputs(config, "curation", None))
+    other: dict[str, Any] = {"answer_index_base": 1, "columns": Columns(question="Question")}
+    left_out = {"hf_path", "revision", "file_path", "hf_config", "hf_split", "max_length"}
+    assert other.keys() | left_out == DatasetEntry.model_fields.keys()
+    for field, value in other.items():
+        changed = config.model_copy(update={"train_dataset": config.train_dataset.model_copy(update={field: value})})
+        assert sha256(stage_inputs(changed, "curation", None)) != before, field
+    for field, value in {"max_length": 10, "system_prompt": "Think."}.items():
+        changed = config.model_copy(update={"model": config.model.model_copy(update={field: value})})
+        assert sha256(stage_inputs(changed, "curation", None)) != before, field
+    ungated = config.model_copy(update={"model": config.model.model_copy(update={"gated": True})})
+    assert sha256(stage_inputs(ungated, "curation", None)) == before
+    places = {"hf_path", "revision", "file_path"}
+    assert places | {"max_length", "system_prompt", "gated"} == ModelEntry.model_fields.keys()
+
+
+def test_a_remembered_hash_is_used_until_size_or_time_change(lab: Registry, tmp_path: Path) -> None:
+    large, hashes = lab.paths.file.parent / "train.jsonl", tmp_path / "hashes"
+    large.write_bytes(b"a" * (2**20 + 1))
+    os.utime(large, ns=(10, 10))
+    config = effective(lab)
+    first = stage_inputs(config, "curation", hashes)
+    assert first == stage_inputs(config, "curation", None)
+    (memory,) = hashes.iterdir()
+    memory.write_text(json.dumps({**json.loads(memory.read_text()), "sha256": "remembered"}))
+    assert stage_inputs(config, "curation", hashes)["dataset"]["content"] == "remembered"
+    os.utime(large, ns=(11, 11))
+    assert stage_inputs(config, "curation", hashes) == first
+    memory.write_text("{")
+    assert stage_inputs(config, "curation", hashes) == first
+
+
+def test_large_weights_count_by_header_and_size(lab: Registry) -> None:
+    weights = lab.paths.file.parent / "model" / "model.safetensors"
+    seen = []
+    for header, size in ((b"{1}", 2**26 + 9), (b"{1}", 2**26 + 9), (b"{2}", 2**26 + 9), (b"{2}", 2**26 + 10)):
+        with open(weights, "wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(size)
+        seen.append(sha256(inputs(lab, "curation")))
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+
+
+def test_what_is_not_here_is_one_line(lab: Registry) -> None:
+    folder = lab.paths.file.parent
+    (folder / "train.jsonl").unlink()
+    with pytest.raises(MissingError, match=r"train\.jsonl: no such file; check file_path in the catalog"):
+        inputs(lab, "curation")
+    (folder / "model" / "model.safetensors").unlink()
+    with pytest.raises(MissingError, match=r"model: is no model: a folder with config\.json and \*\.safetensors"):
+        inputs(lab, "eval")
+
+
+HUB: dict[str, Any] = {
+    "models": {"tiny": {"hf_path": "lab/tiny", "max_length": 512}},
+    "train_datasets": {"train": {"hf_path": "lab/train", "hf_config": "en"}},
+}
+
+
+def fill_hub(folder: Path, commit: str, revision: str = "main") -> None:
+    """A made-up hub cache in which `revision` of both repositories is `commit`."""
+    for repository in ("models--lab--tiny", "datasets--lab--train"):
+        (folder / "hub" / repository / "refs").mkdir(parents=True, exist_ok=True)
+        (folder / "hub" / repository / "refs" / revision).write_text(commit)
+        (folder / "hub" / repository / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+
+
+def test_a_hub_entry_counts_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    lab = write_lab(tmp_path / "lab", **HUB)
+    one, two = "1" * 40, "2" * 40
+    assert inputs(lab, "curation")["model"]["revision"] is None
+    fill_hub(tmp_path / "home", one)
+    first = inputs(lab, "curation")
+    assert first["model"] == {"hf_path": "lab/tiny", "revision": one, "max_length": 512, "system_prompt": None}
+    assert (first["dataset"]["revision"], first["dataset"]["hf_config"]) == (one, "en")
+    fill_hub(tmp_path / "home", two)
+    config = effective(lab)
+    assert stage_inputs(config, "curation", None)["dataset"]["revision"] == two
+    assert stage_inputs(config, "curation", None, {"curation": first}) == first
+    frozen = pinned(config, first)
+    assert stage_inputs(frozen, "curation", None) == first
+    assert frozen.train_dataset is not None
+    assert (frozen.model.revision, frozen.train_dataset.revision) == (one, one)
+    for update in ({"hf_path": "lab/other"}, {"hf_config": "zh"}, {"hf_split": "test"}, {"revision": two}):
+        other = config.model_copy(update={"train_dataset": frozen.train_dataset.model_copy(update=update)})
+        assert sha256(stage_inputs(other, "curation", None)) != sha256(first), update
+
+
+def test_a_tag_counts_by_its_commit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    fill_hub(tmp_path / "home", "1" * 40, "v1")
+    tagged = {"tiny": {**HUB["models"]["tiny"], "revision": "v1"}}
+    lab = write_lab(tmp_path / "lab", **{**HUB, "models": tagged})
+    assert inputs(lab, "training")["model"]["revision"] == "1" * 40
+
+
+def test_settings_of_the_command_line_are_what_the_file_would_say(lab: Registry) -> None:
+    after = inputs(lab, "curation", **parse_overrides(["curation.n_samples=1000", "curation.quality.max_tokens=null"]))
+    assert after == inputs(lab, "curation")

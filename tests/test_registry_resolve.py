@@ -1,0 +1,295 @@
+"""From what a registry says to an effective config: references, defaults, old spellings, overrides, clear errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.effective import EffectiveConfig
+from registry.errors import UsageError
+from registry.references import follow
+from registry.resolve import parse_overrides
+from registry.store import Registry, open_registry
+from registry.validation import problems
+from tests.registry_case import CURATION, TRAINING, base, tuned, write_lab
+
+
+def resolve(folder: Path, experiments: dict[str, Any], overrides: dict[str, Any] | None = None, **catalog: Any) -> Any:
+    """The effective config of the first experiment."""
+    lab = write_lab(folder, experiments, **catalog)
+    return lab.effective(lab.read(), next(iter(experiments)), overrides)
+
+
+def resolve_tuned(folder: Path, catalog: dict[str, Any] | None = None, **config: Any) -> EffectiveConfig:
+    config_: EffectiveConfig = resolve(folder, {"tuned": tuned(**config)}, **(catalog or {}))
+    return config_
+
+
+def test_a_reference_is_the_whole_field_followed_through(tmp_path: Path) -> None:
+    config = resolve(
+        tmp_path,
+        {
+            "a": tuned(curation="same as b", training_params="same as c", datasets="same as c", eval="same as c"),
+            "b": tuned(curation="same as  c "),
+            "c": tuned(curation={**CURATION, "seed": 7}, training_params={**TRAINING, "seed": 8}, eval={"limit": 3}),
+        },
+    )
+    assert (config.curation.seed, config.training.seed, config.eval.limit) == (7, 8, 3)
+    assert list(config.eval_datasets) == ["exam"]
+
+
+def test_the_chain_says_where_a_value_stands() -> None:
+    experiments = {"a": {"config": {"eval": "same as b"}}, "b": {"config": {"eval": {"limit": 1}}}}
+    assert follow(experiments, "a", "eval") == ({"limit": 1}, ("a", "b"))
+    assert follow(experiments, "b", "curation") == (None, ("b",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"b": "same as cc", "cccc": None},
+            "a: curation: a -> same as b -> same as cc: no such experiment; did you mean 'cccc'?",
+        ),
+        (
+            {"b": "same as c", "c": "same as b"},
+            "a: curation: a -> same as b -> same as c -> same as b is a circle; give one of them a value",
+        ),
+        ({"b": "same as a"}, "a: curation: a -> same as b -> same as a is a circle; give one of them a value"),
+        (
+            {"b": "same as c", "c": None},
+            "a: curation: a -> same as b -> same as c, which has no curation; point to one that has",
+        ),
+    ],
+)
+def test_a_bad_reference_prints_the_chain(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    others = {name: tuned(curation=value) for name, value in fields.items()}
+    with pytest.raises(UsageError) as caught:
+        resolve(tmp_path, {"a": tuned(curation="same as b"), **others})
+    assert str(caught.value) == message
+
+
+def test_defaults_fill_fields_but_never_a_stage(tmp_path: Path) -> None:
+    defaults = {
+        "curation": {"seed": 5, "n_samples": 99},
+        "training_params": {"weight_decay": 0.1, "optimizer": {"adam_beta1": 0.8, "adam_beta2": 0.9}},
+        "eval": {"max_tokens": 64},
+    }
+    config = resolve_tuned(
+        tmp_path / "a", {"defaults": defaults}, training_params={**TRAINING, "optimizer": {"adam_beta1": 0.7}}
+    )
+    assert config.curation is not None
+    assert config.training is not None
+    assert (config.curation.seed, config.curation.n_samples) == (5, 10)
+    assert config.training.weight_decay == 0.1
+    assert (config.training.optimizer.adam_beta1, config.training.optimizer.adam_beta2) == (0.7, 0.9)
+    assert config.eval.max_tokens == 64
+    plain = resolve(tmp_path / "b", {"base": base(curation=None)}, defaults=defaults)
+    assert (plain.curation, plain.training, plain.eval.max_tokens) == (None, None, 64)
+    assert [stage for stage in ("curation", "training", "eval") if plain.applies(stage)] == ["eval"]
+
+
+def test_slurm_resources_are_the_catalogs_with_the_experiments_over_them(tmp_path: Path) -> None:
+    catalog = {"slurm": {"training": {"gpus": 4, "memory": "64G"}}}
+    config = resolve_tuned(tmp_path, catalog, slurm={"training": {"gpus": 2}})
+    assert (config.slurm.training.gpus, config.slurm.training.memory, config.slurm.eval.gpus) == (2, "64G", 0)
+
+
+def test_overrides_reach_into_referenced_and_absent_objects(tmp_path: Path) -> None:
+    overrides = parse_overrides(["curation.n_samples=5", "eval.limit=2", "model_key=tiny", "prompting=step"])
+    config = resolve(tmp_path, {"a": tuned(curation="same as b"), "b": tuned()}, overrides)
+    assert (config.curation.n_samples, config.eval.limit, config.prompting) == (5, 2, "step")
+
+
+def test_settings_are_json_where_they_parse_and_text_elsewhere() -> None:
+    assert parse_overrides(["a=1", "b.c=null", "d=x=y", 'e={"f": [1.5]}', "g="]) == {
+        "a": 1,
+        "b.c": None,
+        "d": "x=y",
+        "e": {"f": [1.5]},
+        "g": "",
+    }
+    for wrong in ("eval.limit", "=3"):
+        with pytest.raises(UsageError, match="write it as key=value"):
+            parse_overrides([wrong])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"eval.limitt": 1}, "experiments.a.config.eval.limitt: unknown field; did you mean 'limit'?"),
+        ({"training_params.seed": 1}, "a: --set training_params.seed: training_params does not apply"),
+        ({"curation.seed": 1}, "a: --set curation.seed: curation does not apply"),
+        ({"model_key.x": 1}, "a: --set model_key.x: model_key is a plain value"),
+        ({"eval.limit": 0}, "experiments.a.config.eval.limit: Input should be greater than or equal to 1"),
+        ({"eval.temperature": float("nan")}, "experiments.a.config.eval.temperature: Input should be a finite number"),
+        (
+            {"model_key": "tinny"},
+            "experiments.a.config.model_key: 'tinny' is not in the catalog's models; did you",
+        ),
+        ({"datasets.eval": "none"}, "'none' is not in the catalog's eval_datasets; legal: exam"),
+    ],
+)
+def test_a_wrong_override_is_one_line(tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(tmp_path, {"a": base(training_params=None)}, overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"curation": {**CURATION, "n_sample": 5}},
+            "config.curation.n_sample: unknown field; did you mean 'n_samples'",
+        ),
+        ({"trainning_params": {}}, "config.trainning_params: unknown field; did you mean 'training_params'?"),
+        ({"curation": {"method": "randm", "n_samples": 1}}, "config.curation.method: Input should be 'all'"),
+        ({"curation": {"method": "random"}}, "method 'random' needs n_samples"),
+        ({"curation": {"method": "all", "n_samples": 3}}, "method 'all' takes every row"),
+        ({"curation": None}, "tuned: has training_params but no curation, so no data to train on"),
+        ({"datasets": {"eval": "exam"}}, "tuned: has curation but datasets.curate names no data set"),
+        ({"slurm": {"training": 4}}, "config.slurm: must be an object of objects"),
+        ({"slurm": {"train": {}}}, "config.slurm.train: unknown field"),
+        ({"training_params": "Same as base"}, "config.training_params: Input should be a valid dictionary"),
+        ({"training_params": {**TRAINING, "optimizer": {"adam_beta3": 1}}}, "adam_beta3: unknown field; did you mean"),
+    ],
+)
+def test_a_wrong_config_is_one_line_that_names_the_field(tmp_path: Path, config: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_tuned(tmp_path, **config)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_experiment_is_named_with_the_nearest(tmp_path: Path) -> None:
+    lab = write_lab(tmp_path)
+    with pytest.raises(UsageError, match="no experiment 'tunde' in the registry; did you mean 'tuned'"):
+        lab.effective(lab.read(), "tunde")
+    for name in ("a/b", "..", "a\n", "n" * 300):
+        with pytest.raises(UsageError, match="experiment name"):
+            lab.effective(lab.read(), name)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"curation": {**CURATION, "huatuo_format": True}}, "huatuo"),
+        ({"curation": {**CURATION, "huatuo_format": False, "format": "qwen"}}, "qwen"),
+        ({"curation": CURATION, "format": "nemotron"}, "nemotron"),
+        ({"curation": {**CURATION, "format": "plain"}, "format": "qwen"}, "plain"),
+        ({"curation": {**CURATION, "extract": None, "restore": False, "perturbation": None}}, "huatuo"),
+    ],
+)
+def test_old_spellings_are_read(tmp_path: Path, config: dict[str, Any], expected: str) -> None:
+    found = resolve_tuned(tmp_path, **config).curation
+    assert found is not None
+    assert found.format == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("curation", "extract", "step"),
+        ("curation", "extract", ["step", "evidence"]),
+        ("curation", "perturbation", {"type": "skip", "rate": 0.33}),
+        ("curation", "restore", True),
+        ("eval", "repetitions", {"exam": 5}),
+    ],
+)
+def test_what_is_not_built_yet_stops_its_own_experiment_only(
+    tmp_path: Path, section: str, field: str, value: Any
+) -> None:
+    body = {"curation": dict(CURATION), "eval": {}}
+    lab = write_lab(tmp_path, {"old": tuned(**{section: {**body[section], field: value}}), "new": base()})
+    before = lab.paths.file.read_bytes()
+    view = lab.read()
+    lab.fold()
+    assert lab.paths.file.read_bytes() == before
+    assert lab.effective(view, "new").experiment == "new"
+    with pytest.raises(UsageError, match=rf"experiments\.old\.config\.{section}\.{field}: not built yet"):
+        lab.effective(view, "old")
+
+
+def test_an_old_format_switch_that_names_no_format_is_not_guessed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"huatuo_format: false names no format; give curation\.format"):
+        resolve_tuned(tmp_path, curation={**CURATION, "huatuo_format": False})
+
+
+def test_a_registry_of_the_original_project_is_loaded_unchanged(tmp_path: Path) -> None:
+    experiments = {
+        "base": {"description": "x", "config": {"model_key": "tiny", "datasets": {"eval": "exam"}}, "results": None},
+        "huatuo": tuned(curation={**CURATION, "huatuo_format": True, "extract": ["step"]}, format="huatuo")
+        | {"results": {"curation": {"dataset_path": "x", "stats_file": None}, "training": None, "eval": {}}},
+    }
+    lab = write_lab(tmp_path, experiments)
+    before = lab.paths.file.read_bytes()
+    assert lab.fold().warnings == ()
+    assert lab.paths.file.read_bytes() == before
+    assert lab.read().document["experiments"] == experiments
+
+
+def test_a_relative_path_is_relative_to_the_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB", str(tmp_path / "elsewhere"))
+    models = {"tiny": {"file_path": "../shared/model", "max_length": 5}}
+    exams = {"exam": {"file_path": "${LAB}/exam.jsonl"}}
+    config = resolve_tuned(tmp_path / "lab", {"models": models, "eval_datasets": exams})
+    assert config.model.file_path == str(tmp_path / "shared" / "model")
+    assert config.eval_datasets["exam"].file_path == str(tmp_path / "elsewhere" / "exam.jsonl")
+
+
+def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAB", raising=False)
+    with pytest.raises(UsageError, match=r"catalog models\.tiny\.file_path: \$\{LAB\} is not set in the environment"):
+        resolve_tuned(tmp_path, {"models": {"tiny": {"file_path": "${LAB}/model", "max_length": 5}}})
+
+
+def test_a_frozen_config_is_loaded_again_unchanged(tmp_path: Path) -> None:
+    s1 = {"method": "s1", "n_samples": 5, "difficulty": None}
+    for index, config in enumerate((resolve_tuned(tmp_path / "a"), resolve_tuned(tmp_path / "b", curation=s1))):
+        frozen = json.loads(json.dumps(config.model_dump(mode="json", by_alias=True)))
+        assert EffectiveConfig.model_validate(frozen) == config, index
+
+
+@pytest.mark.parametrize(
+    ("catalog", "message"),
+    [
+        ({"models": {"tiny": {"max_length": 5}}}, "models.tiny: give either hf_path or file_path"),
+        (
+            {"models": {"tiny": {"hf_path": "a/b", "file_path": "c", "max_length": 5}}},
+            "give either hf_path or file_path",
+        ),
+        ({"models": {"tiny": {"hf_path": "a/b"}}}, "models.tiny.max_length: Field required"),
+        (
+            {"train_datasets": {"x": {"hf_paht": "a/b"}}},
+            "x.hf_paht: unknown field; did you mean 'hf_path'",
+        ),
+        ({"display": {"experiments": {"x": {"color": "red"}}}}, "display.experiments.x.color"),
+        ({"slurm": {"train": {}}}, "slurm.train"),
+        ({"modles": {}}, "modles: unknown field; did you mean 'models'"),
+    ],
+)
+def test_a_wrong_catalog_is_one_line(tmp_path: Path, catalog: dict[str, Any], message: str) -> None:
+    lab = write_lab(tmp_path, **catalog)
+    with pytest.raises(UsageError) as caught:
+        lab.effective(lab.read(), "tuned")
+    assert message in str(caught.value)
+    assert str(lab.catalog_path) in str(caught.value)
+    assert {problem.where for problem in problems(lab, lab.read())} == {"catalog"}
+
+
+def test_validation_names_each_experiment_with_a_problem(tmp_path: Path) -> None:
+    lab = write_lab(tmp_path, {"a b": base(), "good": base(), "bad": tuned(curation="same as gone")})
+    found = {problem.where: problem.message for problem in problems(lab, lab.read())}
+    assert list(found) == ["a b", "bad"]
+    assert "no such experiment" in found["bad"]
+
+
+def test_the_checkouts_own_registry_is_sound() -> None:
+    own = open_registry()
+    assert isinstance(own, Registry)
+    assert problems(own, own.read()) == []
