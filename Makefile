@@ -1,6 +1,6 @@
 # One entry for people and for continuous integration. Needs GNU make, git and Python 3.11; all else goes into .venv.
 # Settings: PYTHON=/path/to/python3.11, LOCK=requirements/cpu.txt|cuda.txt|mac.txt. pip's own settings work as usual: on
-# Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares the CUDA libraries of torch.
+# Linux without a GPU, PIP_EXTRA_INDEX_URL with PyTorch's index of CPU wheels spares the CUDA libraries of torch.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-full lint clean setup-test setup-slurm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=("make", "run"))
     parser.add_argument("--out", type=Path, default=CHECKOUT / "demo" / "run")
     chosen = parser.parse_args(arguments)
+    # Before torch is imported. For a model this small a second thread waits more than it works, above all on a machine
+    # that is busy with something else.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     out = chosen.out.resolve()
     make_demo(out)
     files = copy_registry(CHECKOUT, out)

@@ -47,8 +47,8 @@ class Pretraining:
     """
 
     steps: int = 300
-    batch_size: int = 16
-    learning_rate: float = 2e-3
+    batch_size: int = 8
+    learning_rate: float = 3e-3
     warmup_steps: int = 20
     hidden_size: int = 128
     layers: int = 2

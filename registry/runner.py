@@ -13,7 +13,8 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -98,7 +99,8 @@ def claim(registry: Registry, plan: Plan) -> Job:
     """Take an attempt number for a planned stage and save its intent."""
     assert plan.run_dir is not None
     assert plan.inputs is not None
-    _make_folder(plan.run_dir, plan.experiment)  # before a number is taken
+    with _writing_in(plan.run_dir, plan.experiment):  # before a number is taken
+        plan.run_dir.mkdir(parents=True, exist_ok=True)
     number = claim_attempt(registry.paths.attempts(plan.experiment, plan.stage))
     job = Job(
         experiment=plan.experiment,
@@ -112,15 +114,17 @@ def claim(registry: Registry, plan: Plan) -> Job:
         registry=str(registry.paths.file),
         catalog=str(registry.catalog_path),
     )
-    _make_folder(job.folder, job.experiment)
-    write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
+    with _writing_in(job.folder, job.experiment):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
     registry.save(job.record("intent", {"config": job.config, "run_dir": job.run_dir}))
     return job
 
 
-def _make_folder(folder: Path, experiment: str) -> None:
+@contextmanager
+def _writing_in(folder: Path, experiment: str) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise StageFailure(f"{experiment}: {folder}: {error.strerror}; check CACHE_DIR and its permissions") from None
 

@@ -44,7 +44,14 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
         _, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
         history = {
             stage: [
-                {"attempt": h.attempt, "restart": h.restart, "event": h.event, "timestamp": h.timestamp}
+                {
+                    "attempt": h.attempt,
+                    "restart": h.restart,
+                    "event": h.event,
+                    "timestamp": h.timestamp,
+                    "fingerprint": h.fingerprint[:12],
+                    "overridden": h.overridden,
+                }
                 for h in view.state.headers(selected, stage)
             ]
             for stage in STAGES

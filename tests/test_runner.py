@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +180,18 @@ def test_outputs_that_cannot_be_written_are_one_line(
         plans(Registry(lab.paths, lab.catalog_path))
 
 
+def test_a_full_disk_at_the_claim_is_one_line(lab: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    (step,) = plans(lab, ("curation",))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StageFailure, match=r"tuned: .*attempts/1: No space left on device; check CACHE_DIR"):
+        claim(lab, step)
+    assert lab.read().state.headers("tuned", "curation") == []
+
+
 def test_a_job_file_is_all_that_a_job_needs(lab: Registry) -> None:
     (step,) = plans(lab, ("curation",))
     job = claim(lab, step)
@@ -223,7 +237,7 @@ def test_a_killed_stage_leaves_a_failed_record(lab: Registry) -> None:
     os.mkfifo(data)
     killer = threading.Thread(target=lambda: os.kill(pid_of(job), signal.SIGKILL))
     killer.start()
-    with pytest.raises(StageFailure, match=r"tuned: curation did not complete \(attempt 1\); see "):
+    with pytest.raises(StageFailure, match=r"tuned: curation did not complete \(attempt 1\b"):
         run_here(job)
     killer.join()
     found = result_in_file(lab, stage="curation")
