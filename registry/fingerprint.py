@@ -74,7 +74,7 @@ def own_inputs(
     elif stage == "training":
         assert config.training is not None
         inputs["training_params"] = outcome(config.training)
-        inputs["reference_gpus"] = config.reference_gpus
+        inputs["global_batch"] = config.training.global_batch(config.reference_gpus)
     else:
         inputs["eval"] = outcome(config.eval)
         inputs["prompting"] = config.prompting

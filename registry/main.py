@@ -13,10 +13,11 @@ import typer
 from registry.console import Answer, answering, run_app
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, UsageError
+from registry.job import claim, load_job
 from registry.options import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Set
 from registry.plan import Plan, Wish, plan
 from registry.resolve import parse_overrides
-from registry.runner import claim, load_job, reuse, run_job
+from registry.runner import reuse, run_job
 from registry.schema import Stage
 from registry.store import Registry, open_registry
 

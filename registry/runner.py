@@ -7,30 +7,24 @@ record and `job.json` in the attempt's folder hold its effective config); a job 
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 from registry.canonical import canonical, sha256
-from registry.document import write_durably
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
 from registry.fingerprint import changed_fields, own_inputs
-from registry.fold import load_record
-from registry.history import Entry, entry_of
-from registry.paths import RegistryPaths, attempt_dir, job_file
+from registry.history import Entry
+from registry.job import Job, claim
 from registry.plan import Plan
-from registry.provenance import gather, now, restart_count, save_diff, slurm_job_id
-from registry.records import TERMINAL, Event, Record, claim_attempt
+from registry.provenance import gather, now, save_diff, slurm_job_id
+from registry.records import Event
 from registry.schema import Stage
 from registry.secrets import masked
 from registry.stage import ENTRY_POINT, StageContext, StageFunction, StageOutput, Upstream
@@ -38,95 +32,6 @@ from registry.store import Registry
 
 log = logging.getLogger("meds1")
 _TRACEBACK_LINES = 15
-
-
-@dataclass(frozen=True)
-class Job:
-    """A claimed attempt, frozen. Its `job.json` is all that a batch job needs."""
-
-    experiment: str
-    stage: Stage
-    attempt: int
-    fingerprint: str
-    inputs: Mapping[str, Any]
-    overrides: Mapping[str, Any]
-    config: Mapping[str, Any]
-    run_dir: str
-    registry: str
-    catalog: str
-
-    @property
-    def folder(self) -> Path:
-        """This attempt's own folder."""
-        return attempt_dir(Path(self.run_dir), self.attempt)
-
-    @property
-    def file(self) -> Path:
-        """Where the job lies as JSON."""
-        return job_file(Path(self.run_dir), self.attempt)
-
-    def open(self) -> Registry:
-        """The registry that the job reports to."""
-        return Registry(RegistryPaths(Path(self.registry)), Path(self.catalog))
-
-    def record(self, event: Event, result: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Record:
-        """A record of this attempt."""
-        overrides = {"overrides": dict(self.overrides)} if self.overrides else {}
-        return Record(
-            experiment=self.experiment,
-            stage=self.stage,
-            event=event,
-            attempt=self.attempt,
-            restart=restart_count() if event not in ("intent", "submitted") else 0,
-            fingerprint=self.fingerprint,
-            inputs=self.inputs,
-            result={"timestamp": now(), **result, **overrides},
-            provenance=provenance or {},
-        )
-
-
-def load_job(path: Path) -> Job:
-    """Read a `job.json` back."""
-    try:
-        return Job(**json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise MissingError(f"{path}: no such job file; submit the stage again") from None
-    except (ValueError, TypeError):
-        raise UsageError(f"{path}: not a job file; submit the stage again") from None
-
-
-def claim(registry: Registry, plan: Plan) -> Job:
-    """Take an attempt number for a planned stage and save its intent."""
-    assert plan.run_dir is not None
-    assert plan.inputs is not None
-    with _writing_in(plan.run_dir, plan.experiment):  # before a number is taken
-        plan.run_dir.mkdir(parents=True, exist_ok=True)
-    number = claim_attempt(registry.paths.attempts(plan.experiment, plan.stage))
-    job = Job(
-        experiment=plan.experiment,
-        stage=plan.stage,
-        attempt=number,
-        fingerprint=plan.fingerprint,
-        inputs=plan.inputs,
-        overrides=plan.overrides or {},
-        config=plan.config.model_dump(mode="json", by_alias=True),
-        run_dir=str(plan.run_dir),
-        registry=str(registry.paths.file),
-        catalog=str(registry.catalog_path),
-    )
-    with _writing_in(job.folder, job.experiment):
-        job.folder.mkdir(parents=True, exist_ok=True)
-        write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
-    registry.save(job.record("intent", {"config": job.config, "run_dir": job.run_dir}))
-    return job
-
-
-@contextmanager
-def _writing_in(folder: Path, experiment: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StageFailure(f"{experiment}: {folder}: {error.strerror}; check CACHE_DIR and its permissions") from None
 
 
 def reuse(registry: Registry, plan: Plan) -> None:
@@ -237,14 +142,6 @@ class _Attempt:
 
     def _ended(self) -> dict[str, Any]:
         return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}
-
-
-def last_word(registry: Registry, job: Job) -> Entry | None:
-    """What the attempt recorded when it ended, if it has."""
-    for header in reversed(registry.read().state.headers(job.experiment, job.stage)):
-        if header.attempt == job.attempt and header.event in TERMINAL:
-            return entry_of(load_record(registry.paths, job.experiment, job.stage, header))
-    return None
 
 
 def record_failure(job: Job, error: str) -> None:

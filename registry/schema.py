@@ -51,7 +51,7 @@ class DifficultyConfig(Strict):
     not be generated (its prompt does not fit the model, for instance).
     """
 
-    model_key: str | None = None
+    model_key: str | None = no_outcome()  # the model that it names has its own place in the fingerprint
     engine: EngineName = "vllm"
     samples: Positive = 1
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
@@ -119,9 +119,10 @@ class TrainingParams(Strict):
 
     method: Literal["sft"] = "sft"
     learning_rate: Annotated[float, Field(gt=0.0)]
-    batch_size: Positive = 1
-    gradient_accumulation_steps: Positive = 1
-    total_batch_size: Positive | None = None
+    # The fingerprint has the product, the global batch.
+    batch_size: Positive = no_outcome(1, ge=1)
+    gradient_accumulation_steps: Positive = no_outcome(1, ge=1)
+    total_batch_size: Positive | None = no_outcome(ge=1)
     num_epochs: Annotated[float, Field(gt=0.0)]
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     warmup_ratio: Fraction = 0.0
@@ -134,6 +135,12 @@ class TrainingParams(Strict):
     per_device_batch_size: Positive | None = no_outcome(ge=1)
     gradient_checkpointing: bool = no_outcome(True)
     checkpoints_per_epoch: Annotated[int, Field(ge=0)] = no_outcome(1, ge=0)
+
+    def global_batch(self, reference_gpus: int) -> int:
+        """Rows per optimizer step."""
+        if self.total_batch_size is not None:
+            return self.total_batch_size
+        return self.batch_size * self.gradient_accumulation_steps * reference_gpus
 
 
 class EvalConfig(Strict):

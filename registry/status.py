@@ -64,6 +64,12 @@ def in_flight_with(headers: list[Header], fingerprint: str) -> Header | None:
     return same[-1] if same and same[-1].event in ("submitted", "started") else None
 
 
+def all_in_flight(headers: list[Header]) -> list[Header]:
+    """The last word of every attempt, overridden or not, that has started or waits and has not ended."""
+    last = {header.attempt: header for header in headers}
+    return [header for header in last.values() if header.event in ("submitted", "started")]
+
+
 def _flying(header: Header) -> StageStatus:
     word: Word = "submitted" if header.event == "submitted" else "running"
     return StageStatus(word, "", header.attempt, header.fingerprint, header.timestamp, header.job)

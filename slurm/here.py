@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from registry.errors import MissingError
+from registry.job import claim
 from registry.plan import Plan
-from registry.runner import claim, reuse
+from registry.runner import reuse
 from registry.store import Registry
 from slurm.launch import run_here
 from slurm.submit import check_present

@@ -16,10 +16,11 @@ from types import FrameType
 
 from registry.console import speak
 from registry.errors import Meds1Error, MissingError, StageStopped
+from registry.job import Job, load_job
 from registry.plan import gone_from_here
 from registry.provenance import slurm_job_id
 from registry.records import TERMINAL
-from registry.runner import Job, load_job, ranks, run_job
+from registry.runner import ranks, run_job
 from registry.secrets import masked
 from slurm.launch import run_here
 

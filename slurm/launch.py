@@ -24,8 +24,9 @@ from registry.errors import (
     UsageError,
 )
 from registry.history import Entry
+from registry.job import Job, last_word
 from registry.paths import CHECKOUT
-from registry.runner import Job, last_word, record_failure
+from registry.runner import record_failure
 from registry.stage import MODULE
 
 _ERRORS: dict[int, type[Meds1Error]] = {

@@ -11,7 +11,7 @@ from registry.history import Header
 from registry.paths import job_file
 from registry.plan import gone_from_here
 from registry.schema import STAGES, Stage
-from registry.status import StageStatus, Word, in_flight
+from registry.status import StageStatus, Word, all_in_flight, in_flight
 from registry.store import Registry
 from slurm.queue import JobState, job_states
 from slurm.submit import Parent
@@ -36,8 +36,8 @@ class Queue:
 
 def ask_queue(view: View, names: list[str]) -> Queue:
     """Ask about every Slurm job of these experiments that is in flight, in one call."""
-    flying = [in_flight(view.state.headers(name, stage)) for name in names for stage in STAGES]
-    ids = [str(header.job["id"]) for header in flying if header and header.job.get("cluster") == "slurm"]
+    flying = [header for name in names for stage in STAGES for header in all_in_flight(view.state.headers(name, stage))]
+    ids = [str(header.job["id"]) for header in flying if header.job.get("cluster") == "slurm"]
     try:
         return Queue(job_states(ids))
     except MissingError as error:

@@ -17,8 +17,9 @@ from typing import Literal
 from data.hub import resolve
 from registry.errors import MissingError, UsageError
 from registry.fingerprint import parent_of
+from registry.job import Job, claim
 from registry.plan import Plan
-from registry.runner import Job, claim, reuse
+from registry.runner import reuse
 from registry.schema import Stage
 from registry.store import Registry
 from slurm.job import run_in_background, run_in_slurm

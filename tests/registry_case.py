@@ -11,10 +11,11 @@ import pytest
 
 from registry.document import render
 from registry.errors import StageFailure, StageStopped
+from registry.job import claim
 from registry.paths import RegistryPaths
 from registry.plan import Plan, Wish, plan
 from registry.records import Event, Record
-from registry.runner import ENTRY_POINT, claim, reuse, run_job
+from registry.runner import ENTRY_POINT, reuse, run_job
 from registry.schema import STAGES, Stage
 from registry.stage import StageContext, StageOutput
 from registry.store import Registry, results_of

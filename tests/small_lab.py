@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from registry.job import Job, claim
 from registry.plan import Wish, plan
 from registry.records import Event
-from registry.runner import Job, claim
 from registry.schema import Stage
 from scoring.intervals import wilson_interval
 from tests.lab import Lab, lab_environment

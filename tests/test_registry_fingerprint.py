@@ -73,6 +73,13 @@ WITHOUT_OUTCOME = {
     "training_params.checkpoints_per_epoch": 3,
     "eval.tensor_parallel": 2,
 }
+# What these decide is hashed as such: three numbers by their product, a catalog key by what lies behind it.
+HASHED_AS = {
+    "curation.difficulty.model_key": "difficulty_model",
+    "training_params.batch_size": "global_batch",
+    "training_params.gradient_accumulation_steps": "global_batch",
+    "training_params.total_batch_size": "global_batch",
+}
 ONLY_ONE_VALUE = {"training_params.method"}
 
 
@@ -116,7 +123,7 @@ def test_every_field_that_decides_an_outcome_counts_and_is_named(lab: Registry, 
     stage = STAGE[path.split(".")[0]]
     before, after = inputs(lab, stage), inputs(lab, stage, **{path: OTHER[path]})
     assert sha256(before) != sha256(after)
-    assert any(change.startswith(path) for change in changed_fields(before, after))
+    assert any(change.startswith(HASHED_AS.get(path, path)) for change in changed_fields(before, after))
 
 
 @pytest.mark.parametrize("path", WITHOUT_OUTCOME)
@@ -169,10 +176,17 @@ def test_equal_meaning_is_an_equal_fingerprint(lab: Registry) -> None:
     assert sha256(inputs(lab, "eval")) == sha256(inputs(lab, "eval", curation=filters))
 
 
+def test_numbers_with_an_equal_global_batch_are_the_same_training(lab: Registry) -> None:
+    same = {"training_params.batch_size": 4, "training_params.gradient_accumulation_steps": 8}
+    half = {"training_params.batch_size": 2, "training_params.gradient_accumulation_steps": 16}
+    total = {"training_params.total_batch_size": 128}
+    assert inputs(lab, "training", **same) == inputs(lab, "training", **half) == inputs(lab, "training", **total)
+
+
 def test_the_reference_number_of_gpus_counts_in_training(lab: Registry, tmp_path: Path) -> None:
     other = write_lab(tmp_path / "other", {"tuned": tuned(curation=S1)}, models=MODELS, defaults={"reference_gpus": 2})
     assert inputs(lab, "curation") == inputs(other, "curation")
-    assert changed_fields(inputs(lab, "training"), inputs(other, "training")) == ["reference_gpus 4 -> 2"]
+    assert changed_fields(inputs(lab, "training"), inputs(other, "training")) == ["global_batch 4 -> 2"]
 
 
 def test_place_name_and_time_do_not_count(lab: Registry, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from registry.errors import MissingError
-from registry.runner import claim
+from registry.job import claim
 from registry.schema import STAGES
 from registry.store import Registry
 from tests.registry_case import (

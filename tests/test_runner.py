@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from registry.errors import MissingError, StageFailure, StageStopped, UsageError
-from registry.runner import Job, claim, load_job, run_job
+from registry.job import Job, claim, load_job
+from registry.runner import run_job
 from registry.schema import STAGES
 from registry.store import Registry
 from slurm.launch import run_here

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from registry.errors import UsageError
 from registry.schema import TrainingParams
-from train.batch import BatchPlan, global_batch_of, plan_batch
+from train.batch import BatchPlan, plan_batch
 
 SIZES = st.integers(min_value=1, max_value=512)
 
@@ -59,8 +59,8 @@ def test_steps_do_not_depend_on_the_machine(share: int, limit: int, rows: int, e
 
 
 def test_the_config_means_its_reference_gpus() -> None:
-    assert global_batch_of(params(batch_size=2, gradient_accumulation_steps=16), 4) == 128
+    assert params(batch_size=2, gradient_accumulation_steps=16).global_batch(4) == 128
 
 
 def test_total_batch_size_wins() -> None:
-    assert global_batch_of(params(batch_size=2, gradient_accumulation_steps=16, total_batch_size=48), 4) == 48
+    assert params(batch_size=2, gradient_accumulation_steps=16, total_batch_size=48).global_batch(4) == 48

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 from registry.errors import UsageError
-from registry.schema import TrainingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +28,6 @@ class BatchPlan:
     def total_steps(self, rows: int, num_epochs: float) -> int:
         """Optimizer steps of the whole training, rounded up as transformers does for a fraction of an epoch."""
         return math.ceil(num_epochs * self.steps_per_epoch(rows))
-
-
-def global_batch_of(params: TrainingParams, reference_gpus: int) -> int:
-    """Rows per optimizer step: `total_batch_size`, else what the config's numbers give on `reference_gpus` GPUs."""
-    if params.total_batch_size is not None:
-        return params.total_batch_size
-    return params.batch_size * params.gradient_accumulation_steps * reference_gpus
 
 
 def plan_batch(global_batch: int, per_device_limit: int, world_size: int) -> BatchPlan:

@@ -11,7 +11,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.schema import TrainingParams
 from registry.stage import StageContext
-from train.batch import BatchPlan, global_batch_of, plan_batch
+from train.batch import BatchPlan, plan_batch
 from train.examples import Limit, Tokenized, tokenize
 
 
@@ -62,7 +62,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
     if params is None:
         raise UsageError("there are no training_params, so there is nothing to train")
     limit_per_device = params.per_device_batch_size or params.batch_size
-    plan = plan_batch(global_batch_of(params, config.reference_gpus), limit_per_device, world_size)
+    plan = plan_batch(params.global_batch(config.reference_gpus), limit_per_device, world_size)
     model_path = resolve(config.model, "model", config.model_key)
     tokenizer = load_tokenizer(model_path)
     limit = Limit(params.max_length or config.model.max_length, params.truncation)
