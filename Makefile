@@ -15,7 +15,7 @@ setup: ## make .venv and install the pinned dependencies of this machine's lock 
 	@$(call install,$(LOCK),lock)
 
 demo: setup ## run the whole pipeline on a tiny model: curate, train, evaluate, compare
-	@MEDS1_ROOT="$(CURDIR)/demo/run" .venv/bin/python -m demo run
+	@.venv/bin/python -m demo run
 
 test: lint setup-slurm ## lint, types and tests; installs Slurm by apt where that is possible
 	@.venv/bin/python -m pytest tests

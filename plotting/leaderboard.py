@@ -21,7 +21,7 @@ def ranked(rows: list[Row]) -> list[Row]:
 
 
 def table(rows: list[Row], display: Display) -> Grid:
-    """The leaderboard for a terminal."""
+    """The leaderboard for a terminal, by the names that one types."""
     sources, averages = benchmarks_of(rows), macro_averages(rows)
     several = len(sources) > 1
     header = [
@@ -35,7 +35,7 @@ def table(rows: list[Row], display: Display) -> Grid:
         cells = [percent(row.scores[source]) if source in row.scores else "-" for source in sources]
         if several:
             cells.append(f"{100 * averages[row.experiment]:.1f}" if row.experiment in averages else "-")
-        body.append([row.label, *cells, row.remark])
+        body.append([row.experiment, *cells, row.remark])
     return Grid(header, body, title="Accuracy in % with 95 % interval", right=range(1, len(header) - 1))
 
 
