@@ -21,11 +21,12 @@ def ranked(rows: list[Row]) -> list[Row]:
 
 
 def table(rows: list[Row], display: Display) -> Grid:
-    """The leaderboard for a terminal, by the names that one types."""
+    """The leaderboard for a terminal: by the names that one types, with the readable ones where there are any."""
     sources, averages = benchmarks_of(rows), macro_averages(rows)
-    several = len(sources) > 1
+    several, named = len(sources) > 1, any(row.label != row.experiment for row in rows)
     header = [
         "experiment",
+        *(["name"] if named else []),
         *(benchmark_title(rows, source, display) for source in sources),
         *(["macro"] if several else []),
         "remark",
@@ -35,8 +36,9 @@ def table(rows: list[Row], display: Display) -> Grid:
         cells = [percent(row.scores[source]) if source in row.scores else "-" for source in sources]
         if several:
             cells.append(f"{100 * averages[row.experiment]:.1f}" if row.experiment in averages else "-")
-        body.append([row.experiment, *cells, row.remark])
-    return Grid(header, body, title="Accuracy in % with 95 % interval", right=range(1, len(header) - 1))
+        names = [row.experiment, row.label] if named else [row.experiment]
+        body.append([*names, *cells, row.remark])
+    return Grid(header, body, title="Accuracy in % with 95 % interval", right=range(1 + named, len(header) - 1))
 
 
 def as_json(rows: list[Row]) -> list[dict[str, Any]]:
