@@ -58,7 +58,10 @@ class Pretraining:
 
 
 def make_model(world: World, seed: int, folder: Path, pretraining: Pretraining) -> None:
-    """Write tokenizer and pre-trained weights (safetensors) into `folder`; the same bytes for the same arguments."""
+    """Write tokenizer and pre-trained weights (safetensors) into `folder`.
+
+    The same arguments give the same bytes on one machine with one number of threads; float sums differ elsewhere.
+    """
     from datasets import Dataset, disable_progress_bars
     from transformers import set_seed
     from trl import SFTConfig, SFTTrainer
