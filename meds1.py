@@ -10,7 +10,7 @@ import typer
 from plotting.verbs import leaderboard, plot
 from registry import verbs
 from registry.console import Answer, Grid, answering, run_app
-from registry.errors import Meds1Error, StageStopped, UsageError
+from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
 from registry.fold import View
 from registry.main import show_configs, show_plans
 from registry.options import (
@@ -107,6 +107,10 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         wish = Wish(_stages(stages), parse_overrides(settings or []), force, may_wait=True)
         if dry_run or print_config:
             plans = _preview(opened, view, selected, wish, answer, dry_run)
+            try:
+                check_present(plans)
+            except MissingError as error:
+                answer.warnings.append(f"would be refused: {error}")
             scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in plans if step.action == "run"}
             answer.data["sbatch"] = scripts
             answer.lines += [f"--- sbatch script of {name}\n{text}" for name, text in scripts.items()]
