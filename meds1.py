@@ -10,7 +10,7 @@ import typer
 from plotting.verbs import leaderboard, plot
 from registry import verbs
 from registry.console import Answer, Grid, answering, run_app
-from registry.errors import Meds1Error, StageStopped, UsageError
+from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
 from registry.fold import View
 from registry.main import show_configs, show_plans
 from registry.options import (
@@ -99,17 +99,14 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
     """Submit the due stages of experiments as batch jobs, chained by dependencies; waits for none."""
     with answering("submit", as_json) as answer:
         from slurm.overview import ask_queue, flying_parents
-        from slurm.submit import check_cluster, check_present, default_cluster, sbatch_script
+        from slurm.submit import check_cluster, check_present, default_cluster
         from slurm.submit import submit as submit_plans
 
         opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
         where = cluster or default_cluster()
         wish = Wish(_stages(stages), parse_overrides(settings or []), force, may_wait=True)
         if dry_run or print_config:
-            plans = _preview(opened, view, selected, wish, answer, dry_run)
-            scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in plans if step.action == "run"}
-            answer.data["sbatch"] = scripts
-            answer.lines += [f"--- sbatch script of {name}\n{text}" for name, text in scripts.items()]
+            _preview_jobs(answer, _preview(opened, view, selected, wish, answer, dry_run))
             return
         check_cluster(where)
         queue = ask_queue(view, selected)
@@ -223,6 +220,19 @@ def _plans(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:
     from slurm.overview import ask_queue
 
     return plan(opened, view, name, wish, ask_queue(view, [name]).is_gone)
+
+
+def _preview_jobs(answer: Answer, plans: list[Plan]) -> None:
+    """Show the sbatch script of every due stage, and warn of what the submission would be refused for."""
+    from slurm.submit import check_present, sbatch_script
+
+    try:
+        check_present(plans)
+    except MissingError as error:
+        answer.warnings.append(f"would be refused: {error}")
+    scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in plans if step.action == "run"}
+    answer.data["sbatch"] = scripts
+    answer.lines += [f"--- sbatch script of {name}\n{text}" for name, text in scripts.items()]
 
 
 def _preview(

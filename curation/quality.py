@@ -11,6 +11,7 @@ from typing import Final
 
 from curation.ledger import Entry, Ledger, Removals
 from registry.schema import QualityConfig
+from scoring import statements
 from scoring.extraction import extract_choice
 from scoring.free_text import text_matches
 
@@ -19,10 +20,7 @@ CONCLUSION_CHARACTERS: Final = 400
 
 # Methods of extraction that are enough to discard a row. An answer may be no more than a letter or an option's text; a
 # trace must say that it concludes, because it may well end in a list of which one line is an option's text.
-_CONCLUDING: Final = frozenset(
-    {"answer_is", "answer_label", "answer_heading", "choose", "therefore", "boxed", "verdict"}
-)
-_ANSWERING: Final = _CONCLUDING | {"lone_letter", "leading_letter", "option_text"}
+_ANSWERING: Final = statements.METHODS | {"lone_letter", "leading_letter", "option_text"}
 
 OPENING_CHARACTERS: Final = 300
 """A refusal is how a text begins; further down, such words may be a patient's."""
@@ -107,7 +105,7 @@ def _contradictory_conclusion(entry: Entry, config: QualityConfig) -> str | None
     row = entry.row
     if row.answer_idx is None:
         return None
-    concluded = _stated(row.reasoning[-CONCLUSION_CHARACTERS:], entry, _CONCLUDING)
+    concluded = _stated(row.reasoning[-CONCLUSION_CHARACTERS:], entry, statements.METHODS)
     if concluded is not None and concluded != row.answer_idx:
         return "reasoning concludes another answer than the gold one"
     return None

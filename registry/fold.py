@@ -24,6 +24,7 @@ from registry.document import FORMAT, Document, load_registry, render, write_dur
 from registry.errors import StageFailure, UsageError
 from registry.history import Header, State, absorb, overlay, without_results
 from registry.paths import RegistryPaths
+from registry.provenance import now
 from registry.records import DamagedRecordError, Record, parse_record, record_name
 from registry.schema import Stage
 
@@ -84,7 +85,7 @@ def rebuild(paths: RegistryPaths) -> Path | None:
             raise UsageError(
                 f"{paths.file}: there is no last good state in {paths.root}; restore the file by hand"
             ) from None
-        aside = paths.file.with_name(f"{paths.file.name}.torn-{os.getpid()}-{len(os.listdir(paths.file.parent))}")
+        aside = paths.file.with_name(f"{paths.file.name}.torn-{now().replace(':', '')}")
         aside.write_bytes(paths.file.read_bytes())
         write_durably(paths.file, render(_reading(paths, last.document, b"").view.document))
         return aside

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from scoring.choices import Choices, choices_of
-from scoring.free_text import text_matches
 from scoring.statements import UNDECIDED, last_statement
 from scoring.text import clean
 
@@ -33,9 +32,6 @@ _REJECTED_AFTER = re.compile(
 _NEGATION = re.compile(
     r"\b(?:not|no|never|neither|nor|without|except|incorrect|wrong|unlikely|contraindicated|avoid)\b|n't\b"
 )
-
-
-__all__ = ["Extraction", "extract_choice", "text_matches"]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _IS = r"(?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be|remai
 _TRIGGERS = {
     "answer_is": re.compile(rf"(?i)(?:{_NOUN}{_GAP}|{_FINDING})(?:\s+{_IS}|'s\b)"),
     "answer_label": re.compile(rf"(?i){_NOUN}{_GAP}\s*(?:[:=→–—]|->|-(?=\s))"),
-    "answer_heading": re.compile(rf"(?im)^[^\w\n]{0, 9}(?:(?:the|my)\s+)?{_NOUN}[ \t]*\n"),
+    "answer_heading": re.compile(rf"(?im)^[^\w\n]{{0,9}}(?:(?:the|my)\s+)?{_NOUN}[ \t]*\n"),
     "choose": re.compile(r"(?i)\b(?:choose|chose|select(?:ed)?|pick(?:ed)?|go(?:ing)?\s+with|opt(?:ed)?\s+for)\b"),
     "therefore": re.compile(
         r"(?m)\b(?i:therefore|thus|hence|so|it\s+is|it's|I'd\s+say|I\s+would\s+say)\s*[,:]?(?=\s*\(?[A-Z]\)?\s*(?:[.!]?\s*$|\.\s))"
@@ -71,6 +71,9 @@ _LINK = re.compile(
     r"|when|to|rather(?=\s+than)|not(?=\s+[A-Z]\b)|given(?=\s+th)|based(?=\s+on))\b(?!-)|\s*[–—(]|\s+-+\s"
 )
 _FUNCTION_WORD = re.compile(r"(?:the|this|these|that|it|its|because|since|as|in|a|an|he|she|they|we|so|thus|hence)\b")
+
+
+METHODS = frozenset({*_TRIGGERS, "boxed", "verdict"})
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]
             )
             run_here(job)
             log.info("<== %s: %s: completed in %.1f s", plan.experiment, plan.stage, time.monotonic() - started)
+            if job.overrides:
+                log.info("    run with --set, so it is kept as history (%s) and not as the result", job.run_dir)
         elif plan.action == "reuse":
             reuse(registry, plan)
             log.info("=== %s: %s: reused: %s", plan.experiment, plan.stage, plan.reason)

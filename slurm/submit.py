@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def check_cluster(cluster: Cluster) -> None:
 
 
 def check_present(plans: list[Plan]) -> None:
-    """Refuse when a model or data set that a due stage needs is not on this machine: jobs run offline."""
+    """Refuse (`MissingError`) when a model or data set that a due stage needs is not here: jobs run offline."""
     for plan in plans:
         if plan.action != "run":
             continue
@@ -114,7 +115,7 @@ def sbatch_script(plan: Plan) -> str:
     from submitit.slurm.slurm import _make_sbatch_string
 
     folder = plan.run_dir / "attempts" / "N" if plan.run_dir else Path("N")
-    command = "python -u -m submitit.core._submit " + shlex.quote(str(folder))
+    command = shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(folder)])
     return _make_sbatch_string(command=command, folder=folder, setup=_setup(), **_parameters(plan, None))
 
 

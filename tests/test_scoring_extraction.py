@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.extraction import Extraction, extract_choice, text_matches
+from scoring import statements
+from scoring.extraction import Extraction, extract_choice
+from scoring.free_text import text_matches
 
 DRUGS = [("A", "Aspirin"), ("B", "Ibuprofen"), ("C", "Paracetamol"), ("D", "Warfarin")]
 HEART = [("A", "Heart failure"), ("B", "Congestive heart failure"), ("C", "Heart failure, acute"), ("D", "Asthma")]
@@ -322,3 +324,19 @@ def test_free_text_states_the_answer(answer: str, text: str) -> None:
 )
 def test_free_text_does_not_state_the_answer(answer: str, text: str) -> None:
     assert not text_matches(answer, text)
+
+
+def test_every_kind_of_statement_is_read_by_its_own_method() -> None:
+    """A trigger that never fires would go unnoticed where another method finds the same letter."""
+    texts = {
+        "answer_is": "So the answer is B, not A.",
+        "answer_label": "Answer: B, not A.",
+        "answer_heading": "## Final answer\n\nB. It is not A.",
+        "choose": "I choose B over A.",
+        "therefore": "It is not A. Therefore, B.",
+        "boxed": "It is not A: \\boxed{B}",
+        "verdict": "Option B is correct, A is not.",
+    }
+    assert texts.keys() == statements.METHODS
+    for method, text in texts.items():
+        assert extract_choice(text, DRUGS) == Extraction("B", method)

@@ -125,6 +125,15 @@ def test_background_processes_chain_without_slurm(lab: Lab) -> None:
     assert {entry["status"] for entry in lab.results("second").values()} == {"completed"}, lab.logs()
 
 
+@pytest.mark.parametrize("cluster", ["slurm", "local"])
+def test_a_stage_waits_for_a_parent_that_an_earlier_submission_left_in_flight(lab: Lab, cluster: str) -> None:
+    lab.meds1("submit", "first", "--stage", "curation", "--cluster", cluster)
+    lab.meds1("submit", "first", "--stage", "training", "--cluster", cluster)
+
+    lab.wait("first", "training")
+    assert {entry["status"] for entry in lab.results("first").values()} == {"completed"}, lab.logs()
+
+
 def test_what_sbatch_refuses_is_one_clear_line(lab: Lab) -> None:
     done = lab.meds1("submit", "base", "--set", "slurm.eval.partition=nowhere", code=2)
 
