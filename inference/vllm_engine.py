@@ -6,6 +6,7 @@ later stage in the same process would stumble over.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import warnings
@@ -142,11 +143,10 @@ def open_vllm(spec: EngineSpec) -> VllmEngine:
     _check_gpus(spec, gpus)
     process = _Process()
     process.prepare(on_gpu=gpus > 0)
-    try:
+    with contextlib.ExitStack() as unless_opened:
+        unless_opened.callback(process.restore)
         llm = _load(spec, on_gpu=gpus > 0)
-    except BaseException:
-        process.restore()
-        raise
+        unless_opened.pop_all()
     return VllmEngine(spec, checkpoint, llm, process)
 
 
