@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -35,6 +35,9 @@ from registry.resolve import parse_overrides
 from registry.schema import STAGES, Stage
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
+
+if TYPE_CHECKING:
+    from slurm.submit import Cluster
 
 app = typer.Typer(
     add_completion=False,
@@ -106,17 +109,19 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         where = cluster or default_cluster()
         wish = Wish(_stages(stages), parse_overrides(settings or []), force, may_wait=True)
         if dry_run or print_config:
-            _preview_jobs(answer, _preview(opened, view, selected, wish, answer, dry_run))
+            _preview_jobs(answer, _preview(opened, view, selected, wish, answer, dry_run), where)
             return
         check_cluster(where)
         queue = ask_queue(view, selected)
         answer.data = {"cluster": where, "jobs": []}
         for name in selected:
             try:
+                # Read again: what has ended since the queue was asked has left its record by now.
+                view = opened.read()
                 plans = plan(opened, view, name, wish, queue.is_gone)
                 check_present(plans)
                 answer.lines += [f"{name}: {step.stage}: {step.reason}" for step in plans if step.action != "run"]
-                for job in submit_plans(opened, plans, where, flying_parents(opened, view, name, queue)):
+                for job in submit_plans(opened, plans, where, flying_parents(opened, view, plans, queue)):
                     answer.lines.append(
                         f"{name}: {job.stage}: job {job.id} (attempt {job.attempt}), logs in {job.logs}"
                     )
@@ -177,6 +182,7 @@ def status(
 
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
         queue = ask_queue(view, selected)
+        view = opened.read()  # what has ended since then has left its record by now
         rows: list[list[str]] = []
         answer.data = {}
         for name in selected:
@@ -219,18 +225,21 @@ def _stages(given: list[str] | None) -> tuple[Stage, ...]:
 def _plans(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:
     from slurm.overview import ask_queue
 
-    return plan(opened, view, name, wish, ask_queue(view, [name]).is_gone)
+    queue = ask_queue(view, [name])
+    return plan(opened, opened.read(), name, wish, queue.is_gone)
 
 
-def _preview_jobs(answer: Answer, plans: list[Plan]) -> None:
-    """Show the sbatch script of every due stage, and warn of what the submission would be refused for."""
-    from slurm.submit import check_present, sbatch_script
+def _preview_jobs(answer: Answer, plans: list[Plan], cluster: Cluster) -> None:
+    """Warn of what the submission would be refused for, and show the sbatch script of every due stage."""
+    from slurm.submit import check_cluster, check_present, sbatch_script
 
     try:
+        check_cluster(cluster)
         check_present(plans)
     except MissingError as error:
         answer.warnings.append(f"would be refused: {error}")
-    scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in plans if step.action == "run"}
+    due = [step for step in plans if step.action == "run"] if cluster == "slurm" else []
+    scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in due}
     answer.data["sbatch"] = scripts
     answer.lines += [f"--- sbatch script of {name}\n{text}" for name, text in scripts.items()]
 

@@ -107,13 +107,35 @@ def _misshapen(document: Document) -> Iterator[str]:
             ("config", dict, "an object"),
             ("results", dict, "an object"),
             ("tags", list, "a list"),
+            ("description", str, "a text"),
         ):
             if not isinstance(body.get(field), kind | None):
                 yield f"experiments.{name}.{field} must be {word}"
+        if not all(isinstance(tag, str) for tag in body.get("tags") or ()):
+            yield f"experiments.{name}.tags must be texts"
         results = body.get("results")
         for stage, entry in results.items() if isinstance(results, dict) else ():
-            if not isinstance(entry, dict | None):
-                yield f"experiments.{name}.results.{stage} must be an object"
+            yield from _misshapen_result(f"experiments.{name}.results.{stage}", entry)
+
+
+def _misshapen_result(where: str, entry: object) -> Iterator[str]:
+    if entry is None:
+        return
+    if not isinstance(entry, dict):
+        yield f"{where} must be an object"
+        return
+    for field, kind, word in (
+        ("status", str, "a text"),
+        ("fingerprint", str, "a text"),
+        ("metrics", dict, "an object"),
+        ("inputs", dict, "an object"),
+        ("last_attempt", dict, "an object"),
+    ):
+        if not isinstance(entry.get(field), kind | None):
+            yield f"{where}.{field} must be {word}"
+    after = entry.get("last_attempt")
+    if isinstance(after, dict) and not {"attempt", "status"} <= after.keys():
+        yield f"{where}.last_attempt must have attempt and status"
 
 
 def render(document: Document) -> bytes:
@@ -121,8 +143,15 @@ def render(document: Document) -> bytes:
     return encoded(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_durably(path: Path, content: bytes) -> None:
+class ChangedMeanwhileError(Exception):
+    """The file is not what its reader saw any more."""
+
+
+def write_durably(path: Path, content: bytes, expected: bytes | None = None) -> None:
     """Put `content` under `path` in one step: private temporary file, fsync, rename, fsync of the folder.
+
+    With `expected`, only while the file still holds these bytes: they are compared right before the rename, and
+    `ChangedMeanwhileError` leaves the file as somebody else wrote it.
 
     A rename that reports an error may have happened all the same (NFS repeats a lost answer): the final name decides.
     A file that is replaced keeps its permissions, so that a group that shares it can go on editing it.
@@ -135,6 +164,8 @@ def write_durably(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if expected is not None and path.read_bytes() != expected:
+            raise ChangedMeanwhileError
         try:
             os.replace(temporary, path)
         except OSError:

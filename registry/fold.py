@@ -20,9 +20,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from registry.canonical import dumps, encoded
-from registry.document import FORMAT, Document, load_registry, render, write_durably
-from registry.errors import StageFailure, UsageError
-from registry.history import Header, State, absorb, overlay, without_results
+from registry.document import FORMAT, ChangedMeanwhileError, Document, load_registry, render, write_durably
+from registry.errors import MissingError, StageFailure, UsageError
+from registry.history import Header, State, absorb, overlay, without_recorded_results
 from registry.paths import RegistryPaths
 from registry.provenance import now
 from registry.records import DamagedRecordError, Record, parse_record, record_name
@@ -51,6 +51,14 @@ class FoldReport:
 
 
 @dataclass(frozen=True)
+class Rebuilt:
+    """Whether the file had to be rebuilt, and where the torn one was set aside, if there was one."""
+
+    done: bool
+    aside: Path | None
+
+
+@dataclass(frozen=True)
 class _Reading:
     view: View
     raw: bytes
@@ -75,21 +83,23 @@ def fold(paths: RegistryPaths) -> FoldReport:
         return FoldReport(0, f"{error.filename or paths.root}: {error.strerror or error}", ())
 
 
-def rebuild(paths: RegistryPaths) -> Path | None:
-    """Set a file that does not parse aside and write the last good state with every record; return the old file."""
+def rebuild(paths: RegistryPaths) -> Rebuilt:
+    """Write the last good state with every record in place of a file that does not parse or is gone."""
     try:
         load_registry(paths.file)
-    except UsageError:
+    except (UsageError, MissingError):
         last, _ = _state(paths)
         if not last.experiments:
             raise UsageError(
                 f"{paths.file}: there is no last good state in {paths.root}; restore the file by hand"
             ) from None
-        aside = paths.file.with_name(f"{paths.file.name}.torn-{now().replace(':', '')}")
-        aside.write_bytes(paths.file.read_bytes())
+        aside = None
+        if paths.file.exists():
+            aside = paths.file.with_name(f"{paths.file.name}.torn-{now().replace(':', '')}")
+            aside.write_bytes(paths.file.read_bytes())
         write_durably(paths.file, render(_reading(paths, last.document, b"").view.document))
-        return aside
-    return None
+        return Rebuilt(True, aside)
+    return Rebuilt(False, None)
 
 
 def load_record(paths: RegistryPaths, experiment: str, stage: Stage, header: Header) -> Record:
@@ -118,10 +128,11 @@ def _fold(paths: RegistryPaths) -> FoldReport:
         if content != raw:
             if render(document) != raw:
                 warnings.append(f"{paths.file}: brought into canonical form (two-space indent) once")
-            if paths.file.read_bytes() != raw:
+            try:
+                write_durably(paths.file, content, expected=raw)
+            except ChangedMeanwhileError:
                 continue
-            write_durably(paths.file, content)
-        view.state.document = without_results(view.document)
+        view.state.document = without_recorded_results(view.document)
         _write_state(paths.state, view.state)
         _archive(paths, reading.fresh)
         return FoldReport(len(reading.fresh), None, tuple(warnings))

@@ -181,10 +181,13 @@ def overlay(document: dict[str, Any], state: State) -> tuple[dict[str, Any], lis
     return {**document, "experiments": experiments}, warnings
 
 
-def without_results(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document whose experiments have no results: what the next fold compares with."""
-    experiments = {
-        name: {key: value for key, value in body.items() if key != "results"}
-        for name, body in (document.get("experiments") or {}).items()
-    }
+def without_recorded_results(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document without the results that records restore; those of other programs stay in it."""
+    experiments = {}
+    for name, body in (document.get("experiments") or {}).items():
+        results = body.get("results") or {}
+        foreign = {stage: entry for stage, entry in results.items() if "record" not in (entry or {})}
+        experiments[name] = {key: value for key, value in body.items() if key != "results"}
+        if foreign:
+            experiments[name]["results"] = foreign
     return {**document, "experiments": experiments}

@@ -12,7 +12,7 @@ import typer
 
 from registry.console import Answer, answering, run_app
 from registry.effective import EffectiveConfig
-from registry.errors import Meds1Error, UsageError
+from registry.errors import Meds1Error, MissingError, UsageError
 from registry.job import claim, load_job
 from registry.options import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Set
 from registry.plan import Plan, Wish, plan
@@ -23,7 +23,13 @@ from registry.store import Registry, open_registry
 
 StageName = Annotated[str | None, typer.Argument(help="Name of the experiment.")]
 Verb = Literal["run", "plan", "config"]
-_VERB = {"run": "would run", "skip": "nothing to do", "reuse": "would be reused", "n/a": "does not apply"}
+_VERB = {
+    "run": "would run",
+    "skip": "nothing to do",
+    "busy": "would wait",
+    "reuse": "would be reused",
+    "n/a": "does not apply",
+}
 
 
 def stage_main(stage: Stage, module: str) -> None:
@@ -43,8 +49,8 @@ def stage_main(stage: Stage, module: str) -> None:
         job: Annotated[Path | None, typer.Option("--job", help="Run an attempt that is already claimed.")] = None,
     ) -> None:
         with answering(stage, as_json) as answer:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the attempt records its end
             if job is not None:
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
                 answer.data = run_job(load_job(job))
                 return
             if name is None:
@@ -76,6 +82,8 @@ def _one_stage(opened: Registry, name: str, wish: Wish, answer: Answer, verb: Ve
     elif step.action == "run":
         answer.data = run_job(claim(opened, step))
         answer.lines.append(f"{name}: {stage}: completed")
+    elif step.action == "busy":
+        raise MissingError(f"{name}: {stage}: {step.reason}")
     elif step.action == "reuse":
         reuse(opened, step)
         answer.lines.append(f"{name}: {stage}: reused ({step.reason})")

@@ -81,6 +81,11 @@ def attempt_dir(run_dir: Path, attempt: int) -> Path:
     return run_dir / "attempts" / str(attempt)
 
 
+def stop_mark(attempt: Path, restart: int) -> Path:
+    """Says that a restart of an attempt stopped after saving its state."""
+    return attempt / f"stopped-{restart}"
+
+
 def job_file(run_dir: Path, attempt: int) -> Path:
     """The frozen job of an attempt."""
     return attempt_dir(run_dir, attempt) / "job.json"

@@ -10,23 +10,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from registry.canonical import sha256
+from registry.document import FORMAT
 from registry.effective import EffectiveConfig
-from registry.errors import MissingError
+from registry.errors import MissingError, UsageError
 from registry.fingerprint import Inputs, changed_fields, parent_of, pinned, stage_inputs
 from registry.fold import View
 from registry.history import Header
-from registry.provenance import slurm_job_id
+from registry.provenance import restart_count, same_node, slurm_job_id
 from registry.schema import STAGES, Stage
 from registry.status import in_flight_with, recorded_inputs
 from registry.store import Registry, experiments_of, results_of
 
-Action = Literal["run", "skip", "reuse", "n/a"]
+Action = Literal["run", "skip", "busy", "reuse", "n/a"]
 IsGone = Callable[[Header], bool]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do about one stage. `overrides` is empty unless `--set` changed the stage's fingerprint."""
+    """What to do about one stage: `busy` means that another attempt with its fingerprint is in flight.
+
+    `overrides` is empty unless `--set` changed the stage's fingerprint.
+    """
 
     experiment: str
     stage: Stage
@@ -54,22 +58,29 @@ class Wish:
 
 
 def gone_from_here(header: Header) -> bool:
-    """Whether an attempt in flight was a process of this very machine that has ended without a record.
+    """Whether an attempt in flight has surely ended without a record, as far as this process can tell by itself.
 
-    A Slurm job that finds itself in flight was put back into the queue: its former run has ended.
+    A process of this host is looked for by its id. Of Slurm's jobs only the one that this process belongs to is judged:
+    an earlier restart of it was put back into the queue, so that run has ended.
     """
-    pid, host = header.job.get("pid"), header.job.get("host")
-    if header.job.get("cluster") == "slurm":
-        return header.job.get("id") == slurm_job_id()
-    if pid is None or host != socket.gethostname():
-        return False
+    job = header.job
+    if job.get("cluster") == "slurm":
+        if job.get("id") != slurm_job_id():
+            return False
+        if restart_count() > header.restart:
+            return True
+    here = job.get("host") == socket.gethostname() and same_node(job)
+    return here and job.get("pid") is not None and not _is_alive(int(job["pid"]))
+
+
+def _is_alive(pid: int) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    return False
+    except PermissionError:
+        return True
+    return True
 
 
 def plan(registry: Registry, view: View, name: str, wish: Wish, is_gone: IsGone = gone_from_here) -> list[Plan]:
@@ -77,6 +88,8 @@ def plan(registry: Registry, view: View, name: str, wish: Wish, is_gone: IsGone 
 
     `MissingError` when a stage needs a parent that is neither completed and fresh nor part of the wish.
     """
+    if int(view.document.get("format", FORMAT)) > FORMAT:
+        raise UsageError(f"{registry.paths.file}: its format is newer than this code's, which only reads it; update")
     config = registry.effective(view, name, wish.overrides)
     own = registry.effective(view, name) if wish.overrides else config
     plans: list[Plan] = []
@@ -135,10 +148,10 @@ def _decide(
 ) -> tuple[Action, str, str | None]:
     name, stage, fingerprint = case.config.experiment, case.stage, sha256(inputs)
     flying = in_flight_with(view.state.headers(name, stage), fingerprint)
-    if flying is not None and not case.is_gone(flying):
+    if flying is not None and not case.is_gone(flying) and not (case.wish.force and _is_elsewhere(flying)):
         job = flying.job.get("id") or flying.job.get("pid") or "?"
-        state = f"attempt {flying.attempt} is {flying.event} (job {job})"
-        return "skip", f"{state}; wait for it, or end that job first", None
+        state = f"attempt {flying.attempt} is {flying.event} (job {job}); wait for it (`meds1 status {name}`)"
+        return "busy", f"{state}, or {'use --force if it has ended' if _is_elsewhere(flying) else 'end it first'}", None
     if case.wish.force:
         return "run", "forced", None
     entry = results_of(view, name).get(stage) or {}
@@ -155,6 +168,11 @@ def _decide(
         changes = changed_fields(entry.get("inputs") or {}, inputs)
         return "run", f"stale: {'; '.join(changes)}" if entry.get("fingerprint") else "fingerprint unknown", None
     return "run", "missing" if status == "missing" else f"the last attempt {status}", None
+
+
+def _is_elsewhere(header: Header) -> bool:
+    """Whether it is a process that only another host could look for, and no queue knows."""
+    return header.job.get("cluster") != "slurm" and header.job.get("host") != socket.gethostname()
 
 
 def _twin(view: View, name: str, stage: Stage, fingerprint: str) -> str | None:

@@ -9,6 +9,7 @@ import platform
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def gather() -> dict[str, Any]:
     """The provenance of a stage that starts here and now."""
     return {
         "started": now(),
-        "user": _user(),
+        "user": user_name(),
         "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "pid": os.getpid(),
         "device": _device(),
@@ -54,6 +55,11 @@ def save_diff(path: Path) -> None:
 def restart_count() -> int:
     """How often Slurm has put this job back into the queue."""
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+def same_node(job: Mapping[str, Any]) -> bool:
+    """Whether a job ran on the Slurm node that this process runs on; several virtual nodes may share one host name."""
+    return job.get("node") in (None, os.environ.get("SLURMD_NODENAME"))
 
 
 def slurm_job_id() -> str | None:
@@ -86,7 +92,8 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip("\n") if done.returncode == 0 else None
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

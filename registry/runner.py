@@ -9,29 +9,23 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import socket
-import time
-import traceback
 from pathlib import Path
-from types import TracebackType
-from typing import Any, cast
+from typing import cast
 
-from registry.canonical import canonical, sha256
+from registry.attempt import Attempt, OtherRank, fold_or_warn, job_identity, sole_user
+from registry.canonical import sha256
 from registry.effective import EffectiveConfig
-from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
+from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import changed_fields, own_inputs
 from registry.history import Entry
 from registry.job import Job, claim
 from registry.plan import Plan
-from registry.provenance import gather, now, save_diff, slurm_job_id
-from registry.records import Event
+from registry.provenance import now, save_diff
 from registry.schema import Stage
-from registry.secrets import masked
-from registry.stage import ENTRY_POINT, StageContext, StageFunction, StageOutput, Upstream
+from registry.stage import ENTRY_POINT, StageContext, StageFunction, Upstream
 from registry.store import Registry
 
 log = logging.getLogger("meds1")
-_TRACEBACK_LINES = 15
 
 
 def reuse(registry: Registry, plan: Plan) -> None:
@@ -64,9 +58,10 @@ def run_job(job: Job) -> Entry | None:
     config = EffectiveConfig.model_validate(job.config)
     registry = job.open()
     if rank != 0:
-        _function(job.stage)(_context(registry, job, config, rank, world_size))
+        with OtherRank(job, rank):
+            _function(job.stage)(_context(registry, job, config, rank, world_size))
         return None
-    with _Attempt(registry, job) as attempt:
+    with Attempt(registry, job) as attempt, sole_user(Path(job.run_dir), job.experiment):
         _check_unchanged(registry, job, config)
         context = _context(registry, job, config, rank, world_size)
         save_diff(job.folder / "code.diff")
@@ -85,72 +80,12 @@ def ranks() -> tuple[int, int]:
     return 0, 1
 
 
-def job_identity() -> dict[str, Any]:
-    """Where this process runs, so that anyone can see whether it still does."""
-    here = {"host": socket.gethostname(), "pid": os.getpid()}
-    job = slurm_job_id()
-    if job is not None:
-        return {"cluster": "slurm", "id": job, **here}
-    return {"cluster": "here", **here}
-
-
-class _Attempt:
-    """Records `started` on entry, and on the way out what became of it."""
-
-    def __init__(self, registry: Registry, job: Job) -> None:
-        self.registry, self.job = registry, job
-        self.identity, self.provenance, self.clock = job_identity(), gather(), time.monotonic()
-
-    def __enter__(self) -> _Attempt:
-        self.registry.save(self.job.record("started", {"job": self.identity}, self.provenance))
-        return self
-
-    def complete(self, output: StageOutput) -> dict[str, Any]:
-        result = {
-            "job": self.identity,
-            **{key: str(path) for key, path in output.artifacts.items()},
-            "metrics": dict(output.metrics),
-            "run_dir": self.job.run_dir,
-            "link": str(output.link),
-        }
-        try:
-            canonical(result)
-        except UsageError as error:
-            raise StageFailure(
-                f"{self.job.experiment}: {self.job.stage}: its result cannot be recorded: {error}; "
-                f"what it made is in {self.job.run_dir}"
-            ) from None
-        self.registry.save(self.job.record("completed", result, self._ended()))
-        return result
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None or isinstance(error, StageStopped):
-            return
-        event: Event = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        lines = traceback.format_exception(kind, error, trace)
-        shown = str(error) if isinstance(error, Meds1Error) else "".join(lines).strip().splitlines()[-1]
-        result = {
-            "job": self.identity,
-            "error": masked(shown),
-            "traceback": masked("".join(lines)).splitlines()[-_TRACEBACK_LINES:],
-            "log": str(self.job.folder),
-        }
-        self.registry.save(self.job.record(event, result, self._ended()))
-        _fold(self.registry)
-
-    def _ended(self) -> dict[str, Any]:
-        return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}
-
-
 def record_failure(job: Job, error: str) -> None:
     """Record that an attempt ended without a word of its own (killed, for instance)."""
     registry = job.open()
-    registry.save(
-        job.record("failed", {"job": job_identity(), "error": error, "log": str(job.folder)}, {"ended": now()})
-    )
-    _fold(registry)
+    result = {"job": job_identity(), "error": error, "log": str(job.folder)}
+    registry.save(job.record("failed", result, {"ended": now()}))
+    fold_or_warn(registry)
 
 
 def _context(registry: Registry, job: Job, config: EffectiveConfig, rank: int, world_size: int) -> StageContext:
@@ -187,25 +122,13 @@ def _function(stage: Stage) -> StageFunction:
 
 def _publish(registry: Registry, job: Job) -> None:
     """Fold, and point the path that users look in at the result that counts, which need not be this job's."""
-    _fold(registry)
+    fold_or_warn(registry)
     try:
         entry = registry.read().state.results.get(job.experiment, {}).get(job.stage, {})
         if entry.get("status") == "completed":
             _switch_link(registry.outputs.link(job.experiment, job.stage), Path(entry["link"]))
     except (Meds1Error, OSError) as error:
         log.warning("the result is saved, but its link is left as it was: %s", error)
-
-
-def _fold(registry: Registry) -> None:
-    try:
-        report = registry.fold()
-    except Meds1Error as error:
-        log.warning("the result is saved but not yet in the registry file: %s", error)
-        return
-    if report.skipped:
-        log.warning("the result is saved; the registry file is left to the next fold: %s", report.skipped)
-    for warning in report.warnings:
-        log.warning("%s", warning)
 
 
 def _switch_link(link: Path, target: Path) -> None:

@@ -13,7 +13,9 @@ from registry.document import load
 from registry.errors import Meds1Error, nearest
 from registry.fold import View
 from registry.names import check_name
+from registry.records import TERMINAL
 from registry.resolve import explain
+from registry.schema import STAGES
 from registry.store import Registry, experiments_of
 
 TOP_FIELDS = ("$schema", "format", "experiments")
@@ -39,6 +41,13 @@ def problems(registry: Registry, view: View) -> list[Problem]:
     found = [Problem("registry", line) for line in _unknown(document, TOP_FIELDS, str(registry.paths.file))]
     for name, experiment in experiments_of(view).items():
         found += [Problem(name, line) for line in _unknown(experiment, EXPERIMENT_FIELDS, f"experiments.{name}")]
+        results = experiment.get("results") or {}
+        found += [Problem(name, line) for line in _unknown(results, STAGES, f"experiments.{name}.results")]
+        for stage, entry in results.items():
+            word = (entry or {}).get("status", "completed")
+            if word not in TERMINAL:
+                where = f"experiments.{name}.results.{stage}.status"
+                found.append(Problem(name, f"{where}: {word!r} is no end of a stage{nearest(word, TERMINAL)}"))
         try:
             check_name(name)
             registry.effective(view, name)

@@ -91,8 +91,8 @@ def rebuild(as_json: Json = False, registry: RegistryFile = None, config: Config
     """Set a torn results.json aside and write the last good state with every record."""
     with answering("rebuild", as_json) as answer:
         opened = open_registry(registry, config)
-        aside = rebuild_file(opened.paths)
-        answer.data = {"set_aside": str(aside) if aside else None}
-        answer.lines.append(
-            f"rebuilt; the torn file is {aside}" if aside else f"{opened.paths.file} is sound; nothing to do"
-        )
+        rebuilt = rebuild_file(opened.paths)
+        aside = str(rebuilt.aside) if rebuilt.aside else None
+        answer.data = {"rebuilt": rebuilt.done, "set_aside": aside}
+        done = f"rebuilt; the torn file is {aside}" if aside else "rebuilt; the file was gone"
+        answer.lines.append(done if rebuilt.done else f"{opened.paths.file} is sound; nothing to do")

@@ -30,7 +30,6 @@ def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]
             continue
         started = time.monotonic()
         if plan.action == "run":
-            _check_parent(registry, plan)
             job = claim(registry, plan)
             log.info(
                 "==> %s: %s: attempt %d (%s) in %s", plan.experiment, plan.stage, job.attempt, plan.reason, job.run_dir
@@ -39,6 +38,8 @@ def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]
             log.info("<== %s: %s: completed in %.1f s", plan.experiment, plan.stage, time.monotonic() - started)
             if job.overrides:
                 log.info("    run with --set, so it is kept as history (%s) and not as the result", job.run_dir)
+        elif plan.action == "busy":
+            raise MissingError(f"{plan.experiment}: {plan.stage}: {plan.reason}")
         elif plan.action == "reuse":
             reuse(registry, plan)
             log.info("=== %s: %s: reused: %s", plan.experiment, plan.stage, plan.reason)
@@ -51,14 +52,3 @@ def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]
             "reason": plan.reason,
             "seconds": round(time.monotonic() - started, 1),
         }
-
-
-def _check_parent(registry: Registry, plan: Plan) -> None:
-    """Refuse, before an attempt is claimed, when the parent was skipped because it is still in flight elsewhere."""
-    parent = (plan.inputs or {}).get("upstream")
-    view = registry.read()
-    if parent and not registry.find_completed(view, plan.experiment, parent["stage"], parent["fingerprint"]):
-        raise MissingError(
-            f"{plan.experiment}: {plan.stage} needs {parent['stage']}, which has not completed yet; "
-            f"see `meds1 status {plan.experiment}` and run again when it has"
-        )

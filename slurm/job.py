@@ -16,7 +16,7 @@ from types import FrameType
 
 from registry.console import speak
 from registry.errors import Meds1Error, MissingError, StageStopped
-from registry.job import Job, load_job
+from registry.job import Job, last_word, load_job
 from registry.plan import gone_from_here
 from registry.provenance import slurm_job_id
 from registry.records import TERMINAL
@@ -68,6 +68,6 @@ def _wait_for(parent: Job) -> None:
         own = [header for header in headers if header.attempt == parent.attempt]
         if own and own[-1].event in TERMINAL:
             return  # whether it completed is checked when the stage starts
-        if own and gone_from_here(own[-1]):
+        if own and gone_from_here(own[-1]) and last_word(registry, parent) is None:
             raise MissingError(f"{parent.experiment}: {parent.stage} ended without a result; see {parent.folder}")
         time.sleep(_POLL_SECONDS)

@@ -13,9 +13,7 @@ from types import FrameType
 
 from registry.effective import EffectiveConfig
 from registry.errors import (
-    EXIT_DONE,
     EXIT_MISSING,
-    EXIT_STOPPED,
     EXIT_USAGE,
     Meds1Error,
     MissingError,
@@ -25,14 +23,14 @@ from registry.errors import (
 )
 from registry.history import Entry
 from registry.job import Job, last_word
-from registry.paths import CHECKOUT
+from registry.paths import CHECKOUT, stop_mark
+from registry.provenance import restart_count
 from registry.runner import record_failure
 from registry.stage import MODULE
 
 _ERRORS: dict[int, type[Meds1Error]] = {
     EXIT_USAGE: UsageError,
     EXIT_MISSING: MissingError,
-    EXIT_STOPPED: StageStopped,
 }
 
 
@@ -42,26 +40,26 @@ def run_here(job: Job) -> Entry:
     A process of its own keeps the stages' libraries apart, and outlives nothing: if it is killed without a word, the
     failure is recorded for it.
     """
-    code = _run_to_the_end(command(job))
+    code, interrupted = _run_to_the_end(command(job))
+    if stop_mark(job.folder, restart_count()).exists():
+        raise StageStopped(f"{job.experiment}: {job.stage} stopped (attempt {job.attempt}); run it again to resume")
     registry = job.open()
     ended = last_word(registry, job)
-    if ended is None and code != EXIT_STOPPED:
+    if ended is None:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         record_failure(job, f"the process ended with {how} and left no record")
         ended = last_word(registry, job)
+    if interrupted and code != 0:
+        raise KeyboardInterrupt
     if code != 0 or ended is None:
         kind = _ERRORS.get(code, StageFailure)
-        why = (ended or {}).get("error") or "stopped, and can be resumed"
+        why = (ended or {}).get("error")
         raise kind(f"{job.experiment}: {job.stage} did not complete (attempt {job.attempt}): {why}; see {job.folder}")
     return ended
 
 
-def _run_to_the_end(line: list[str]) -> int:
-    """Run a command in a process group of its own and return its exit code.
-
-    Every signal to end is handed on exactly once. After an interrupt nothing further is to run: once the command has
-    ended, `KeyboardInterrupt` is raised, unless it says that it stopped and can be resumed.
-    """
+def _run_to_the_end(line: list[str]) -> tuple[int, bool]:
+    """Run a command in a process group of its own; return its exit code, and whether a signal to end was handed on."""
     process = subprocess.Popen(line, env=environment(), process_group=0)
     received: list[int] = []
 
@@ -72,13 +70,10 @@ def _run_to_the_end(line: list[str]) -> int:
 
     before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        code = process.wait()
+        return process.wait(), bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if received and code not in (EXIT_DONE, EXIT_STOPPED):
-        raise KeyboardInterrupt
-    return code
 
 
 def command(job: Job) -> list[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from registry.errors import MissingError
 from registry.fold import View
 from registry.history import Header
-from registry.paths import job_file
-from registry.plan import gone_from_here
+from registry.paths import attempt_dir, job_file, stop_mark
+from registry.plan import Plan, gone_from_here
+from registry.provenance import slurm_job_id, user_name
 from registry.schema import STAGES, Stage
-from registry.status import StageStatus, Word, all_in_flight, in_flight
+from registry.status import StageStatus, Word, all_in_flight, in_flight, in_flight_with
 from registry.store import Registry
 from slurm.queue import JobState, job_states
 from slurm.submit import Parent
@@ -26,12 +28,17 @@ class Queue:
 
     def is_gone(self, header: Header) -> bool:
         """Whether an attempt in flight has surely ended without a record."""
-        if header.job.get("cluster") != "slurm" or gone_from_here(header):
+        if header.job.get("cluster") != "slurm" or header.job.get("id") == slurm_job_id():
             return gone_from_here(header)
-        if self.silent:
+        if self.silent or self.hides(header):
             return False
         state = self.states.get(str(header.job.get("id")))
         return state is None or not (state.pending or state.running)
+
+    def hides(self, header: Header) -> bool:
+        """Whether Slurm says nothing of a job that may be there: many clusters show a user only his own jobs."""
+        owner = header.job.get("user")
+        return str(header.job.get("id")) not in self.states and owner not in (None, user_name())
 
 
 def ask_queue(view: View, names: list[str]) -> Queue:
@@ -50,14 +57,18 @@ def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[St
     for stage, status in found.items():
         header = in_flight(view.state.headers(name, stage))
         if header is not None and status.status in ("submitted", "running"):
-            found[stage] = _asked(status, header, queue)
+            found[stage] = _asked(status, header, queue, _has_stopped(registry, name, stage, header))
     return found
 
 
-def _asked(status: StageStatus, header: Header, queue: Queue) -> StageStatus:
+def _asked(status: StageStatus, header: Header, queue: Queue, stopped: bool) -> StageStatus:
     job = str(header.job.get("id") or header.job.get("pid") or "?")
     if header.job.get("cluster") == "slurm" and queue.silent:
         return replace(status, status="unknown", reason=f"job {job}: {queue.silent}")
+    if header.job.get("cluster") == "slurm" and queue.hides(header):
+        return replace(status, status="unknown", reason=f"job {job} of {header.job['user']}: not shown to you")
+    if queue.is_gone(header) and stopped:
+        return replace(status, status="cancelled", reason=f"job {job} stopped after saving; run it again to resume")
     if queue.is_gone(header):
         state = queue.states.get(job)
         how = f"ended as {state.word}" if state else "is gone"
@@ -71,13 +82,24 @@ def _asked(status: StageStatus, header: Header, queue: Queue) -> StageStatus:
     )
 
 
-def flying_parents(registry: Registry, view: View, name: str, queue: Queue) -> dict[Stage, Parent]:
-    """The stages of an experiment that are in flight, for a child to wait for."""
-    found: dict[Stage, Parent] = {}
-    for stage in STAGES:
-        header = in_flight(view.state.headers(name, stage))
+def _has_stopped(registry: Registry, name: str, stage: Stage, header: Header) -> bool:
+    if "CACHE_DIR" not in os.environ:
+        return False  # a laptop with a copy of the registry
+    folder = attempt_dir(registry.outputs.run_dir(name, stage, header.fingerprint), header.attempt)
+    return stop_mark(folder, header.restart).exists()
+
+
+def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], queue: Queue) -> dict[str, Parent]:
+    """By fingerprint: the attempts in flight that the plans have to wait for."""
+    found: dict[str, Parent] = {}
+    for plan in plans:
+        upstream = (plan.inputs or {}).get("upstream")
+        if not upstream:
+            continue
+        stage, fingerprint = upstream["stage"], upstream["fingerprint"]
+        header = in_flight_with(view.state.headers(plan.experiment, stage), fingerprint)
         if header is not None and not queue.is_gone(header):
-            run_dir = registry.outputs.run_dir(name, stage, header.fingerprint)
+            run_dir = registry.outputs.run_dir(plan.experiment, stage, fingerprint)
             job = str(header.job.get("id") or header.job.get("pid"))
-            found[stage] = Parent(job, str(header.job.get("cluster")), job_file(run_dir, header.attempt))
+            found[fingerprint] = Parent(job, str(header.job.get("cluster")), job_file(run_dir, header.attempt))
     return found

@@ -6,6 +6,7 @@ A stage is claimed, then handed to submitit, one after the other; nothing waits 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -17,9 +18,9 @@ from typing import Literal
 
 from data.hub import resolve
 from registry.errors import MissingError, UsageError
-from registry.fingerprint import parent_of
 from registry.job import Job, claim
 from registry.plan import Plan
+from registry.provenance import user_name
 from registry.runner import reuse
 from registry.schema import Stage
 from registry.store import Registry
@@ -29,6 +30,7 @@ from slurm.resources import slurm_parameters
 
 Cluster = Literal["slurm", "local"]
 
+_NO_ANSWER = re.compile(r"configuration source|contact slurm|connect|timed out|communication", re.IGNORECASE)
 _LOCAL_TIMEOUT_MIN = 60 * 24 * 30
 
 
@@ -79,11 +81,11 @@ def check_present(plans: list[Plan]) -> None:
 
 
 def submit(
-    registry: Registry, plans: list[Plan], cluster: Cluster, flying: Mapping[Stage, Parent]
+    registry: Registry, plans: list[Plan], cluster: Cluster, flying: Mapping[str, Parent]
 ) -> Iterator[Submission]:
     """Submit one experiment's plans in order, and yield each as soon as it is in the queue.
 
-    `flying` are the stages of the experiment that an earlier submission left in flight.
+    `flying` are the attempts, by fingerprint, that an earlier submission left in flight.
     """
     parents = dict(flying)
     for plan in plans:
@@ -91,22 +93,22 @@ def submit(
             reuse(registry, plan)
         if plan.action != "run":
             continue
-        stage = parent_of(plan.config, plan.stage)
-        after = parents.get(stage) if stage else None
+        upstream = (plan.inputs or {}).get("upstream") or {}
+        after = parents.get(upstream.get("fingerprint", ""))
         if after is not None and after.cluster != cluster:
             raise UsageError(
-                f"{plan.experiment}: {plan.stage} would have to wait for {stage}, which runs as job {after.id} "
-                f"({after.cluster}); submit it again when that has ended"
+                f"{plan.experiment}: {plan.stage} would have to wait for {upstream['stage']}, which runs as job "
+                f"{after.id} ({after.cluster}); submit it again when that has ended"
             )
         job = claim(registry, plan)
-        identity: dict[str, object] = {"cluster": cluster}
+        identity: dict[str, object] = {"cluster": cluster, "user": user_name()}
         if cluster == "slurm":
             job_id = _to_slurm(job, plan, after)
         else:
             job_id = _to_background(job, after)
             identity.update(host=socket.gethostname(), pid=int(job_id))
         registry.save(job.record("submitted", {"job": {**identity, "id": job_id}}))
-        parents[plan.stage] = Parent(job_id, cluster, job.file)
+        parents[plan.fingerprint] = Parent(job_id, cluster, job.file)
         yield Submission(plan.stage, job.attempt, job_id, job.folder)
 
 
@@ -139,6 +141,8 @@ def _to_slurm(job: Job, plan: Plan, after: Parent | None) -> str:
         return str(executor.submit(run_in_slurm, str(job.file)).job_id)
     except submitit.core.utils.FailedJobError as error:
         said = " ".join(str(error).split())
+        if _NO_ANSWER.search(said):
+            raise MissingError(f"{job.experiment}: {job.stage}: Slurm does not answer: {said}") from None
         raise UsageError(f"{job.experiment}: sbatch refused {job.stage}: {said}") from None
 
 

@@ -118,7 +118,7 @@ def test_running_while_its_process_runs_and_failed_when_it_is_gone(lab: Lab, pro
 
     assert status(lab, "base", "eval") == ("running", f"job {process.pid}")
     (step,) = [step for step in answer_of(lab, "run", "base", "--dry-run")["data"]["plans"] if step["stage"] == "eval"]
-    assert step["action"] == "skip"
+    assert step["action"] == "busy"
     assert f"attempt 1 is started (job {process.pid})" in step["reason"]
 
     process.kill()
@@ -137,7 +137,7 @@ def test_a_child_of_a_running_parent_is_not_started(lab: Lab, process: subproces
 
     done = lab.meds1("run", "tuned", code=3)
 
-    assert "tuned: training needs curation, which has not completed yet" in done.stderr
+    assert "tuned: curation: attempt 1 is started" in done.stderr
     assert "meds1 status tuned" in done.stderr
     assert not lab.registry.paths.attempts("tuned", "training").exists()
 

@@ -137,6 +137,21 @@ def test_an_edit_while_the_fold_works_is_not_overwritten(lab: Registry, monkeypa
     assert result_in_file(lab)["accuracy"] == 0.5
 
 
+def test_an_edit_while_the_fold_writes_is_not_overwritten(lab: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(lab, record(1, accuracy=0.5))
+    flush, edits = os.fsync, iter(["other"])
+
+    def flush_while_someone_edits(file: int) -> None:
+        for key in edits:
+            edit(lab, model_key=key)
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", flush_while_someone_edits)
+    assert lab.fold().skipped is None
+    assert json.loads(text(lab))["experiments"]["tuned"]["config"]["model_key"] == "other"
+    assert result_in_file(lab)["accuracy"] == 0.5
+
+
 def test_results_deleted_by_hand_come_back(lab: Registry) -> None:
     save(lab, record(1, accuracy=0.5), record(1, stage="training"))
     lab.fold()
@@ -292,13 +307,27 @@ def test_a_torn_file_is_named_by_line_and_rebuilt_in_full(lab: Registry) -> None
         lab.read()
     with pytest.raises(UsageError, match="line"):
         lab.fold()
-    aside = rebuild(lab.paths)
+    aside = rebuild(lab.paths).aside
     assert aside is not None
     assert aside.read_text() == torn
     assert result_in_file(lab)["accuracy"] == 0.6
     assert list(json.loads(text(lab))) == ["format", "$schema", "experiments"]
     assert lab.fold().skipped is None
-    assert rebuild(lab.paths) is None
+    assert not rebuild(lab.paths).done
+
+
+def test_a_file_that_is_gone_is_rebuilt_with_the_results_of_other_programs(lab: Registry) -> None:
+    legacy = {"training": {"model_path": "ckpts/x", "timestamp": "2025-01-01", "metrics": None}}
+    document = json.loads(text(lab))
+    document["experiments"]["base"]["results"] = legacy
+    lab.paths.file.write_bytes(render(document))
+    save(lab, record(1, accuracy=0.5))
+    lab.fold()
+    before = text(lab)
+    lab.paths.file.unlink()
+    rebuilt = rebuild(lab.paths)
+    assert (rebuilt.done, rebuilt.aside) == (True, None)
+    assert json.loads(text(lab)) == json.loads(before)
 
 
 def test_a_torn_file_without_a_good_state_is_left_to_a_person(lab: Registry) -> None:

@@ -191,7 +191,7 @@ def test_an_attempt_in_flight_is_left_alone(lab: Registry) -> None:
     lab.save(claim(lab, step).record("started", {"job": {"cluster": "slurm", "id": "77"}}))
     for force in (False, True):
         (left,) = plans(lab, ("curation",), force=force)
-        assert (left.action, left.reason.split(";")[0]) == ("skip", "attempt 1 is started (job 77)")
+        assert (left.action, left.reason.split(";")[0]) == ("busy", "attempt 1 is started (job 77)")
     assert states(lab)["curation"] == "running"
     assert plans(lab, ("curation",), overrides={"curation.seed": 9})[0].action == "run"
 
@@ -200,7 +200,7 @@ def test_an_attempt_whose_process_is_gone_runs_again(lab: Registry) -> None:
     (step,) = plans(lab, ("curation",))
     child = subprocess.Popen(["true"])
     child.wait()
-    for pid, action in ((os.getpid(), "skip"), (child.pid, "run")):
+    for pid, action in ((os.getpid(), "busy"), (child.pid, "run")):
         here = {"cluster": "here", "host": socket.gethostname(), "pid": pid}
         lab.save(claim(lab, step).record("started", {"job": here}))
         assert plans(lab, ("curation",))[0].action == action
@@ -211,5 +211,5 @@ def test_a_run_with_overrides_in_flight_is_not_started_twice(lab: Registry) -> N
     (step,) = plans(lab, ("curation",), overrides=overrides)
     job = claim(lab, step)
     lab.save(job.record("started", {"job": {"cluster": "slurm", "id": "77"}}))
-    assert plans(lab, ("curation",), overrides=overrides)[0].action == "skip"
+    assert plans(lab, ("curation",), overrides=overrides)[0].action == "busy"
     assert plans(lab, ("curation",))[0].action == "run"

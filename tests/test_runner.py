@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
+import registry.attempt
+from registry.document import render
 from registry.errors import MissingError, StageFailure, StageStopped, UsageError
 from registry.job import Job, claim, load_job
 from registry.runner import run_job
@@ -263,3 +266,34 @@ def test_a_stage_that_stops_leaves_no_end(lab: Registry, monkeypatch: pytest.Mon
     with pytest.raises(StageStopped):
         run(lab, ("curation",))
     assert [header.event for header in lab.read().state.headers("tuned", "curation")] == ["intent", "started"]
+
+
+def test_a_second_attempt_keeps_out_of_a_run_directory_in_use(lab: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.attempt, "_LOCK_SECONDS", 0.1)
+    job = claim(lab, plans(lab, ("curation",))[0])
+    with FileLock(Path(job.run_dir) / ".lock"), pytest.raises(StageFailure, match="another attempt is at work"):
+        run_job(job)
+    assert entry(lab, "curation")["status"] == "failed"
+    assert run(lab, ("curation",)) == ["run"]
+
+
+def test_the_failure_of_another_rank_is_what_is_recorded(lab: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = claim(lab, plans(lab, ("curation",))[0])
+    use_stages(monkeypatch, curation="fail")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(ValueError, match="no room"):
+        run_job(job)
+    use_stages(monkeypatch, curation="interrupt")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job)
+    found = entry(lab, "curation")
+    assert (found["status"], found["error"]) == ("failed", "another rank failed: ValueError: no room for tuned")
+
+
+def test_a_registry_of_newer_code_runs_nothing(lab: Registry) -> None:
+    document = json.loads(lab.paths.file.read_text())
+    lab.paths.file.write_bytes(render({"format": 2, **document}))
+    with pytest.raises(UsageError, match="newer"):
+        plans(lab)

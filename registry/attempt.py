@@ -1,0 +1,154 @@
+"""What an attempt records while it runs: `started`, and on the way out what became of it. Only rank 0 records."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from registry.canonical import canonical
+from registry.errors import Meds1Error, StageFailure, StageStopped, UsageError
+from registry.job import Job
+from registry.paths import stop_mark
+from registry.provenance import gather, now, restart_count, slurm_job_id, user_name
+from registry.records import Event
+from registry.secrets import masked
+from registry.stage import StageOutput
+from registry.store import Registry
+
+log = logging.getLogger("meds1")
+_TRACEBACK_LINES = 15
+_LOCK_SECONDS = 15
+
+
+class Attempt:
+    """Saves `started` on entry, `completed` when told, and on an error `failed` or `cancelled`.
+
+    A stage that stopped in order to be resumed records nothing: its attempt goes on with the next restart. It leaves a
+    mark in its folder, because a launcher of several processes hides their exit code.
+    """
+
+    def __init__(self, registry: Registry, job: Job) -> None:
+        self.registry, self.job = registry, job
+        self.identity, self.provenance, self.clock = job_identity(), gather(), time.monotonic()
+
+    def __enter__(self) -> Attempt:
+        self.registry.save(self.job.record("started", {"job": self.identity}, self.provenance))
+        return self
+
+    def complete(self, output: StageOutput) -> dict[str, Any]:
+        """Save the result and return it; `StageFailure` when it holds what no record can."""
+        result = {
+            "job": self.identity,
+            **{key: str(path) for key, path in output.artifacts.items()},
+            "metrics": dict(output.metrics),
+            "run_dir": self.job.run_dir,
+            "link": str(output.link),
+        }
+        try:
+            canonical(result)
+        except UsageError as error:
+            raise StageFailure(
+                f"{self.job.experiment}: {self.job.stage}: its result cannot be recorded: {error}; "
+                f"what it made is in {self.job.run_dir}"
+            ) from None
+        self.registry.save(self.job.record("completed", result, self._ended()))
+        return result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, StageStopped):
+            stop_mark(self.job.folder, restart_count()).touch()
+            return
+        event: Event = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
+        text = masked("".join(traceback.format_exception(kind, error, trace)))
+        shown = _one_line(error, text)
+        others = [file.read_text() for file in sorted(self.job.folder.glob(f"rank-*-{restart_count()}.txt"))]
+        if others and event == "cancelled":  # the launcher ended this rank because another one had failed
+            event, text = "failed", others[0]
+            shown = f"another rank failed: {text.strip().splitlines()[-1]}"
+        (self.job.folder / "traceback.txt").write_text(text)
+        result = {
+            "job": self.identity,
+            "error": masked(shown),
+            "traceback": text.splitlines()[-_TRACEBACK_LINES:],
+            "log": str(self.job.folder),
+        }
+        self.registry.save(self.job.record(event, result, self._ended()))
+        fold_or_warn(self.registry)
+
+    def _ended(self) -> dict[str, Any]:
+        return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}
+
+
+class OtherRank:
+    """Leaves the traceback of a rank that is not 0 in the attempt's folder, for rank 0 to record."""
+
+    def __init__(self, job: Job, rank: int) -> None:
+        self.file = job.folder / f"rank-{rank}-{restart_count()}.txt"
+
+    def __enter__(self) -> OtherRank:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and not isinstance(error, StageStopped | KeyboardInterrupt):
+            self.file.write_text(masked("".join(traceback.format_exception(kind, error, trace))))
+
+
+@contextmanager
+def sole_user(run_dir: Path, experiment: str) -> Iterator[None]:
+    """Keep a second attempt out of a run directory while one is at work there; `StageFailure` for the second.
+
+    The lock ends with its process. Where the file system has none, two attempts must be kept apart by their users.
+    """
+    lock = FileLock(run_dir / ".lock", timeout=_LOCK_SECONDS, mode=0o664)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StageFailure(f"{experiment}: another attempt is at work in {run_dir}; wait until it has ended") from None
+    except (OSError, NotImplementedError) as error:
+        log.warning("%s: the file system grants no lock (%s); run one attempt at a time", run_dir, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def job_identity() -> dict[str, Any]:
+    """Where this process runs and for whom, so that anyone can see whether it still does."""
+    here: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid(), "user": user_name()}
+    if "SLURMD_NODENAME" in os.environ:
+        here["node"] = os.environ["SLURMD_NODENAME"]
+    job = slurm_job_id()
+    return {"cluster": "slurm", "id": job, **here} if job is not None else {"cluster": "here", **here}
+
+
+def fold_or_warn(registry: Registry) -> None:
+    """Fold; whatever keeps it from that costs no result."""
+    try:
+        report = registry.fold()
+    except Meds1Error as error:
+        log.warning("the result is saved but not yet in the registry file: %s", error)
+        return
+    if report.skipped:
+        log.warning("the result is saved; the registry file is left to the next fold: %s", report.skipped)
+    for warning in report.warnings:
+        log.warning("%s", warning)
+
+
+def _one_line(error: BaseException, text: str) -> str:
+    return str(error) if isinstance(error, Meds1Error) else text.strip().splitlines()[-1]
