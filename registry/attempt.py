@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -69,6 +71,10 @@ class Attempt:
     ) -> None:
         if error is None:
             return
+        with uninterrupted():
+            self._record_end(kind, error, trace)
+
+    def _record_end(self, kind: type[BaseException] | None, error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, StageStopped):
             stop_mark(self.job.folder, restart_count()).touch()
             return
@@ -107,6 +113,20 @@ class OtherRank:
     ) -> None:
         if error is not None and not isinstance(error, StageStopped | KeyboardInterrupt):
             self.file.write_text(masked("".join(traceback.format_exception(kind, error, trace))))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore a second signal to end while the first is being recorded. Without effect outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

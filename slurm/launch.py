@@ -49,8 +49,8 @@ def run_here(job: Job) -> Entry:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         record_failure(job, f"the process ended with {how} and left no record")
         ended = last_word(registry, job)
-    if interrupted and code != 0:
-        raise KeyboardInterrupt
+    if interrupted:
+        raise KeyboardInterrupt  # also where the stage has completed all the same: nothing more is to start
     if code != 0 or ended is None:
         kind = _ERRORS.get(code, StageFailure)
         why = (ended or {}).get("error")
