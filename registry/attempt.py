@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -85,7 +86,6 @@ class Attempt:
         if others and event == "cancelled":  # the launcher ended this rank because another one had failed
             event, text = "failed", others[0]
             shown = f"another rank failed: {text.strip().splitlines()[-1]}"
-        (self.job.folder / "traceback.txt").write_text(text)
         result = {
             "job": self.identity,
             "error": masked(shown),
@@ -93,6 +93,8 @@ class Attempt:
             "log": str(self.job.folder),
         }
         self.registry.save(self.job.record(event, result, self._ended()))
+        with contextlib.suppress(OSError):  # a full disk, say: the record has the end of it
+            (self.job.folder / "traceback.txt").write_text(text)
         fold_or_warn(self.registry)
 
     def _ended(self) -> dict[str, Any]:
