@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -43,8 +43,11 @@ class Attempt:
     def __init__(self, registry: Registry, job: Job) -> None:
         self.registry, self.job = registry, job
         self.identity, self.provenance, self.clock = job_identity(), gather(), time.monotonic()
+        self.interrupted = False
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Attempt:
+        self._listen()
         self.registry.save(self.job.record("started", {"job": self.identity}, self.provenance))
         return self
 
@@ -70,16 +73,30 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         if error is None:
             return
         with uninterrupted():
             self._record_end(kind, error, trace)
 
+    def _listen(self) -> None:
+        """Note an interrupt: a library in the middle of an import makes an error of its own out of it."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is signal.default_int_handler:
+                self._handlers[number] = signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        raise KeyboardInterrupt
+
     def _record_end(self, kind: type[BaseException] | None, error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, StageStopped):
             stop_mark(self.job.folder, restart_count()).touch()
             return
-        event: Event = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
+        event: Event = "cancelled" if self.interrupted or isinstance(error, KeyboardInterrupt) else "failed"
         text = masked("".join(traceback.format_exception(kind, error, trace)))
         shown = _one_line(error, text)
         others = [file.read_text() for file in sorted(self.job.folder.glob(f"rank-*-{restart_count()}.txt"))]
