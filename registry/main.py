@@ -51,6 +51,8 @@ def stage_main(stage: Stage, module: str) -> None:
         with answering(stage, as_json) as answer:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the attempt records its end
             if job is not None:
+                # Whoever launched this hands interrupts on; a shell's background job would have it ignore them.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 answer.data = run_job(load_job(job))
                 return
             if name is None:
