@@ -11,7 +11,6 @@ from plotting.verbs import leaderboard, plot
 from registry import verbs
 from registry.console import Answer, Grid, answering, run_app
 from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
-from registry.fold import View
 from registry.main import show_configs, show_plans
 from registry.options import (
     All,
@@ -31,6 +30,7 @@ from registry.options import (
     say,
 )
 from registry.plan import Plan, Wish, plan
+from registry.reading import View
 from registry.resolve import parse_overrides
 from registry.schema import STAGES, Stage
 from registry.selection import select

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.document import write_durably
+from registry.durable import write_durably
 from registry.errors import StageFailure
 
 if TYPE_CHECKING:

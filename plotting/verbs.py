@@ -9,8 +9,8 @@ import typer
 
 from registry.console import Answer, answering
 from registry.errors import Meds1Error
-from registry.fold import View
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
+from registry.reading import View
 from registry.store import Registry, results_of
 
 if TYPE_CHECKING:

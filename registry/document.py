@@ -1,17 +1,17 @@
-"""`results.json` and `config.json` as text: parse strictly, write in one form, replace a file in one step.
+"""`results.json` and `config.json` as text: parse strictly, write in one form.
 
 Both files are edited by people. A duplicate key or broken JSON is refused with its line and column, never guessed at.
-The written form has a two-space indent, keeps the order of keys and leaves non-ASCII characters readable.
+The written form has a two-space indent, keeps the order of keys and the spelling of numbers, and leaves non-ASCII
+characters readable.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import stat
-import uuid
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from registry.canonical import encoded
 from registry.errors import MissingError, UsageError
 
 FORMAT = 1
+_WHILE_BEING_WRITTEN = 0.1  # seconds
 
 Document = dict[str, Any]
 
@@ -39,10 +40,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> Document:
     return found
 
 
+class _Spelled(float):
+    """A number that is written as it was read: `1e-5` stays `1e-5`."""
+
+    spelling: str
+
+
 def _finite(text: str) -> float:
-    number = float(text)
+    number = _Spelled(text)
     if not math.isfinite(number):
         raise _NumberError(text)
+    number.spelling = text
     return number
 
 
@@ -68,19 +76,34 @@ def parse(text: str, path: Path) -> Document:
 
 def load(path: Path) -> tuple[Document, bytes]:
     """Return the parsed object and the bytes it came from."""
+    raw = _bytes(path)
+    while True:
+        try:
+            return parse(_text(raw, path), path), raw
+        except UsageError:
+            # Some editors write in place: a file that is still changing is read again.
+            time.sleep(_WHILE_BEING_WRITTEN)
+            before, raw = raw, _bytes(path)
+            if raw == before:
+                raise
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise MissingError(
             f"{path}: no such file; set MEDS1_REGISTRY / MEDS1_CONFIG or use --registry / --config"
         ) from None
     except OSError as error:
         raise MissingError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _text(raw: bytes, path: Path) -> str:
     try:
-        text = raw.decode()
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
-    return parse(text, path), raw
 
 
 def load_registry(path: Path) -> tuple[Document, bytes]:
@@ -139,42 +162,45 @@ def _misshapen_result(where: str, entry: object) -> Iterator[str]:
 
 
 def render(document: Document) -> bytes:
-    """The canonical text of a document."""
-    return encoded(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """The canonical text of a document; `ValueError` for NaN and infinities, `TypeError` for what is no JSON.
 
-
-class ChangedMeanwhileError(Exception):
-    """The file is not what its reader saw any more."""
-
-
-def write_durably(path: Path, content: bytes, expected: bytes | None = None) -> None:
-    """Put `content` under `path` in one step: private temporary file, fsync, rename, fsync of the folder.
-
-    With `expected`, only while the file still holds these bytes: they are compared right before the rename, and
-    `ChangedMeanwhileError` leaves the file as somebody else wrote it.
-
-    A rename that reports an error may have happened all the same (NFS repeats a lost answer): the final name decides.
-    A file that is replaced keeps its permissions, so that a group that shares it can go on editing it.
+    The standard library's encoder cannot keep the spelling of numbers.
     """
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
-    try:
-        with open(temporary, "xb") as file:
-            if path.exists():
-                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if expected is not None and path.read_bytes() != expected:
-            raise ChangedMeanwhileError
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            if not (path.exists() and path.read_bytes() == content):
-                raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    parts: list[str] = []
+    _write(document, "\n", parts.append)
+    return encoded("".join(parts) + "\n")
+
+
+_CONSTANTS = {None: "null", True: "true", False: "false"}
+
+
+def _write(value: Any, indent: str, put: Callable[[str], None]) -> None:
+    if isinstance(value, str):
+        put(encode_basestring(value))
+    elif isinstance(value, dict | list | tuple):
+        _write_items(value, indent, put)
+    elif isinstance(value, _Spelled):
+        put(value.spelling)
+    elif value is None or isinstance(value, bool):
+        put(_CONSTANTS[value])
+    elif isinstance(value, int):
+        put(repr(value))
+    else:
+        put(json.dumps(value, allow_nan=False))
+
+
+def _write_items(value: dict[str, Any] | list[Any] | tuple[Any, ...], indent: str, put: Callable[[str], None]) -> None:
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    if not value:
+        put(opening + closing)
+        return
+    deeper = indent + "  "
+    separator = opening + deeper
+    for item in value:
+        put(separator)
+        if isinstance(value, dict):
+            put(f"{encode_basestring(item)}: ")
+            item = value[item]
+        _write(item, deeper, put)
+        separator = "," + deeper
+    put(indent + closing)

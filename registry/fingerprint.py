@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from registry.canonical import sha256
 from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
-from registry.document import write_durably
+from registry.durable import write_durably
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
 from registry.hub_cache import RepoType, cached_revision

@@ -7,11 +7,10 @@ records arrive, nor on any clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import astuple, dataclass, field
+from typing import Any, cast
 
-from registry.document import FORMAT
-from registry.records import EVENTS, TERMINAL, Event, Record
+from registry.records import EVENTS, TERMINAL, DamagedRecordError, Event, Record
 from registry.schema import STAGES, Stage
 
 Entry = dict[str, Any]
@@ -19,7 +18,10 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Header:
-    """A record without its payload. `overridden` marks a run whose `--set` made it another experiment's."""
+    """A record without its payload. `overridden` marks a run whose `--set` made it another experiment's.
+
+    `run_dir` is only that of an intent: where its attempt keeps what it could not save in the registry.
+    """
 
     id: str
     event: Event
@@ -29,6 +31,7 @@ class Header:
     overridden: bool
     timestamp: str
     job: Mapping[str, Any]
+    run_dir: str = ""
 
     @property
     def order(self) -> tuple[int, int, int, str]:
@@ -38,11 +41,19 @@ class Header:
 
 @dataclass
 class State:
-    """`results` that count, `history` of every stage, and the `document` (without results) of the last fold."""
+    """What the last fold knew.
+
+    `results` count, `history` has every stage's records, `edits` those of each experiment that have no stage (in order
+    of their numbers), `document` is the file without recorded results, and `versions` the newest forms of the file: the
+    digest of its results, and the changes that led to it from the one before.
+    """
 
     results: dict[str, dict[Stage, Entry]] = field(default_factory=dict)
     history: dict[str, dict[Stage, list[Header]]] = field(default_factory=dict)
+    edits: dict[str, list[Entry]] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    inode: int = 0
 
     @property
     def experiments(self) -> dict[str, Any]:
@@ -53,31 +64,47 @@ class State:
         """The stage's records so far, in order."""
         return self.history.get(experiment, {}).get(stage, [])
 
+    def removed(self, experiment: str, stage: Stage) -> int:
+        """The newest attempt whose results `meds1 rm` took away; they stay in the history."""
+        return max(
+            (edit["removed"].get(stage, 0) for edit in self.edits.get(experiment, ()) if "removed" in edit), default=0
+        )
+
+    def known(self) -> set[str]:
+        """The ids of all records."""
+        of_stages = {h.id for stages in self.history.values() for headers in stages.values() for h in headers}
+        return of_stages | {edit["id"] for edits in self.edits.values() for edit in edits}
+
     def to_json(self) -> dict[str, Any]:
-        """JSON for `state.json`."""
-        return {"format": FORMAT, **asdict(self)}
+        """JSON for the state file; a header is a list of its values."""
+        history = {
+            name: {stage: [astuple(header) for header in headers] for stage, headers in stages.items()}
+            for name, stages in self.history.items()
+        }
+        return {**vars(self), "history": history}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> State:
-        """Read `to_json` back; `KeyError` or `TypeError` when it is something else."""
+        """Read `to_json` back; `TypeError`, `KeyError` or `AttributeError` when it is something else."""
         history = {
-            name: {stage: [Header(**header) for header in headers] for stage, headers in stages.items()}
+            name: {stage: [Header(*header) for header in headers] for stage, headers in stages.items()}
             for name, stages in body["history"].items()
         }
-        return cls(results=body["results"], history=history, document=body["document"])
+        return cls(**{**body, "history": history})
 
 
 def header_of(record: Record) -> Header:
-    """The header of a record."""
+    """The header of a stage's record."""
     return Header(
         id=record.id,
-        event=record.event,
+        event=cast(Event, record.event),
         attempt=record.attempt,
         restart=record.restart,
         fingerprint=record.fingerprint,
         overridden=bool(record.result.get("overrides")),
         timestamp=str(record.result.get("timestamp", "")),
         job=record.result.get("job") or {},
+        run_dir=str(record.result.get("run_dir", "")) if record.event == "intent" else "",
     )
 
 
@@ -115,79 +142,119 @@ def that_count(headers: Iterable[Header]) -> tuple[Header | None, Header | None]
     return (completed[-1] if completed else None, ended[-1] if ended else None)
 
 
-def absorb(state: State, records: Iterable[Record], load: Callable[[str, Stage, Header], Record]) -> None:
-    """Add `records` to `state` in place; `load(experiment, stage, header)` reads a record whose payload is needed."""
+def absorb(state: State, records: Iterable[Record], load: Callable[[str, Stage, Header], Record]) -> list[str]:
+    """Add `records` to `state` in place; `load(experiment, stage, header)` reads a record whose payload is needed.
+
+    Returns what a person should know: a damaged record counts as if it had never been.
+    """
     fresh = {record.id: record for record in records}
-    touched: set[tuple[str, Stage]] = set()
+    touched: dict[tuple[str, Stage], None] = {}
     for record in fresh.values():
-        headers = state.history.setdefault(record.experiment, {}).setdefault(record.stage, [])
-        if all(header.id != record.id for header in headers):
-            headers.append(header_of(record))
-            headers.sort(key=lambda header: header.order)
-            touched.add((record.experiment, record.stage))
+        if record.stage is None:
+            touched.update(dict.fromkeys((record.experiment, stage) for stage in add_edit(state, record)))
+        elif _add_header(state, record.experiment, record.stage, header_of(record)):
+            touched[record.experiment, record.stage] = None
+    warnings = []
     for experiment, stage in sorted(touched):
 
         def payload(header: Header, experiment: str = experiment, stage: Stage = stage) -> Record:
             return fresh.get(header.id) or load(experiment, stage, header)
 
-        _settle(state, experiment, stage, payload)
+        warnings += _settle(state, experiment, stage, payload)
+    return warnings
 
 
-def _settle(state: State, experiment: str, stage: Stage, payload: Callable[[Header], Record]) -> None:
-    best, last = that_count(state.headers(experiment, stage))
+def _add_header(state: State, experiment: str, stage: Stage, header: Header) -> bool:
+    headers = state.history.setdefault(experiment, {}).setdefault(stage, [])
+    if any(known.id == header.id for known in headers):
+        return False
+    headers.append(header)
+    headers.sort(key=lambda known: known.order)
+    return True
+
+
+def add_edit(state: State, record: Record) -> Iterable[Stage]:
+    """Note an edit; returns the stages whose results it takes away."""
+    edits = state.edits.setdefault(record.experiment, [])
+    if any(edit["id"] == record.id for edit in edits):
+        return ()
+    edits.append({"id": record.id, "number": record.attempt, "event": record.event, **record.result})
+    edits.sort(key=lambda edit: (edit["number"], edit["id"]))
+    return record.result.get("removed") or ()
+
+
+def _settle(state: State, experiment: str, stage: Stage, payload: Callable[[Header], Record]) -> list[str]:
+    removed = state.removed(experiment, stage)
+    headers = [header for header in state.headers(experiment, stage) if header.attempt > removed]
     results = state.results.setdefault(experiment, {})
-    if best is None and last is None:
-        results.pop(stage, None)
-        return
-    current = results.get(stage, {})
-    chosen = best or last
-    assert chosen is not None
-    entry = dict(current) if current.get("record") == chosen.id else entry_of(payload(chosen))
-    entry.pop("last_attempt", None)
-    if best is not None and last is not None and last.order > best.order:
-        after = payload(last).result
-        entry["last_attempt"] = {
-            "status": last.event,
-            "attempt": last.attempt,
-            "restart": last.restart,
-            **{key: after[key] for key in ("timestamp", "error", "log") if key in after},
-        }
-    results[stage] = entry
-
-
-def overlay(document: dict[str, Any], state: State) -> tuple[dict[str, Any], list[str]]:
-    """Lay the results that count over a registry document; people's edits of everything else stand.
-
-    Returns a new document and what a person should know. An experiment that has results but is gone from the file
-    (an old file was checked out, say) comes back as the last fold knew it: only `meds1 rm` removes a result.
-    """
-    warnings = []
-    experiments = dict(document.get("experiments") or {})
-    for name, results in state.results.items():
-        if not results:
+    warnings: list[str] = []
+    while True:
+        best, last = that_count(headers)
+        chosen = best or last
+        if chosen is None:
+            results.pop(stage, None)
+            return warnings
+        header = chosen
+        try:
+            current = results.get(stage, {})
+            entry = dict(current) if current.get("record") == chosen.id else entry_of(payload(chosen))
+            entry.pop("last_attempt", None)
+            if best is not None and last is not None and last.order > best.order:
+                header = last
+                entry["last_attempt"] = _after(payload(last))
+        except DamagedRecordError as error:
+            warnings.append(f"{experiment}: {stage}: attempt {header.attempt} ({header.event}) does not count: {error}")
+            headers.remove(header)
             continue
-        if name not in experiments:
-            if name not in state.experiments:
-                warnings.append(f"{name}: has results but no entry in the registry; they show once it is added")
-                continue
-            experiments[name] = state.experiments[name]
-            warnings.append(f"{name}: was gone from the registry but has results; brought back")
-        merged = dict(experiments[name].get("results") or {})
-        for stage in STAGES:
-            # An entry that says the same stays as it is written, the order of its keys included.
-            if stage in results and merged.get(stage) != results[stage]:
-                merged[stage] = results[stage]
-        experiments[name] = {**experiments[name], "results": merged}
-    return {**document, "experiments": experiments}, warnings
+        results[stage] = entry
+        return warnings
 
 
-def without_recorded_results(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document without the results that records restore; those of other programs stay in it."""
-    experiments = {}
-    for name, body in (document.get("experiments") or {}).items():
-        results = body.get("results") or {}
-        foreign = {stage: entry for stage, entry in results.items() if "record" not in (entry or {})}
-        experiments[name] = {key: value for key, value in body.items() if key != "results"}
+def _after(record: Record) -> Entry:
+    return {
+        "status": record.event,
+        "attempt": record.attempt,
+        "restart": record.restart,
+        **{key: record.result[key] for key in ("timestamp", "error", "log") if key in record.result},
+    }
+
+
+def plain(experiments: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """Experiments without the results that `state`'s records restore; those of other programs stay in them."""
+    bare = {}
+    for name, body in experiments.items():
+        results = (body.get("results") or {}).items()
+        foreign = {stage: entry for stage, entry in results if not _restores(state, name, stage, entry)}
+        bare[name] = {key: value for key, value in body.items() if key != "results"}
         if foreign:
-            experiments[name]["results"] = foreign
-    return {**document, "experiments": experiments}
+            bare[name]["results"] = foreign
+    return bare
+
+
+def _restores(state: State, name: str, stage: Stage, entry: Any) -> bool:
+    record = (entry or {}).get("record")
+    if record is None:
+        return False
+    current = state.results.get(name, {}).get(stage, {}).get("record")
+    return record == current or any(record == header.id for header in state.headers(name, stage))
+
+
+def overlay(experiments: Mapping[str, Any], file: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """Lay the results that count over `experiments`, in the order of `file` as far as that goes.
+
+    What says the same stays as the file has it, the order of its keys included.
+    """
+    names = [*(name for name in file if name in experiments), *(name for name in experiments if name not in file)]
+    return {name: _body(experiments[name], file.get(name, {}), state.results.get(name, {})) for name in names}
+
+
+def _body(body: Entry, written: Entry, counted: Mapping[Stage, Entry]) -> Entry:
+    before = written.get("results") or {}
+    now: Entry = {**(body.get("results") or {}), **{stage: counted[stage] for stage in STAGES if stage in counted}}
+    if now or before:
+        stages = [stage for stage in {**before, **now} if stage in now]
+        results = {stage: before[stage] if before.get(stage) == now[stage] else now[stage] for stage in stages}
+        body = {**body, "results": results}
+    elif "results" in written:
+        body = {**body, "results": written["results"]}
+    return {key: body[key] for key in {**written, **body} if key in body}

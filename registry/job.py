@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.document import write_durably
+from registry.durable import write_durably
 from registry.errors import MissingError, StageFailure, UsageError
-from registry.fold import load_record
 from registry.history import Entry, entry_of
 from registry.paths import RegistryPaths, attempt_dir, job_file
 from registry.plan import Plan
 from registry.provenance import now, restart_count
+from registry.reading import load_record
 from registry.records import TERMINAL, Event, Record, claim_attempt
 from registry.schema import Stage
 from registry.store import Registry

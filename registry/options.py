@@ -11,7 +11,7 @@ import typer
 
 from registry.console import Answer
 from registry.errors import Meds1Error
-from registry.fold import View
+from registry.reading import View
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
 

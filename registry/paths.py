@@ -43,9 +43,9 @@ class RegistryPaths:
         """The fold's lock."""
         return self.root / "lock"
 
-    def attempts(self, experiment: str, stage: Stage) -> Path:
-        """The folder whose numbered children are the attempts."""
-        return self.root / "attempts" / experiment / stage
+    def attempts(self, experiment: str, stage: Stage | None) -> Path:
+        """The folder whose numbered children are the attempts of a stage, or an experiment's edits."""
+        return self.root / "attempts" / experiment / (stage or "edit")
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class OutputPaths:
 def attempt_dir(run_dir: Path, attempt: int) -> Path:
     """One attempt's logs and job files."""
     return run_dir / "attempts" / str(attempt)
+
+
+def records_in(attempt: Path) -> Path:
+    """Where an attempt keeps the records that it could not save in the registry."""
+    return attempt / "records"
 
 
 def stop_mark(attempt: Path, restart: int) -> Path:

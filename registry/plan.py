@@ -14,9 +14,9 @@ from registry.document import FORMAT
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, UsageError
 from registry.fingerprint import Inputs, changed_fields, parent_of, pinned, stage_inputs
-from registry.fold import View
 from registry.history import Header
 from registry.provenance import restart_count, same_node, slurm_job_id
+from registry.reading import View
 from registry.schema import STAGES, Stage
 from registry.status import in_flight_with, recorded_inputs
 from registry.store import Registry, experiments_of, results_of

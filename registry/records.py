@@ -1,7 +1,8 @@
-"""Records: immutable files that each say what happened to one stage. A result is saved once its record is.
+"""Records: immutable files that each say what happened to one stage, or what was edited. Saved is what has its record.
 
 A record is canonical JSON with its own SHA-256, under a name that nobody else can use. Saving takes no lock. Records
-are ordered by (attempt, restart) and, within one restart, by their event, never by a clock.
+of a stage are ordered by (attempt, restart) and, within one restart, by their event, never by a clock. What commands
+and people change beside results is a record without a stage (`config`, `note`), ordered by its own number.
 """
 
 from __future__ import annotations
@@ -16,22 +17,28 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from registry.canonical import dumps
-from registry.document import FORMAT, write_durably
+from registry.document import FORMAT
+from registry.durable import make_folder, write_durably
 from registry.errors import StageFailure
 from registry.schema import Stage
 
 Event = Literal["intent", "submitted", "started", "cancelled", "failed", "completed"]
 EVENTS: tuple[Event, ...] = get_args(Event)
+EditEvent = Literal["config", "note"]
+EDIT_EVENTS: tuple[EditEvent, ...] = get_args(EditEvent)
 TERMINAL = frozenset({"cancelled", "failed", "completed"})
 
 
 @dataclass(frozen=True)
 class Record:
-    """What happened to `stage` of `experiment`. `result` is event's payload; `inputs` are what `fingerprint` hashes."""
+    """What happened to `stage` of `experiment`; of an edit, `stage` is null and `attempt` its number.
+
+    `result` is the event's payload; `inputs` are what `fingerprint` hashes.
+    """
 
     experiment: str
-    stage: Stage
-    event: Event
+    stage: Stage | None
+    event: Event | EditEvent
     attempt: int
     restart: int
     fingerprint: str
@@ -61,16 +68,16 @@ class Numbered(Protocol):
     @property
     def id(self) -> str: ...
     @property
-    def event(self) -> Event: ...
+    def event(self) -> Event | EditEvent: ...
     @property
     def attempt(self) -> int: ...
     @property
     def restart(self) -> int: ...
 
 
-def record_name(experiment: str, stage: Stage, record: Numbered) -> str:
+def record_name(experiment: str, stage: Stage | None, record: Numbered) -> str:
     """The file name of a record."""
-    return f"{experiment}~{stage}~{record.attempt:05d}-{record.restart:03d}~{record.event}~{record.id}.json"
+    return f"{experiment}~{stage or 'edit'}~{record.attempt:05d}-{record.restart:03d}~{record.event}~{record.id}.json"
 
 
 class DamagedRecordError(ValueError):
@@ -94,29 +101,44 @@ def parse_record(raw: bytes) -> Record:
         record = Record(**body)
     except TypeError as error:
         raise DamagedRecordError(f"not a record: {error}") from None
-    if record.event not in EVENTS:
+    if record.event not in (EVENTS if record.stage else EDIT_EVENTS):
         raise DamagedRecordError(f"unknown event {record.event!r}")
     return record
 
 
-def save_record(record: Record, inbox: Path) -> Path:
-    """Save `record` durably; when this returns, the result is saved."""
-    path = inbox / record.file_name
+def save_record(record: Record, inbox: Path, fallback: Path | None = None) -> Path:
+    """Save `record` durably; when this returns, the record is in `inbox`.
+
+    Where that cannot be written, the same record goes into `fallback`, a folder that the fold looks into as well, and
+    `StageFailure` is raised all the same: somebody has to mend the registry's folder.
+    """
+    what = f"{record.experiment}: the {record.event} record" + (f" of {record.stage}" if record.stage else "")
     try:
-        inbox.mkdir(parents=True, exist_ok=True)
-        write_durably(path, record.to_bytes())
+        make_folder(inbox)
+        write_durably(inbox / record.file_name, record.to_bytes())
     except OSError as error:
+        lost = f"{what} could not be saved in {inbox}: {error.strerror or error}"
+        if fallback is None:
+            raise StageFailure(f"{lost}; free space or mend the permissions, then do it again") from error
+        try:
+            make_folder(fallback)
+            write_durably(fallback / record.file_name, record.to_bytes())
+        except OSError as second:
+            why = second.strerror or second
+            raise StageFailure(
+                f"{lost}; nor in {fallback}: {why}; free space or mend the permissions, then run the stage again"
+            ) from error
         raise StageFailure(
-            f"{record.experiment}: the {record.event} record of {record.stage} could not be saved in {inbox}: "
-            f"{error.strerror or error}; free space or mend the permissions, then run the stage again"
+            f"{lost}; it is kept in {fallback}, where the next command that can write the registry finds it: free "
+            "space or mend the permissions"
         ) from error
-    return path
+    return inbox / record.file_name
 
 
 def claim_attempt(folder: Path) -> int:
-    """Take the next free attempt number of a stage: `mkdir` succeeds for exactly one process."""
+    """Take the next free number of a stage's attempts, or of edits: `mkdir` succeeds for exactly one process."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         number = max((int(name) for name in os.listdir(folder) if name.isdigit()), default=0) + 1
         while True:
             try:
@@ -127,6 +149,6 @@ def claim_attempt(folder: Path) -> int:
                 return number
     except OSError as error:
         raise StageFailure(
-            f"{folder}: no attempt can be claimed: {error.strerror or error}; the registry's folder must be writable "
+            f"{folder}: no number can be claimed: {error.strerror or error}; the registry's folder must be writable "
             "for its group"
         ) from None

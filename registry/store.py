@@ -12,10 +12,11 @@ from typing import Any
 from registry.catalog import Catalog
 from registry.effective import EffectiveConfig
 from registry.errors import UsageError, nearest
-from registry.fold import FoldReport, View, fold, load_record, read
+from registry.fold import FoldReport, fold
 from registry.history import Entry, entry_of
 from registry.names import check_name
 from registry.paths import OutputPaths, RegistryPaths, catalog_file, registry_file
+from registry.reading import View, load_record, read
 from registry.records import Record, save_record
 from registry.resolve import effective, load_catalog
 from registry.schema import Stage

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from registry.catalog import Catalog
 from registry.document import load
 from registry.errors import Meds1Error, nearest
-from registry.fold import View
 from registry.names import check_name
+from registry.reading import View
 from registry.records import TERMINAL
 from registry.resolve import explain
 from registry.schema import STAGES

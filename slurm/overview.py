@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from registry.errors import MissingError
-from registry.fold import View
 from registry.history import Header
 from registry.paths import attempt_dir, job_file, stop_mark
 from registry.plan import Plan, gone_from_here
 from registry.provenance import slurm_job_id, user_name
+from registry.reading import View
 from registry.schema import STAGES, Stage
 from registry.status import StageStatus, Word, all_in_flight, in_flight, in_flight_with
 from registry.store import Registry

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.fold import View
 from registry.paths import RegistryPaths
+from registry.reading import View
 from registry.schema import STAGES
 from registry.store import Registry, results_of
 from tests.stages import record, write_jsonl

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.canonical import canonical, dumps, sha256
-from registry.document import load, load_registry, parse, render, write_durably
+from registry.document import load, load_registry, parse, render
+from registry.durable import write_durably
 from registry.errors import MissingError, UsageError
 from registry.names import check_name
 from registry.paths import RegistryPaths, catalog_file, registry_file

@@ -132,6 +132,5 @@ def test_what_has_only_begun_is_no_result() -> None:
 
 def test_results_stand_in_the_order_of_the_stages() -> None:
     records = [record(stage=stage) for stage in reversed(STAGES)]
-    document, warnings = overlay({"experiments": {"tuned": {}}}, settled([records], records))
-    assert list(document["experiments"]["tuned"]["results"]) == list(STAGES)
-    assert warnings == []
+    whole = overlay({"tuned": {}}, {"tuned": {}}, settled([records], records))
+    assert list(whole["tuned"]["results"]) == list(STAGES)

@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StageFailure, match=r"could not be saved in .*Not a directory; free space or mend"):
         save_record(record(), tmp_path / "file" / "inbox")
-    with pytest.raises(StageFailure, match="no attempt can be claimed: Not a directory"):
+    with pytest.raises(StageFailure, match="no number can be claimed: Not a directory"):
         claim_attempt(tmp_path / "file" / "attempts")
 
 

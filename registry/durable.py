@@ -1,0 +1,88 @@
+"""Files that several people and processes share: replaced in one step, flushed to disk, open to the folder's group.
+
+Whoever may write in the folder of `results.json` may write in `.registry/`, whatever the umask of the one who made it:
+new files and folders take the permissions of the folder that they are in, not those of a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import uuid
+from pathlib import Path
+
+_READ_AND_WRITE = 0o666
+TEMPORARY = ".tmp-"
+
+
+class ChangedMeanwhileError(Exception):
+    """The file is not what its reader saw any more."""
+
+
+def write_durably(path: Path, content: bytes, expected: bytes | None = None) -> None:
+    """Put `content` under `path` in one step: private temporary file, fsync, rename, fsync of the folder.
+
+    With `expected`, only while the file still holds these bytes: they are compared right before the rename, and
+    `ChangedMeanwhileError` leaves the file as somebody else wrote it.
+
+    A rename that reports an error may have happened all the same (NFS repeats a lost answer): the final name decides.
+    A file that is replaced keeps its permissions, so that a group that shares it can go on editing it.
+    """
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        with open(temporary, "xb") as file:
+            os.fchmod(file.fileno(), _mode_for(path))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if expected is not None and path.read_bytes() != expected:
+            raise ChangedMeanwhileError
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if not (path.exists() and path.read_bytes() == content):
+                raise
+    finally:
+        with contextlib.suppress(OSError):  # gone in the rename; else what matters has been raised already
+            temporary.unlink()
+    flush_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and what is missing above it, each with the permissions of the folder that it is made in."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        # Under a private name first: nobody ever meets a folder whose permissions are still those of a umask.
+        temporary = folder.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+        temporary.mkdir()
+        temporary.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
+        try:
+            temporary.rename(folder)
+        except OSError:
+            temporary.rmdir()
+            if not folder.is_dir():  # else another process was faster
+                raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in `folder` last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system whose folders need no flush says so in this way
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _mode_for(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return stat.S_IMODE(path.parent.stat().st_mode) & _READ_AND_WRITE

@@ -1,0 +1,124 @@
+"""Three-way merge of experiments: what people changed in the file, and what was changed since they opened it.
+
+Pure functions over `experiments` (name -> body). A change is one value at one path; objects are compared key by key,
+lists as a whole, except `tags` and `notes`, which are merged item by item. People's edits win; where both sides
+changed one value, the loser is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+Experiments = dict[str, Any]
+_BY_ITEM = (("tags",), ("notes",))
+
+
+class _Absent:
+    """There is no such key."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+ABSENT: Final = _Absent()
+
+
+@dataclass(frozen=True)
+class Change:
+    """`old` became `new` (either may be `ABSENT`) at `path`, which begins with the experiment's name."""
+
+    path: tuple[str, ...]
+    old: Any
+    new: Any
+
+    def undone(self) -> Change:
+        """The way back."""
+        return Change(self.path, self.new, self.old)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON; a side without the key is left out."""
+        sides = {"old": self.old, "new": self.new}
+        return {"path": list(self.path), **{side: value for side, value in sides.items() if value is not ABSENT}}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Change:
+        """Read `to_json` back."""
+        return cls(tuple(body["path"]), body.get("old", ABSENT), body.get("new", ABSENT))
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A change that did not happen, because the value that is there is neither its `old` nor its `new`."""
+
+    change: Change
+    there: Any
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Change]:
+    """What leads from `before` to `now`, leaf by leaf; results that records restore are left out."""
+    changes = []
+    for key in {**before, **now}:
+        old, new, here = before.get(key, ABSENT), now.get(key, ABSENT), (*path, key)
+        if old == new or (_is_result(here) and (_is_recorded(old) or _is_recorded(new))):
+            continue
+        if here[1:] == ("results",):  # null, empty and none at all are the same
+            old, new = (side if isinstance(side, Mapping) else {} for side in (old, new))
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            changes += differences(old, new, here)
+        else:
+            changes.append(Change(here, old, new))
+    return changes
+
+
+def applied(experiments: Experiments, changes: Iterable[Change]) -> tuple[Experiments, list[Conflict]]:
+    """`experiments` with the changes made, in order, where the value that is there is the one they set out from."""
+    conflicts = []
+    for change in changes:
+        there = _value(experiments, change.path)
+        if there == change.new:
+            continue
+        if change.path[1:] in _BY_ITEM and change.path[0] in experiments:
+            experiments = _with(experiments, change.path, _by_item(change, there))
+        elif there == change.old and (_is_object(experiments, change.path[:-1]) or _is_result(change.path)):
+            experiments = _with(experiments, change.path, change.new)
+        else:
+            conflicts.append(Conflict(change, there))
+    return experiments, conflicts
+
+
+def _is_result(path: Sequence[str]) -> bool:
+    return len(path) == 3 and path[1] == "results"
+
+
+def _is_recorded(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and "record" in entry
+
+
+def _is_object(experiments: Experiments, path: Sequence[str]) -> bool:
+    return isinstance(_value(experiments, path), Mapping)
+
+
+def _by_item(change: Change, there: Any) -> list[Any]:
+    old, new, items = (value if isinstance(value, list) else [] for value in (change.old, change.new, there))
+    kept = [item for item in items if item in new or item not in old]
+    return kept + [item for item in new if item not in old and item not in kept]
+
+
+def _value(experiments: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        if not isinstance(experiments, Mapping) or key not in experiments:
+            return ABSENT
+        experiments = experiments[key]
+    return experiments
+
+
+def _with(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy of `tree` with `value` at `path`; what the path does not touch is shared."""
+    key, rest = path[0], path[1:]
+    if rest:
+        return {**tree, key: _with(tree.get(key) or {}, rest, value)}
+    if value is ABSENT:
+        return {name: item for name, item in tree.items() if name != key}
+    return {**tree, key: value}

@@ -1,0 +1,263 @@
+"""Read a registry with all its records: the file as people left it, overlaid with what records say.
+
+Reading takes no lock and works on a read-only mount. Records are found in the inbox, in the archive, and in the run
+directories of attempts that could not write the registry's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.canonical import sha256
+from registry.document import FORMAT, Document, load_registry
+from registry.errors import StageFailure
+from registry.history import Header, State, absorb, overlay, plain
+from registry.merge import ABSENT, Change, Conflict, Experiments, applied, differences
+from registry.paths import RegistryPaths, attempt_dir, records_in
+from registry.records import DamagedRecordError, Record, parse_record, record_name
+from registry.schema import Stage
+
+
+@dataclass(frozen=True)
+class View:
+    """A registry as it stands: the overlaid document, the history, and what a person should know."""
+
+    document: Document
+    state: State
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a fold needs beside the view.
+
+    `waiting` are the records (name -> file) that have to go into the archive, `by_hand` is what people changed in the
+    file since the last fold, and `conflicts` are the changes that it prevailed over.
+    """
+
+    view: View
+    raw: bytes
+    waiting: dict[str, Path]
+    by_hand: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+
+
+def read(paths: RegistryPaths) -> View:
+    """The registry with every saved record in it."""
+    document, raw = load_registry(paths.file)
+    return reading(paths, document, raw).view
+
+
+def load_record(paths: RegistryPaths, experiment: str, stage: Stage, header: Header) -> Record:
+    """Read the whole record that a header stands for."""
+    name = record_name(experiment, stage, header)
+    try:
+        return _load(paths, name)
+    except DamagedRecordError as error:
+        raise StageFailure(f"{paths.applied / name}: {error}; restore it from a backup") from None
+
+
+def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
+    """Overlay `document`, which `raw` holds, with all records."""
+    # The inbox is listed before the archive, and both before the state is read, so that a record which a fold moves
+    # meanwhile is seen in one of them.
+    inbox, archived = _names(paths.inbox), _names(paths.applied)
+    state, warnings = load_state(paths)
+    last, first = state.experiments, not state.versions
+    waiting = {name: paths.inbox / name for name in inbox}
+    records, told_of = _unknown(paths, state, {**{name: paths.applied / name for name in archived}, **waiting})
+    warnings += told_of + _absorb(paths, state, records)
+    strays = {path.name: path for path in _strays(state)}
+    found, told_of = _unknown(paths, state, strays)
+    warnings += told_of + _absorb(paths, state, found)
+    known = state.known()
+    waiting = {name: path for name, path in {**strays, **waiting}.items() if _id(name) in known}
+    file = document.get("experiments") or {}
+    experiments, conflicts, notes = _as_people_left_it(plain(file, state), results_digest(file), state)
+    experiments, restored = _with_results_kept(experiments, state)
+    by_hand = [] if first else differences(last, experiments)
+    # With the state lost nobody knows which of the archived edits the file has seen: they are history.
+    due = [record for record in records if not first or record.file_name in waiting]
+    experiments, more = applied(experiments, requested(due))
+    whole = {**document, "experiments": overlay(experiments, file, state)}
+    conflicts += more
+    warnings += [*notes, *restored, *(told(conflict, state, author_of(paths.file, state)) for conflict in conflicts)]
+    return Reading(View(whole, state, tuple(warnings)), raw, waiting, tuple(by_hand), tuple(conflicts))
+
+
+def _absorb(paths: RegistryPaths, state: State, records: list[Record]) -> list[str]:
+    return absorb(state, records, lambda name, stage, header: _load(paths, record_name(name, stage, header)))
+
+
+def requested(records: list[Record]) -> Iterator[Change]:
+    """The changes that commands ask for, in their order; an edit of the file is in the file already."""
+    edits = [record for record in records if record.stage is None and record.result.get("by") != "hand"]
+    for record in sorted(edits, key=lambda record: (record.experiment, record.attempt, record.id)):
+        for body in record.result.get("changes", ()):
+            change = Change.from_json(body)
+            yield Change((record.experiment, *change.path), change.old, change.new)
+
+
+def told(conflict: Conflict, state: State, author: str) -> str:
+    """One line about a conflict: both values and both authors."""
+    change = conflict.change
+    name, *path = change.path
+    other = "a command"
+    for edit in state.edits.get(name, ()):
+        if any(body["path"] == path[: len(body["path"])] for body in edit.get("changes", ())):
+            other = f"{edit['author']} ({edit['timestamp']})"
+    where = ".".join(("experiments", *change.path))
+    return (
+        f"{where}: the file says {shown(conflict.there)} ({author}), {other} set {shown(change.new)}; the file's stands"
+    )
+
+
+def shown(value: Any) -> str:
+    """A value in a message, at most 60 characters."""
+    text = repr(value) if value is ABSENT else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def author_of(file: Path, state: State) -> str:
+    """Who wrote the file last, as far as the file system tells: an editor that writes in place leaves no name."""
+    try:
+        status = file.stat()
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    except FileNotFoundError:
+        return "unknown"
+    except KeyError:
+        owner = str(status.st_uid)
+    in_place = status.st_ino == state.inode and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return f"{owner} or another who may write it" if in_place else owner
+
+
+def load_state(paths: RegistryPaths) -> tuple[State, list[str]]:
+    """The last fold's state; an empty one, to be rebuilt from the archive, when it is absent or damaged."""
+    try:
+        head, body = paths.state.read_bytes().split(b"\n", 1)
+        if json.loads(head)["sha256"] == hashlib.sha256(body).hexdigest():
+            return State.from_json(json.loads(body)), []
+    except FileNotFoundError:
+        return State(), []
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return State(), [f"{paths.state}: damaged; rebuilt from the records"]
+
+
+def state_bytes(state: State) -> bytes:
+    """The state file: a line with the format and the SHA-256 of the next one, which is the state."""
+    body = json.dumps(state.to_json(), ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+    return json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n" + body
+
+
+def results_digest(experiments: Experiments) -> str:
+    """Which recorded results a file holds: two files with the same ones were written after the same fold."""
+    held = [
+        [name, stage, entry["record"]]
+        for name, body in experiments.items()
+        for stage, entry in (body.get("results") or {}).items()
+        if entry and "record" in entry
+    ]
+    return sha256(sorted(held))
+
+
+def _as_people_left_it(file: Experiments, digest: str, state: State) -> tuple[Experiments, list[Conflict], list[str]]:
+    """The file's experiments, merged with what it has missed when it was written from an old copy.
+
+    A copy's age shows in its results. One that has people's edits in it is an editor's old buffer: what was changed
+    since then stays. One without any is an old file put back on purpose.
+    """
+    missed = _since(state, digest)
+    base, _ = applied(state.experiments, [change.undone() for change in reversed(missed)])
+    undone = differences(base, state.experiments)
+    if not undone:
+        return file, [], []
+    if not differences(base, file):
+        lines = [
+            f"{'.'.join(('experiments', *change.path))}: the file was put back to before its last change"
+            for change in undone
+        ]
+        return file, [], lines
+    merged, conflicts = applied(file, undone)
+    return merged, conflicts, []
+
+
+def _since(state: State, digest: str) -> list[Change]:
+    """The changes after the newest version that holds these results; none when that is the last one, or unknown."""
+    missed: list[Change] = []
+    for version in reversed(state.versions):
+        if version["results"] == digest:
+            return missed
+        missed = [*(Change.from_json(body) for body in version["changes"]), *missed]
+    return []
+
+
+def _with_results_kept(experiments: Experiments, state: State) -> tuple[Experiments, list[str]]:
+    """An experiment with results that is gone from the file comes back: only `meds1 rm` removes a result."""
+    notes, back = [], {}
+    for name, results in state.results.items():
+        if name in experiments or not results:
+            continue
+        if name in state.experiments:
+            back[name] = state.experiments[name]
+            notes.append(f"{name}: was gone from the registry but has results; brought back; `meds1 rm` removes")
+        else:
+            notes.append(f"{name}: has results but no entry in the registry; they show once it is added")
+    return {**experiments, **back}, notes
+
+
+def _unknown(paths: RegistryPaths, state: State, found: dict[str, Path]) -> tuple[list[Record], list[str]]:
+    """The records among `found` that the state does not know, and a line for each that is damaged."""
+    known = state.known()
+    records, warnings = [], []
+    for name, path in found.items():
+        if _id(name) in known:
+            continue
+        try:
+            records.append(_load(paths, name, path))
+        except DamagedRecordError as error:
+            warnings.append(f"{path}: {error}; left where it is")
+    return records, warnings
+
+
+def _id(name: str) -> str:
+    return name.rsplit("~", 1)[-1].removesuffix(".json")
+
+
+def _strays(state: State) -> Iterator[Path]:
+    """Records that attempts could not save in the registry: looked for while an attempt has no last word there."""
+    for stages in state.history.values():
+        for headers in stages.values():
+            last = {header.attempt: header.event for header in headers}
+            for header in headers:
+                if header.run_dir and last[header.attempt] != "completed":
+                    folder = records_in(attempt_dir(Path(header.run_dir), header.attempt))
+                    with contextlib.suppress(OSError):  # another machine's, or another user's own folder
+                        yield from (folder / name for name in _names(folder))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def _load(paths: RegistryPaths, name: str, first: Path | None = None) -> Record:
+    for path in filter(None, (first, paths.inbox / name, paths.applied / name)):
+        try:
+            return parse_record(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DamagedRecordError(f"cannot be read: {error.strerror}") from None
+    raise DamagedRecordError("gone from the inbox and the archive")
