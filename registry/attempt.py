@@ -34,7 +34,7 @@ _LOCK_SECONDS = 15
 
 
 class Attempt:
-    """Saves `started` on entry, `completed` when told, and on an error `failed` or `cancelled`.
+    """Saves `started` and `completed` when told, and on an error `failed` or `cancelled`.
 
     A stage that stopped in order to be resumed records nothing: its attempt goes on with the next restart. It leaves a
     mark in its folder, because a launcher of several processes hides their exit code.
@@ -43,13 +43,16 @@ class Attempt:
     def __init__(self, registry: Registry, job: Job) -> None:
         self.registry, self.job = registry, job
         self.identity, self.provenance, self.clock = job_identity(), gather(), time.monotonic()
-        self.interrupted = False
+        self.interrupted = self.completed = False
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Attempt:
         self._listen()
-        self.registry.save(self.job.record("started", {"job": self.identity}, self.provenance))
         return self
+
+    def start(self) -> None:
+        """Save that the attempt runs from now on; `StageFailure`, before hours are spent, when it cannot be saved."""
+        self.job.save(self.registry, "started", {"job": self.identity}, self.provenance)
 
     def complete(self, output: StageOutput) -> dict[str, Any]:
         """Save the result and return it; `StageFailure` when it holds what no record can."""
@@ -67,7 +70,8 @@ class Attempt:
                 f"{self.job.experiment}: {self.job.stage}: its result cannot be recorded: {error}; "
                 f"what it made is in {self.job.run_dir}"
             ) from None
-        self.registry.save(self.job.record("completed", result, self._ended()))
+        self.completed = True
+        self.job.save(self.registry, "completed", result, self._ended())
         return result
 
     def __exit__(
@@ -75,7 +79,7 @@ class Attempt:
     ) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if error is None:
+        if error is None or self.completed:
             return
         with uninterrupted():
             self._record_end(kind, error, trace)
@@ -109,7 +113,10 @@ class Attempt:
             "traceback": text.splitlines()[-_TRACEBACK_LINES:],
             "log": str(self.job.folder),
         }
-        self.registry.save(self.job.record(event, result, self._ended()))
+        try:
+            self.job.save(self.registry, event, result, self._ended())
+        except StageFailure as unsaved:  # what ended the stage is the error to be raised
+            log.error("%s", unsaved)
         with contextlib.suppress(OSError):  # a full disk, say: the record has the end of it
             (self.job.folder / "traceback.txt").write_text(text)
         fold_or_warn(self.registry)

@@ -12,7 +12,7 @@ from typing import Any
 from registry.durable import write_durably
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.history import Entry, entry_of
-from registry.paths import RegistryPaths, attempt_dir, job_file
+from registry.paths import RegistryPaths, attempt_dir, job_file, records_in
 from registry.plan import Plan
 from registry.provenance import now, restart_count
 from registry.reading import load_record
@@ -65,6 +65,12 @@ class Job:
             provenance=provenance or {},
         )
 
+    def save(
+        self, registry: Registry, event: Event, result: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        """Save a record of this attempt, in its own folder where the registry's cannot be written (`StageFailure`)."""
+        registry.save(self.record(event, result, provenance), records_in(self.folder))
+
 
 def load_job(path: Path) -> Job:
     """Read a `job.json` back."""
@@ -98,6 +104,7 @@ def claim(registry: Registry, plan: Plan) -> Job:
     with _writing_in(job.folder, job.experiment):
         job.folder.mkdir(parents=True, exist_ok=True)
         write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
+    # Without a fallback: nothing has been done yet, and a fold finds an attempt's folder through its intent.
     registry.save(job.record("intent", {"config": job.config, "run_dir": job.run_dir}))
     return job
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from registry.canonical import sha256
 from registry.document import FORMAT, Document, load_registry
-from registry.errors import StageFailure
+from registry.errors import MissingError, StageFailure
 from registry.history import Header, State, absorb, overlay, plain
 from registry.merge import ABSENT, Change, Conflict, Experiments, applied, differences
 from registry.paths import RegistryPaths, attempt_dir, records_in
@@ -241,7 +241,7 @@ def _strays(state: State) -> Iterator[Path]:
             for header in headers:
                 if header.run_dir and last[header.attempt] != "completed":
                     folder = records_in(attempt_dir(Path(header.run_dir), header.attempt))
-                    with contextlib.suppress(OSError):  # another machine's, or another user's own folder
+                    with contextlib.suppress(MissingError):  # another machine's, or another user's own folder
                         yield from (folder / name for name in _names(folder))
 
 
@@ -250,6 +250,8 @@ def _names(folder: Path) -> list[str]:
         return sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise MissingError(f"{folder}: cannot be read: {error.strerror}; it must be open to all who use it") from None
 
 
 def _load(paths: RegistryPaths, name: str, first: Path | None = None) -> Record:

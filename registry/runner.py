@@ -48,7 +48,7 @@ def reuse(registry: Registry, plan: Plan) -> None:
         "overrides",
     )
     result = {key: value for key, value in source.items() if key not in own}
-    registry.save(job.record("completed", {**result, "reused_from": plan.reused_from}, source.get("provenance")))
+    job.save(registry, "completed", {**result, "reused_from": plan.reused_from}, source.get("provenance"))
     _publish(registry, job)
 
 
@@ -62,6 +62,7 @@ def run_job(job: Job) -> Entry | None:
             _function(job.stage)(_context(registry, job, config, rank, world_size))
         return None
     with Attempt(registry, job) as attempt, sole_user(Path(job.run_dir), job.experiment):
+        attempt.start()
         _check_unchanged(registry, job, config)
         context = _context(registry, job, config, rank, world_size)
         save_diff(job.folder / "code.diff")
@@ -84,7 +85,7 @@ def record_failure(job: Job, error: str) -> None:
     """Record that an attempt ended without a word of its own (killed, for instance)."""
     registry = job.open()
     result = {"job": job_identity(), "error": error, "log": str(job.folder)}
-    registry.save(job.record("failed", result, {"ended": now()}))
+    job.save(registry, "failed", result, {"ended": now()})
     fold_or_warn(registry)
 
 

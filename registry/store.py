@@ -54,9 +54,9 @@ class Registry:
         """Write what records say into the registry file."""
         return fold(self.paths)
 
-    def save(self, record: Record) -> Path:
-        """Save a record durably."""
-        return save_record(record, self.paths.inbox)
+    def save(self, record: Record, fallback: Path | None = None) -> Path:
+        """Save a record durably; see `save_record`."""
+        return save_record(record, self.paths.inbox, fallback)
 
     def effective(self, view: View, name: str, overrides: Mapping[str, Any] | None = None) -> EffectiveConfig:
         """The effective config of an experiment."""

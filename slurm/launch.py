@@ -52,6 +52,11 @@ def run_here(job: Job) -> Entry:
     if interrupted:
         raise KeyboardInterrupt  # also where the stage has completed all the same: nothing more is to start
     if code != 0 or ended is None:
+        if ended and ended["status"] == "completed":
+            raise StageFailure(
+                f"{job.experiment}: {job.stage} completed (attempt {job.attempt}), but {registry.paths.root} could not "
+                f"be written; its record is kept in {job.folder} until a command can: mend the folder"
+            )
         kind = _ERRORS.get(code, StageFailure)
         why = (ended or {}).get("error")
         raise kind(f"{job.experiment}: {job.stage} did not complete (attempt {job.attempt}): {why}; see {job.folder}")

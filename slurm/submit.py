@@ -107,7 +107,7 @@ def submit(
         else:
             job_id = _to_background(job, after)
             identity.update(host=socket.gethostname(), pid=int(job_id))
-        registry.save(job.record("submitted", {"job": {**identity, "id": job_id}}))
+        job.save(registry, "submitted", {"job": {**identity, "id": job_id}})
         parents[plan.fingerprint] = Parent(job_id, cluster, job.file)
         yield Submission(plan.stage, job.attempt, job_id, job.folder)
 

@@ -204,6 +204,20 @@ def stop(context: StageContext) -> StageOutput:
     raise StageStopped("stopped by SIGUSR2")
 
 
+def lock_out(context: StageContext) -> StageOutput:
+    """A stage during which the registry's folder, which stands beside the model, can be written no more."""
+    root = Path(str(context.config.model.file_path)).parent / ".registry"
+    (root / "inbox").rename(root / "applied")
+    (root / "inbox").symlink_to("nowhere")
+    return curate(context)
+
+
+def lock_out_and_fail(context: StageContext) -> StageOutput:
+    """The same, and then it breaks."""
+    lock_out(context)
+    raise StageFailure(f"no room for {context.config.experiment}")
+
+
 def tear(context: StageContext) -> StageOutput:
     """A stage during which the registry's file, which stands beside the model, is torn."""
     (Path(str(context.config.model.file_path)).parent / "results.json").write_text('{"experiments"', encoding="utf-8")

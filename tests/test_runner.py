@@ -171,6 +171,20 @@ def test_a_registry_file_that_is_torn_meanwhile_costs_no_result(
     assert entry(lab, "curation")["metrics"] == {"rows": 10}
 
 
+@pytest.mark.parametrize(("stage", "event"), [("lock_out", "completed"), ("lock_out_and_fail", "failed")])
+def test_a_result_that_the_registry_cannot_take_is_kept_and_found_again(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch, stage: str, event: str
+) -> None:
+    use_stages(monkeypatch, curation=stage)
+    with pytest.raises(StageFailure, match=r"it is kept in|no room for tuned"):
+        run(lab, ["curation"])
+    assert entry(lab, "curation")["status"] == event
+    (lab.paths.inbox).unlink()
+    lab.fold()
+    assert result_in_file(lab, stage="curation")["status"] == event
+    assert not list(lab.outputs.cache.rglob("records/*.json"))
+
+
 def test_outputs_that_cannot_be_written_are_one_line(
     lab: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
