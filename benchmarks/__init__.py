@@ -1,0 +1,1 @@
+"""Measurements of what the project promises; each package below prints the figures of one room."""
