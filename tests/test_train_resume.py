@@ -18,7 +18,7 @@ LONG = {"num_epochs": 12, "checkpoints_per_epoch": 1}  # 48 steps, a checkpoint 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of the long case on one process."""
-    return losses(run(make_case(tmp_path_factory.mktemp("undisturbed"), **LONG).context()).metrics)
+    return losses(run(make_case(tmp_path_factory.mktemp("undisturbed"), **LONG).context()).artifacts)
 
 
 def test_a_killed_training_goes_on_where_its_last_checkpoint_is(tmp_path: Path, undisturbed: list[float]) -> None:
@@ -45,9 +45,9 @@ def test_sigterm_saves_and_stops_and_the_next_attempt_ends_it(tmp_path: Path, un
     saved = find_newest(checkpoint_folder(case.run_dir, 1)).newest
     assert saved is not None
     assert f"tiny: training was stopped by SIGTERM and saved after step {saved.step} of 48" in errors
-    metrics = run(case.context()).metrics
-    assert metrics["steps_this_attempt"] == 48 - saved.step
-    assert losses(metrics) == undisturbed
+    output = run(case.context())
+    assert output.metrics["steps_this_attempt"] == 48 - saved.step
+    assert losses(output.artifacts) == undisturbed
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -74,7 +74,7 @@ def test_a_half_written_checkpoint_is_removed_and_said(
     (newest.path / MANIFEST).unlink()
     before = find_newest(folder).newest
     assert before is not None
-    metrics = run(case.context()).metrics
+    output = run(case.context())
     assert f"removing the incomplete checkpoint {newest.path}" in capsys.readouterr().err
-    assert metrics["steps_this_attempt"] == 48 - before.step
-    assert losses(metrics) == undisturbed
+    assert output.metrics["steps_this_attempt"] == 48 - before.step
+    assert losses(output.artifacts) == undisturbed

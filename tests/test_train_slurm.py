@@ -27,5 +27,5 @@ def test_two_nodes_train_what_one_process_trains(slurm_cluster: Cluster, tmp_pat
     assert (case.run_dir / "output.json").is_file(), log.read_text()
     metrics = training_case.read_metrics(case)
     assert (metrics["world_size"], metrics["global_batch"]) == (2, 8)
-    single = run(make_case(tmp_path / "single").context()).metrics
+    single = run(make_case(tmp_path / "single").context()).artifacts
     assert losses(metrics) == pytest.approx(losses(single), rel=1e-3)

@@ -1,6 +1,5 @@
 """The training stage on one process: what it learns, writes, counts and refuses."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageOutput
-from tests.training_case import Case, losses, make_case
+from tests.training_case import Case, curve, losses, make_case
 from train.stage import run
 from train.task import prepare
 from train.trainer import build_trainer, training_arguments
@@ -23,7 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, StageOutput
 
 def test_the_losses_fall(trained: tuple[Case, StageOutput]) -> None:
     metrics = trained[1].metrics
-    assert metrics["train_loss"] < losses(trained[1].metrics)[0] / 2
+    assert metrics["train_loss"] < losses(trained[1].artifacts)[0] / 2
     taken = [point["loss"] for point in metrics["validation_losses"]]
     assert len(taken) == 4  # one for each epoch
     assert taken == sorted(taken, reverse=True)
@@ -41,7 +40,7 @@ def test_the_metrics_say_what_was_done(trained: tuple[Case, StageOutput]) -> Non
 
 
 def test_the_learning_rate_rises_then_falls_over_the_real_number_of_steps(trained: tuple[Case, StageOutput]) -> None:
-    rates = [point["learning_rate"] for point in trained[1].metrics["loss_curve"]]
+    rates = [float(point["learning_rate"]) for point in curve(trained[1].artifacts)]
     assert rates[:3] == pytest.approx([0, 1e-3, 2e-3])  # two warm-up steps of 16
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[-1] < 0.1 * max(rates)
@@ -49,16 +48,19 @@ def test_the_learning_rate_rises_then_falls_over_the_real_number_of_steps(traine
 
 def test_the_loss_curve_is_written_whole(trained: tuple[Case, StageOutput]) -> None:
     case, output = trained
-    with (case.run_dir / "loss_curve.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    assert output.artifacts["loss_curve_path"] == case.run_dir / "loss_curve.csv"
+    rows = curve(output.artifacts)
     assert [int(row["step"]) for row in rows] == list(range(1, 17))
-    assert [float(row["loss"]) for row in rows] == losses(output.metrics)
+    assert float(rows[-1]["loss"]) == output.metrics["train_loss"]
 
 
 def test_the_run_directory_holds_the_result_alone(trained: tuple[Case, StageOutput]) -> None:
     case, output = trained
     assert {path.name for path in case.run_dir.iterdir()} == {"case.json", "loss_curve.csv", "model"}
-    assert dict(output.artifacts) == {"model_path": case.run_dir / "model"}
+    assert dict(output.artifacts) == {
+        "model_path": case.run_dir / "model",
+        "loss_curve_path": case.run_dir / "loss_curve.csv",
+    }
     weights = [path.name for path in (case.run_dir / "model").iterdir() if path.suffix in {".safetensors", ".bin"}]
     assert weights == ["model.safetensors"]
 
@@ -83,7 +85,8 @@ def test_training_again_gives_the_same_losses_and_replaces_the_model(trained: tu
     case, output = trained
     stale = case.run_dir / "model" / "stale"
     stale.touch()
-    assert losses(run(case.context()).metrics) == losses(output.metrics)
+    before = losses(output.artifacts)
+    assert losses(run(case.context()).artifacts) == before
     assert not stale.exists()
 
 
@@ -102,19 +105,19 @@ def test_a_bf16_model_stays_one(tmp_path: Path) -> None:
 def test_filling_the_last_batch_changes_no_loss(tmp_path: Path) -> None:
     exact = run(make_case(tmp_path / "exact", rows=5, total_batch_size=5).context())
     filled = run(make_case(tmp_path / "filled", rows=5, total_batch_size=8).context())
-    assert len(losses(exact.metrics)) == 4
-    assert losses(filled.metrics) == pytest.approx(losses(exact.metrics), rel=1e-3)
+    assert len(losses(exact.artifacts)) == 4
+    assert losses(filled.artifacts) == pytest.approx(losses(exact.artifacts), rel=1e-3)
 
 
 def test_the_per_device_size_changes_no_loss(trained: tuple[Case, StageOutput], tmp_path: Path) -> None:
     output = run(make_case(tmp_path, per_device_batch_size=8).context())
     assert output.metrics["accumulation"] == 1
-    assert losses(output.metrics) == pytest.approx(losses(trained[1].metrics), rel=1e-3)
+    assert losses(output.artifacts) == pytest.approx(losses(trained[1].artifacts), rel=1e-3)
 
 
 def test_gradient_checkpointing_changes_no_loss(trained: tuple[Case, StageOutput], tmp_path: Path) -> None:
     output = run(make_case(tmp_path, gradient_checkpointing=True).context())
-    assert losses(output.metrics) == pytest.approx(losses(trained[1].metrics), rel=1e-3)
+    assert losses(output.artifacts) == pytest.approx(losses(trained[1].artifacts), rel=1e-3)
 
 
 def test_norms_and_biases_are_not_decayed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ and writes what came out to `output.json` in the run directory; a user's error e
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -124,14 +125,14 @@ def start(case: Case, processes: int = 1, **environment: str) -> subprocess.Pope
 
 
 def finish(process: subprocess.Popen[str], case: Case) -> dict[str, Any]:
-    """Wait for a run that must succeed; return the metrics that rank 0 wrote."""
+    """Wait for a run that must succeed; return the metrics and artifacts that rank 0 wrote."""
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-4000:]
     return read_metrics(case)
 
 
 def read_metrics(case: Case) -> dict[str, Any]:
-    """The metrics that rank 0 wrote."""
+    """The metrics and artifacts that rank 0 wrote."""
     return dict(json.loads((case.run_dir / "output.json").read_text()))
 
 
@@ -148,9 +149,15 @@ def has_checkpoint(case: Case, processes: int, after: int = 0) -> bool:
     return newest is not None and newest.step > after
 
 
-def losses(metrics: Mapping[str, Any]) -> list[float]:
+def losses(artifacts: Mapping[str, Any]) -> list[float]:
     """The training losses, one for each optimizer step."""
-    return [point["loss"] for point in metrics["loss_curve"]]
+    return [float(point["loss"]) for point in curve(artifacts)]
+
+
+def curve(artifacts: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The rows of the loss curve."""
+    with Path(artifacts["loss_curve_path"]).open(newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
 def main() -> int:
@@ -167,7 +174,8 @@ def main() -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     if processes.rank == 0:
-        (case.run_dir / "output.json").write_text(json.dumps(output.metrics))
+        artifacts = {key: str(path) for key, path in output.artifacts.items()}
+        (case.run_dir / "output.json").write_text(json.dumps({**output.metrics, **artifacts}))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What is recorded of a training: losses, the loss curve, throughput, memory."""
+"""What is recorded of a training: losses, throughput, memory; and the loss curve, a file of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 from train.task import Task, resolved
 
-CURVE_POINTS = 200
 CURVE_FIELDS = ("step", "loss", "learning_rate", "grad_norm")
 
 
@@ -52,7 +51,6 @@ def training_metrics(task: Task, trainer: Any, timing: Timing) -> dict[str, Any]
         "device": trainer.args.device.type,
         "precision": "bf16" if trainer.args.bf16 else "float32",
         "resolved": resolved(task),
-        "loss_curve": thinned(curve),
     }
 
 
@@ -64,13 +62,6 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 def validation_curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     """The validation losses with the step that each was taken after."""
     return [{"step": entry["step"], "loss": entry["eval_loss"]} for entry in history if "eval_loss" in entry]
-
-
-def thinned(points: Sequence[dict[str, float]], count: int = CURVE_POINTS) -> list[dict[str, float]]:
-    """At most `count` points, evenly spaced, the first and the last among them."""
-    if len(points) <= count:
-        return list(points)
-    return [points[round(index * (len(points) - 1) / (count - 1))] for index in range(count)]
 
 
 def write_curve(points: Sequence[dict[str, float]], path: Path) -> None:

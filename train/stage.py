@@ -40,11 +40,12 @@ def run(context: StageContext) -> StageOutput:
     model = context.run_dir / "model"
     save_final_model(trainer, task.model_path, model)
     metrics = training_metrics(task, trainer, timing)
+    curve = context.run_dir / "loss_curve.csv"
     if context.rank == 0:
-        write_curve(loss_curve(trainer.state.log_history), context.run_dir / "loss_curve.csv")
+        write_curve(loss_curve(trainer.state.log_history), curve)
         shutil.rmtree(context.run_dir / "checkpoints", ignore_errors=True)
     trainer.accelerator.end_training()
-    return StageOutput(metrics=metrics, artifacts={"model_path": model}, link=model)
+    return StageOutput(metrics=metrics, artifacts={"model_path": model, "loss_curve_path": curve}, link=model)
 
 
 def _join_processes(context: StageContext) -> None:
