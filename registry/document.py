@@ -171,6 +171,28 @@ def render(document: Document) -> bytes:
     return encoded("".join(parts) + "\n")
 
 
+def respelled(raw: bytes, before: Document, now: Document) -> bytes:
+    """Canonical text `raw` with the experiments written anew of which the body is not the same in `before` and `now`.
+
+    Both have the same names in the same order. With a thousand experiments this takes a tenth of the time of `render`.
+    """
+    text = raw.decode()
+    position = text.index('\n  "experiments": {')
+    parts, start = [], 0
+    for name, body in now.items():
+        if body == before[name]:
+            continue
+        key = f"\n    {encode_basestring(name)}: "
+        position = text.index(key, position)
+        # An experiment ends at the next line with its own indent: inside a text there is no line break.
+        end = text.index("\n    }", position) + len("\n    }") if before[name] else position + len(key) + len("{}")
+        block = [key]
+        _write(body, "\n    ", block.append)
+        parts += [text[start:position], *block]
+        start = end
+    return encoded("".join([*parts, text[start:]]))
+
+
 _CONSTANTS = {None: "null", True: "true", False: "false"}
 
 

@@ -7,6 +7,7 @@ only spares work; two folds at once leave at worst a state file that the next fo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +17,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from registry.canonical import sha256
-from registry.document import FORMAT, load_registry, render
+from registry.document import FORMAT, Document, load_registry, render, respelled
 from registry.durable import ChangedMeanwhileError, flush_folder, make_folder, write_durably
 from registry.errors import MissingError, UsageError
 from registry.history import add_edit, plain
 from registry.merge import differences
 from registry.paths import RegistryPaths
 from registry.provenance import now
-from registry.reading import Reading, author_of, load_state, reading, results_digest, state_bytes, told
+from registry.reading import Reading, author_of, reading, results_digest, told
 from registry.records import Record, claim_attempt
+from registry.state import load_state, state_bytes
 
 LOCK_SECONDS = 30
 _TRIES = 20
@@ -65,7 +67,7 @@ def rebuild(paths: RegistryPaths) -> Rebuilt:
     try:
         load_registry(paths.file)
     except (UsageError, MissingError):
-        last, _ = load_state(paths)
+        last, _ = load_state(paths, {}, b"")
         if not last.experiments:
             raise UsageError(
                 f"{paths.file}: there is no last good state in {paths.root}; restore the file by hand"
@@ -92,16 +94,16 @@ def _fold(paths: RegistryPaths) -> FoldReport:
             return FoldReport(0, f"{paths.file} has a newer format: update the checkout", ())
         found = reading(paths, document, raw)
         warnings = list(found.view.warnings)
-        content = render(found.view.document)
+        content = _new_content(document, raw, found)
         _keep_hand_edits(paths, found)
         if content != raw:
-            if render(document) != raw:
+            if not _as_folded(found, raw) and render(document) != raw:
                 warnings.append(f"{paths.file}: brought into canonical form (two-space indent) once")
             try:
                 write_durably(paths.file, content, expected=raw)
             except ChangedMeanwhileError:
                 continue
-        _write_state(paths, found)
+        _write_state(paths, found, content)
         _archive(paths, found.waiting)
         return FoldReport(len(found.waiting), None, tuple(warnings))
     return FoldReport(0, f"{paths.file} changed under the fold {_TRIES} times", ())
@@ -140,7 +142,18 @@ def _keep_hand_edits(paths: RegistryPaths, found: Reading) -> None:
         add_edit(state, record)
 
 
-def _write_state(paths: RegistryPaths, found: Reading) -> None:
+def _new_content(document: Document, raw: bytes, found: Reading) -> bytes:
+    before, now = document.get("experiments") or {}, found.view.document["experiments"]
+    if _as_folded(found, raw) and list(before) == list(now):
+        return respelled(raw, before, now)
+    return render(found.view.document)
+
+
+def _as_folded(found: Reading, raw: bytes) -> bool:
+    return found.view.state.file == hashlib.sha256(raw).hexdigest()
+
+
+def _write_state(paths: RegistryPaths, found: Reading, content: bytes) -> None:
     state, before = found.view.state, found.view.state.experiments
     experiments = found.view.document["experiments"]
     state.document = {**found.view.document, "experiments": plain(experiments, state)}
@@ -149,10 +162,10 @@ def _write_state(paths: RegistryPaths, found: Reading) -> None:
     if not number or changes or digest != state.versions[-1]["results"]:
         steps = [change.to_json() for change in changes] if number else []
         state.versions = [*state.versions, {"number": number + 1, "results": digest, "changes": steps}][-_VERSIONS:]
-    state.inode = paths.file.stat().st_ino
-    content = state_bytes(state)
-    if not paths.state.exists() or paths.state.read_bytes() != content:
-        write_durably(paths.state, content)
+    state.file, state.inode = hashlib.sha256(content).hexdigest(), paths.file.stat().st_ino
+    whole = state_bytes(state)
+    if not paths.state.exists() or paths.state.read_bytes() != whole:
+        write_durably(paths.state, whole)
 
 
 def _archive(paths: RegistryPaths, waiting: dict[str, Path]) -> None:

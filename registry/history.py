@@ -45,7 +45,8 @@ class State:
 
     `results` count, `history` has every stage's records, `edits` those of each experiment that have no stage (in order
     of their numbers), `document` is the file without recorded results, and `versions` the newest forms of the file: the
-    digest of its results, and the changes that led to it from the one before.
+    digest of its results, and the changes that led to it from the one before. `file` is the SHA-256 of the file as the
+    fold left it and `inode` its number. `counted`, `lines` and `touched` serve the state file (`registry.state`).
     """
 
     results: dict[str, dict[Stage, Entry]] = field(default_factory=dict)
@@ -53,7 +54,11 @@ class State:
     edits: dict[str, list[Entry]] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
     versions: list[dict[str, Any]] = field(default_factory=list)
+    file: str = ""
     inode: int = 0
+    counted: dict[str, list[Stage]] = field(default_factory=dict)
+    lines: dict[str, bytes] = field(default_factory=dict, compare=False)
+    touched: set[str] = field(default_factory=set, compare=False)
 
     @property
     def experiments(self) -> dict[str, Any]:
@@ -76,12 +81,13 @@ class State:
         return of_stages | {edit["id"] for edits in self.edits.values() for edit in edits}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON for the state file; a header is a list of its values."""
+        """JSON without the results; a header is a list of its values."""
         history = {
             name: {stage: [astuple(header) for header in headers] for stage, headers in stages.items()}
             for name, stages in self.history.items()
         }
-        return {**vars(self), "history": history}
+        apart = ("results", "lines", "touched")
+        return {**{key: value for key, value in vars(self).items() if key not in apart}, "history": history}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> State:
@@ -184,6 +190,7 @@ def add_edit(state: State, record: Record) -> Iterable[Stage]:
 
 
 def _settle(state: State, experiment: str, stage: Stage, payload: Callable[[Header], Record]) -> list[str]:
+    state.touched.add(experiment)
     removed = state.removed(experiment, stage)
     headers = [header for header in state.headers(experiment, stage) if header.attempt > removed]
     results = state.results.setdefault(experiment, {})

@@ -7,7 +7,6 @@ directories of attempts that could not write the registry's folder.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import pwd
@@ -18,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from registry.canonical import sha256
-from registry.document import FORMAT, Document, load_registry
+from registry.document import Document, load_registry
 from registry.errors import MissingError, StageFailure
 from registry.history import Header, State, absorb, overlay, plain
 from registry.merge import ABSENT, Change, Conflict, Experiments, applied, differences
 from registry.paths import RegistryPaths, attempt_dir, records_in
 from registry.records import DamagedRecordError, Record, parse_record, record_name
 from registry.schema import Stage
+from registry.state import load_state
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
     # The inbox is listed before the archive, and both before the state is read, so that a record which a fold moves
     # meanwhile is seen in one of them.
     inbox, archived = _names(paths.inbox), _names(paths.applied)
-    state, warnings = load_state(paths)
+    file = document.get("experiments") or {}
+    state, warnings = load_state(paths, file, raw)
     last, first = state.experiments, not state.versions
     waiting = {name: paths.inbox / name for name in inbox}
     records, told_of = _unknown(paths, state, {**{name: paths.applied / name for name in archived}, **waiting})
@@ -81,7 +82,6 @@ def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
     warnings += told_of + _absorb(paths, state, found)
     known = state.known()
     waiting = {name: path for name, path in {**strays, **waiting}.items() if _id(name) in known}
-    file = document.get("experiments") or {}
     experiments, conflicts, notes = _as_people_left_it(plain(file, state), results_digest(file), state)
     experiments, restored = _with_results_kept(experiments, state)
     by_hand = [] if first else differences(last, experiments)
@@ -138,25 +138,6 @@ def author_of(file: Path, state: State) -> str:
         owner = str(status.st_uid)
     in_place = status.st_ino == state.inode and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return f"{owner} or another who may write it" if in_place else owner
-
-
-def load_state(paths: RegistryPaths) -> tuple[State, list[str]]:
-    """The last fold's state; an empty one, to be rebuilt from the archive, when it is absent or damaged."""
-    try:
-        head, body = paths.state.read_bytes().split(b"\n", 1)
-        if json.loads(head)["sha256"] == hashlib.sha256(body).hexdigest():
-            return State.from_json(json.loads(body)), []
-    except FileNotFoundError:
-        return State(), []
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return State(), [f"{paths.state}: damaged; rebuilt from the records"]
-
-
-def state_bytes(state: State) -> bytes:
-    """The state file: a line with the format and the SHA-256 of the next one, which is the state."""
-    body = json.dumps(state.to_json(), ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
-    return json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n" + body
 
 
 def results_digest(experiments: Experiments) -> str:
