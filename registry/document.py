@@ -47,11 +47,14 @@ class _Spelled(float):
 
 
 def _finite(text: str) -> float:
-    number = _Spelled(text)
+    number = float(text)
+    if repr(number) == text:
+        return number
     if not math.isfinite(number):
         raise _NumberError(text)
-    number.spelling = text
-    return number
+    spelled = _Spelled(text)
+    spelled.spelling = text
+    return spelled
 
 
 def parse(text: str, path: Path) -> Document:

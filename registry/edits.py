@@ -32,8 +32,8 @@ def create(registry: Registry, bodies: Mapping[str, Mapping[str, Any]], why: str
         check_name(name)
         if name in experiments:
             raise UsageError(f"{name}: there is such an experiment already; choose another name")
-    for name, body in bodies.items():
-        _save(registry, name, "config", [Change((), ABSENT, dict(body))], {"why": why})
+    for index, (name, body) in enumerate(bodies.items()):
+        _save(registry, name, "config", [Change((), ABSENT, dict(body))], {"why": why, "index": index})
     fold_or_warn(registry)
     there = experiments_of(registry.read())
     for name, body in bodies.items():

@@ -7,7 +7,7 @@ records arrive, nor on any clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from registry.records import EVENTS, TERMINAL, DamagedRecordError, Event, Record
@@ -83,7 +83,7 @@ class State:
     def to_json(self) -> dict[str, Any]:
         """JSON without the results; a header is a list of its values."""
         history = {
-            name: {stage: [astuple(header) for header in headers] for stage, headers in stages.items()}
+            name: {stage: [list(vars(header).values()) for header in headers] for stage, headers in stages.items()}
             for name, stages in self.history.items()
         }
         apart = ("results", "lines", "touched")
@@ -260,7 +260,9 @@ def _body(body: Entry, written: Entry, counted: Mapping[Stage, Entry]) -> Entry:
     now: Entry = {**(body.get("results") or {}), **{stage: counted[stage] for stage in STAGES if stage in counted}}
     if now or before:
         stages = [stage for stage in {**before, **now} if stage in now]
-        results = {stage: before[stage] if before.get(stage) == now[stage] else now[stage] for stage in stages}
+        results = {
+            stage: before[stage] if stage in before and before[stage] == now[stage] else now[stage] for stage in stages
+        }
         body = {**body, "results": results}
     elif "results" in written:
         body = {**body, "results": written["results"]}

@@ -7,6 +7,7 @@ changed one value, the loser is named.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,14 +39,16 @@ class Change:
         return Change(self.path, self.new, self.old)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON; a side without the key is left out."""
+        """JSON; a side without the key is left out. Values are JSON texts: a record sorts its keys, people's do not."""
         sides = {"old": self.old, "new": self.new}
-        return {"path": list(self.path), **{side: value for side, value in sides.items() if value is not ABSENT}}
+        texts = {side: json.dumps(value, ensure_ascii=False) for side, value in sides.items() if value is not ABSENT}
+        return {"path": list(self.path), **texts}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Change:
         """Read `to_json` back."""
-        return cls(tuple(body["path"]), body.get("old", ABSENT), body.get("new", ABSENT))
+        old, new = (json.loads(body[side]) if side in body else ABSENT for side in ("old", "new"))
+        return cls(tuple(body["path"]), old, new)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ directories of attempts that could not write the registry's folder.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pwd
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.canonical import sha256
 from registry.document import Document, load_registry
 from registry.errors import MissingError, StageFailure
 from registry.history import Header, State, absorb, overlay, plain
@@ -75,10 +75,10 @@ def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
     state, warnings = load_state(paths, file, raw)
     last, first = state.experiments, not state.versions
     waiting = {name: paths.inbox / name for name in inbox}
-    records, told_of = _unknown(paths, state, {**{name: paths.applied / name for name in archived}, **waiting})
+    records, told_of = _unknown(paths, state, [*waiting, *(name for name in archived if name not in waiting)], waiting)
     warnings += told_of + _absorb(paths, state, records)
     strays = {path.name: path for path in _strays(state)}
-    found, told_of = _unknown(paths, state, strays)
+    found, told_of = _unknown(paths, state, list(strays), strays)
     warnings += told_of + _absorb(paths, state, found)
     known = state.known()
     waiting = {name: path for name, path in {**strays, **waiting}.items() if _id(name) in known}
@@ -99,9 +99,13 @@ def _absorb(paths: RegistryPaths, state: State, records: list[Record]) -> list[s
 
 
 def requested(records: list[Record]) -> Iterator[Change]:
-    """The changes that commands ask for, in their order; an edit of the file is in the file already."""
+    """The changes that commands ask for, each experiment's in their order; an edit of the file is in the file already."""
     edits = [record for record in records if record.stage is None and record.result.get("by") != "hand"]
-    for record in sorted(edits, key=lambda record: (record.experiment, record.attempt, record.id)):
+    edits.sort(key=lambda record: (record.attempt, record.id))
+    rank: dict[str, tuple[int, str]] = {}
+    for record in edits:
+        rank.setdefault(record.experiment, (record.result.get("index", 0), record.experiment))
+    for record in sorted(edits, key=lambda record: rank[record.experiment]):
         for body in record.result.get("changes", ()):
             change = Change.from_json(body)
             yield Change((record.experiment, *change.path), change.old, change.new)
@@ -143,12 +147,12 @@ def author_of(file: Path, state: State) -> str:
 def results_digest(experiments: Experiments) -> str:
     """Which recorded results a file holds: two files with the same ones were written after the same fold."""
     held = [
-        [name, stage, entry["record"]]
-        for name, body in experiments.items()
-        for stage, entry in (body.get("results") or {}).items()
+        str(entry["record"])
+        for body in experiments.values()
+        for entry in (body.get("results") or {}).values()
         if entry and "record" in entry
     ]
-    return sha256(sorted(held))
+    return hashlib.sha256("\n".join(sorted(held)).encode()).hexdigest()
 
 
 def _as_people_left_it(file: Experiments, digest: str, state: State) -> tuple[Experiments, list[Conflict], list[str]]:
@@ -196,17 +200,20 @@ def _with_results_kept(experiments: Experiments, state: State) -> tuple[Experime
     return {**experiments, **back}, notes
 
 
-def _unknown(paths: RegistryPaths, state: State, found: dict[str, Path]) -> tuple[list[Record], list[str]]:
-    """The records among `found` that the state does not know, and a line for each that is damaged."""
+def _unknown(
+    paths: RegistryPaths, state: State, names: list[str], waiting: dict[str, Path]
+) -> tuple[list[Record], list[str]]:
+    """The records among `names` that the state does not know, and a line for each that is damaged."""
     known = state.known()
     records, warnings = [], []
-    for name, path in found.items():
+    for name in names:
         if _id(name) in known:
             continue
+        path = waiting.get(name)
         try:
             records.append(_load(paths, name, path))
         except DamagedRecordError as error:
-            warnings.append(f"{path}: {error}; left where it is")
+            warnings.append(f"{path or paths.applied / name}: {error}; left where it is")
     return records, warnings
 
 

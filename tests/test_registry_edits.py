@@ -13,6 +13,7 @@ import pytest
 from registry.document import load, render
 from registry.edits import add_note, change_tags, create, remove
 from registry.errors import UsageError
+from registry.merge import ABSENT, Change
 from registry.store import Registry, experiments_of
 from tests.registry_case import base, edit, record, result_in_file, tuned, write_lab
 
@@ -39,7 +40,8 @@ def write(lab: Registry, document: dict[str, Any]) -> None:
 def edited(lab: Registry, name: str = "tuned") -> list[tuple[list[str], Any, Any]]:
     """Path, old and new value of each recorded edit of an experiment."""
     edits = lab.read().state.edits.get(name, [])
-    return [(body["path"], body.get("old"), body.get("new")) for one in edits for body in one.get("changes", [])]
+    changes = [Change.from_json(body) for one in edits for body in one.get("changes", [])]
+    return [(list(change.path), change.old, change.new) for change in changes]
 
 
 def test_an_edit_of_the_file_is_recorded_with_its_author_once(lab: Registry) -> None:
@@ -124,7 +126,7 @@ def test_an_experiment_without_results_can_be_deleted_by_hand(lab: Registry) -> 
     write(lab, document)
     lab.fold()
     assert "base" not in experiments(lab)
-    assert edited(lab, "base")[-1][2] is None
+    assert edited(lab, "base")[-1][2] is ABSENT
 
 
 def test_a_note_and_tags_stand_beside_edits_of_the_file(lab: Registry) -> None:
@@ -146,7 +148,7 @@ def test_two_notes_from_one_state_of_the_file_both_stand(lab: Registry) -> None:
     add_note(lab, "tuned", "one")
     first = next(lab.paths.applied.glob("*~note~*"))
     second = json.loads(first.read_text())
-    assert second["result"]["changes"][0]["old"] == []
+    assert second["result"]["changes"][0]["old"] == "[]"
     add_note(lab, "tuned", "two")
     assert [note["text"] for note in experiments(lab)["tuned"]["notes"]] == ["one", "two"]
     assert not list(inbox.iterdir())
@@ -160,6 +162,14 @@ def test_an_unfolded_edit_is_seen_by_readers(lab: Registry, monkeypatch: pytest.
     assert experiments_of(lab.read())["new"]["notes"][0]["text"] == "soon"
     lab.fold()
     assert experiments(lab)["new"]["notes"][0]["text"] == "soon"
+
+
+def test_created_experiments_stand_as_they_were_given_in_their_order(lab: Registry) -> None:
+    before = lab.paths.file.read_text()
+    zeta = {"tags": ["z"], "description": "é", "config": {"model_key": "tiny", "eval": None}, "results": {"eval": None}}
+    create(lab, {"zeta": zeta, "alpha": base()}, "made")
+    whole = {**json.loads(before)["experiments"], "zeta": zeta, "alpha": base()}
+    assert lab.paths.file.read_bytes() == render({"experiments": whole})
 
 
 def test_create_refuses_a_name_that_is_taken_and_makes_nothing(lab: Registry) -> None:
