@@ -99,7 +99,7 @@ def _absorb(paths: RegistryPaths, state: State, records: list[Record]) -> list[s
 
 
 def requested(records: list[Record]) -> Iterator[Change]:
-    """The changes that commands ask for, each experiment's in their order; an edit of the file is in the file already."""
+    """The changes that commands ask for, each experiment's in their order; what is edited by hand is in the file."""
     edits = [record for record in records if record.stage is None and record.result.get("by") != "hand"]
     edits.sort(key=lambda record: (record.attempt, record.id))
     rank: dict[str, tuple[int, str]] = {}
