@@ -8,6 +8,8 @@ from typing import Any
 
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError
+from registry.legacy_case import Result, is_here
+from registry.legacy_numbers import SCORE_FILES, score_sets
 from registry.status import StageStatus, Word
 
 
@@ -53,11 +55,8 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
     entry = results.get("eval") or {}
     if entry.get("status", "completed" if entry else "missing") != "completed":
         raise MissingError(f"{name}: has no eval result; run `meds1 run {name}`")
-    metrics = entry.get("metrics") or {}
-    found = metrics.get("benchmarks") or metrics.get("summary") or {}
-    if not found:
-        raise MissingError(f"{name}: its eval result holds no benchmark; run `meds1 run {name} --stage eval --force`")
-    limit = metrics.get("limit")
+    found = _benchmarks(name, entry)
+    limit = (entry.get("metrics") or {}).get("limit")
     shown = display.experiments.get(name)
     word = [status.status] if status.status != "completed" else []
     remarks = [": ".join(filter(None, [*word, status.reason])), f"first {limit} questions only" if limit else ""]
@@ -93,6 +92,22 @@ def macro_averages(rows: list[Row]) -> dict[str, float]:
         for row in rows
         if all(source in row.scores for source in sources)
     }
+
+
+def _benchmarks(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The numbers by benchmark: the result's own, or those of the summary file that the original project wrote."""
+    result = Result(name, "eval", entry)
+    own, _ = score_sets(result, here=False)
+    if own:
+        return own[0][1]
+    sets, problems = score_sets(result, here=True)
+    if sets:
+        return sets[0][1]
+    absent = [path for field, path in result.paths.items() if field in SCORE_FILES and not is_here(path)]
+    reason = f": {problems[0].line}" if problems else f", and {absent[0]} is not on this machine" if absent else ""
+    raise MissingError(
+        f"{name}: its eval result holds no benchmark{reason}; run `meds1 run {name} --stage eval --force`"
+    )
 
 
 def _score(name: str, source: str, numbers: Mapping[str, Any]) -> Score:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from registry.console import Answer, answering
-from registry.errors import Meds1Error
+from registry.errors import Meds1Error, UsageError
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
 from registry.reading import View
-from registry.store import Registry, results_of
+from registry.status import StageStatus
+from registry.store import Registry, experiments_of, results_of
 
 if TYPE_CHECKING:
     from plotting.scores import Row
@@ -67,9 +68,20 @@ def _rows(opened: Registry, view: View, selected: list[str], answer: Answer, nam
     rows = []
     for name in selected:
         try:
-            rows.append(
-                row_of(name, results_of(view, name), opened.statuses(view, name)["eval"], opened.catalog.display)
-            )
+            status = _eval_status(opened, view, name)
+            rows.append(row_of(name, results_of(view, name), status, opened.catalog.display))
         except Meds1Error as error:
             say(answer, name, error, names)
     return rows
+
+
+def _eval_status(opened: Registry, view: View, name: str) -> StageStatus:
+    """The state of the eval; of a result whose config this version cannot resolve, what the result says by itself."""
+    from registry.legacy_status import recorded_statuses
+
+    try:
+        return opened.statuses(view, name)["eval"]
+    except UsageError as problem:
+        if not results_of(view, name).get("eval"):
+            raise
+        return recorded_statuses(experiments_of(view), name, view.state, problem)["eval"]
