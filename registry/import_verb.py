@@ -10,11 +10,11 @@ import typer
 from registry.console import Answer, answering
 from registry.edits import create
 from registry.errors import MissingError, UsageError
-from registry.fold import read
 from registry.imports import Import, lacks, plan_import
 from registry.legacy import absent_paths, contradictions
 from registry.options import ConfigFile, Json, RegistryFile
 from registry.paths import RegistryPaths
+from registry.reading import read
 from registry.store import experiments_of, open_registry
 
 ImportFile = Annotated[Path, typer.Argument(metavar="FILE", help="The results.json to import.")]
