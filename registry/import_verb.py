@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from registry.console import Answer, answering
-from registry.edits import create
 from registry.errors import MissingError, UsageError
-from registry.imports import Import, lacks, plan_import
-from registry.legacy import absent_paths, contradictions
 from registry.options import ConfigFile, Json, RegistryFile
 from registry.paths import RegistryPaths
-from registry.reading import read
 from registry.store import experiments_of, open_registry
+
+if TYPE_CHECKING:
+    from registry.imports import Import
 
 ImportFile = Annotated[Path, typer.Argument(metavar="FILE", help="The results.json to import.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be imported; write nothing.")]
@@ -31,6 +30,9 @@ def import_registry(
 ) -> None:
     """Bring the experiments of another registry into this one, and report what is contradictory in them."""
     with answering("import", as_json) as answer:
+        from registry.edits import create
+        from registry.imports import lacks, plan_import
+
         opened = open_registry(registry, config)
         view = opened.read()
         source = _source(file, answer)
@@ -48,10 +50,15 @@ def import_registry(
 
 def _source(file: Path, answer: Answer) -> dict[str, Any]:
     """The document in `file`, with the records that may stand beside it."""
+    from registry.document import load
+    from registry.reading import read
+
     if not file.exists():
         raise MissingError(f"{file}: no such file; give the path of a results.json")
     if not file.is_file():
         raise UsageError(f"{file}: is no file; give the path of a results.json")
+    if "experiments" not in load(file)[0]:
+        raise UsageError(f"{file}: holds no experiments; give the path of a results.json")
     found = read(RegistryPaths(file.resolve()))
     answer.warnings.extend(f"{file}: {warning}" for warning in found.warnings)
     others = [key for key in found.document if key not in _TOP]
@@ -61,6 +68,8 @@ def _source(file: Path, answer: Answer) -> dict[str, Any]:
 
 
 def _report(answer: Answer, source: dict[str, Any], plan: Import, dry_run: bool) -> None:
+    from registry.legacy import absent_paths, contradictions
+
     absent = absent_paths({"experiments": plan.new})
     # Over the whole file: what contradicts an experiment may be one that is here already.
     found = contradictions(source, here=True)

@@ -50,12 +50,10 @@ class Import:
 def plan_import(source: Mapping[str, Any], present: Mapping[str, Any], where: str) -> Import:
     """Compare the registry document `source` (called `where` in messages) with the experiments that are here.
 
-    Raises `UsageError` when `source` is no registry, is of a newer format, holds an illegal name or a broken reference,
-    or disagrees with an experiment that is here; every such experiment is named.
+    Raises `UsageError` when `source` is of a newer format, holds an illegal name or a broken reference, or disagrees
+    with an experiment that is here; every such experiment is named.
     """
-    incoming = source.get("experiments")
-    if incoming is None:
-        raise UsageError(f"{where}: holds no experiments; give the path of a results.json")
+    incoming = source.get("experiments") or {}
     if int(source.get("format", FORMAT)) > FORMAT:
         raise UsageError(f"{where}: its format is newer than this code's; update the checkout")
     _refuse(where, _illegal_names(incoming))
