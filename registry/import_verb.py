@@ -34,18 +34,15 @@ def import_registry(
         from registry.imports import lacks, plan_import
 
         opened = open_registry(registry, config)
-        view = opened.read()
+        here = experiments_of(opened.read())
         source = _source(file, answer)
-        plan = plan_import(source, experiments_of(view), str(file))
-        merged = {**experiments_of(view), **plan.new}
-        if plan.new and not dry_run:
-            create(opened, plan.new, f"imported from {file}")
+        plan = plan_import(source, here, str(file))
+        lacking = lacks({**here, **plan.new}, plan.new, opened.catalog)
         _report(answer, source, plan, dry_run)
-        for lack in lacks(merged, plan.new, opened.catalog):
-            answer.data["lacking"].append(
-                {"section": lack.section, "key": lack.key, "experiments": list(lack.experiments), "message": lack.line}
-            )
-            answer.lines.append(lack.line)
+        answer.data["lacking"] = [lack.to_json() for lack in lacking]
+        answer.lines += [lack.line for lack in lacking]
+        if plan.new and not dry_run:  # last: whatever is wrong has been found by now
+            create(opened, plan.new, f"imported from {file}")
 
 
 def _source(file: Path, answer: Answer) -> dict[str, Any]:
@@ -79,7 +76,6 @@ def _report(answer: Answer, source: dict[str, Any], plan: Import, dry_run: bool)
         "skipped": list(plan.same),
         "absent_paths": absent,
         "contradictions": [item.to_json() for item in found],
-        "lacking": [],
     }
     done = "would import" if dry_run else "imported"
     answer.lines.append(f"{done} {_count(len(plan.new), 'experiment')}")

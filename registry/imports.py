@@ -38,6 +38,11 @@ class Lack:
             f"the catalog has no {self.section}.{self.key}, which {first}{others} need{'' if more else 's'}{self.hint}"
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it for `--json`."""
+        names = list(self.experiments)
+        return {"section": self.section, "key": self.key, "experiments": names, "message": self.line}
+
 
 @dataclass(frozen=True)
 class Import:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.errors import UsageError
-from registry.legacy_case import Contradiction, Result, is_here
+from registry.legacy_case import Contradiction, Result
 from registry.references import follow
 from registry.schema import Stage
 
@@ -128,7 +128,7 @@ def lost_files(results: Results, owners: Owners) -> Iterator[Contradiction]:
                 if name in found and os.path.isabs(path):
                     beside["/".join(parts[:index]), report].add(name)
     for (folder, report), names in beside.items():
-        if len(names) < 2 or not is_here(folder):
+        if len(names) < 2 or not os.access(folder, os.R_OK | os.X_OK):
             continue
         for item in sorted(os.scandir(folder), key=lambda item: item.name):
             kind = item.is_file() and _REPORT.search(item.name) if report else item.is_dir()

@@ -72,6 +72,8 @@ def _plain(time: datetime) -> datetime:
 
 def _read(given: object) -> datetime | None:
     try:
-        return datetime.fromisoformat(given) if isinstance(given, str) else None
-    except ValueError:
+        time = datetime.fromisoformat(given) if isinstance(given, str) else None
+        _ = time and _plain(time)
+    except (ValueError, OverflowError):  # the latter where UTC is before or after all years
         return None
+    return time

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from registry.errors import UsageError
 from registry.history import State
 from registry.legacy_status import recorded_statuses
 from registry.store import experiments_of
@@ -102,8 +103,6 @@ class TestLoad:
 
     def test_results_show_as_completed_though_their_configs_are_of_another_version(self, original: Path) -> None:
         experiments = json.loads(original.read_text())["experiments"]
-        from registry.errors import UsageError
-
         found = recorded_statuses(experiments, NAME, State(), UsageError("no such method"))
 
         assert [status.status for status in found.values()] == ["completed"] * 3
@@ -294,6 +293,11 @@ class TestBadFile:
 
         assert "'b/c'" in line
         assert "300 characters" in line
+
+    def test_a_broken_catalog_stops_it_before_anything_is_written(self, lab: Lab, original: Path) -> None:
+        (lab.folder / "config.json").write_text("{")
+
+        assert "config.json: line 1" in refused(lab, original)
 
     def test_a_file_that_is_not_there_and_a_folder(self, lab: Lab, tmp_path: Path) -> None:
         assert "no such file" in refused(lab, tmp_path / "none.json", code=3)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from registry.document import load_registry
+from registry.errors import UsageError
 from registry.legacy import absent_paths, contradictions
 from registry.legacy_case import Contradiction
 from tests.original_registry import ELSEWHERE, N_EXPERIMENTS, original_document, stats, summary, write_files, write_json
@@ -117,7 +119,7 @@ class TestTimes:
 
         assert only(document).other == f"experiments.{NAME}.results.curation.timestamp"
 
-    @pytest.mark.parametrize("given", ["yesterday", "", 1742030000, "2025-13-01T00:00:00"])
+    @pytest.mark.parametrize("given", ["yesterday", "", 1742030000, "2025-13-01T00:00:00", "0001-01-01T00:00:00+14:00"])
     def test_what_is_no_time(self, document: Body, given: object) -> None:
         entry(document, "training")["timestamp"] = given
 
@@ -295,3 +297,36 @@ class TestCounts:
 
         assert found.path == f"experiments.{NAME}.results.curation.metrics.funnel.after_sampling"
         assert (found.value, found.other_value) == (50, 39)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where every value stands, objects and lists included."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*path, key))
+
+
+@pytest.mark.parametrize("odd", [None, True, -1, 1e300, "", "same as base", [], {}, ["x"], {"accuracy": "x"}])
+def test_no_value_that_a_registry_may_hold_breaks_the_search(tmp_path: Path, odd: object) -> None:
+    body = original_document()["experiments"][NAME]
+    body["results"]["curation"]["stats"] = stats(1000)
+    body["results"]["eval"]["metrics"] = {"summary": summary(1)}
+    text = json.dumps(body)
+    file = tmp_path / "results.json"
+    for path in places(body):
+        if len(path) < 2:
+            continue
+        changed = json.loads(text)
+        spot = changed
+        for key in path[:-1]:
+            spot = spot[key]
+        spot[path[-1]] = odd
+        write_json(file, {"experiments": {NAME: changed, "base": {}}})
+        try:
+            document, _ = load_registry(file)
+        except UsageError:
+            continue
+
+        assert all(isinstance(found.line, str) for found in found_in(document, here=True))
+        assert isinstance(absent_paths(document), dict)
