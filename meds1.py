@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from plotting.verbs import leaderboard, plot
-from registry import verbs
+from registry import import_verb, verbs
 from registry.console import Answer, Grid, answering, run_app
 from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
 from registry.main import show_configs, show_plans
@@ -206,6 +206,7 @@ app.command()(verbs.show)
 app.command("config")(verbs.show_config)
 app.command()(verbs.validate)
 app.command()(verbs.rebuild)
+app.command("import")(import_verb.import_registry)
 app.command()(leaderboard)
 app.command()(plot)
 
