@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from registry.console import Answer, answering
-from registry.errors import Meds1Error, UsageError
+from registry.errors import Meds1Error
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
 from registry.reading import View
-from registry.status import StageStatus
-from registry.store import Registry, experiments_of, results_of
+from registry.store import Registry, results_of
 
 if TYPE_CHECKING:
     from plotting.scores import Row
@@ -68,20 +67,8 @@ def _rows(opened: Registry, view: View, selected: list[str], answer: Answer, nam
     rows = []
     for name in selected:
         try:
-            status = _eval_status(opened, view, name)
+            status = opened.statuses(view, name)["eval"]
             rows.append(row_of(name, results_of(view, name), status, opened.catalog.display))
         except Meds1Error as error:
             say(answer, name, error, names)
     return rows
-
-
-def _eval_status(opened: Registry, view: View, name: str) -> StageStatus:
-    """The state of the eval; of a result whose config this version cannot resolve, what the result says by itself."""
-    from registry.legacy_status import recorded_statuses
-
-    try:
-        return opened.statuses(view, name)["eval"]
-    except UsageError as problem:
-        if not results_of(view, name).get("eval"):
-            raise
-        return recorded_statuses(experiments_of(view), name, view.state, problem)["eval"]

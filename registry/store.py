@@ -14,6 +14,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import UsageError, nearest
 from registry.fold import FoldReport, fold
 from registry.history import Entry, entry_of
+from registry.legacy_status import recorded_statuses
 from registry.names import check_name
 from registry.paths import OutputPaths, RegistryPaths, catalog_file, registry_file
 from registry.reading import View, load_record, read
@@ -64,8 +65,14 @@ class Registry:
         return effective(view.document, self.catalog, self.catalog_path.parent, name, overrides)
 
     def statuses(self, view: View, name: str) -> dict[Stage, StageStatus]:
-        """The state of an experiment's stages."""
-        return statuses(self.effective(view, name), results_of(view, name), view.state, self.hashes)
+        """The state of an experiment's stages; of one with results and a config from another version, what they say."""
+        try:
+            config = self.effective(view, name)
+        except UsageError as problem:
+            if not any(results_of(view, name).values()):
+                raise
+            return recorded_statuses(experiments_of(view), name, view.state, problem)
+        return statuses(config, results_of(view, name), view.state, self.hashes)
 
     def find_completed(self, view: View, name: str, stage: Stage, fingerprint: str) -> Entry | None:
         """The newest completed result of this experiment's stage with exactly this fingerprint."""

@@ -114,6 +114,16 @@ class TestLoad:
         base = recorded_statuses(experiments, "base", State(), UsageError("no such method"))
         assert [status.status for status in base.values()] == ["n/a", "n/a", "completed"]
 
+    def test_status_shows_them(self, lab: Lab, original: Path) -> None:
+        body = json.loads(lab.meds1("status", "--json", "--registry", str(original)).stdout)
+
+        found = body["data"][NAME]
+        assert [found[stage]["status"] for stage in ("curation", "training", "eval")] == ["completed"] * 3
+        assert found["eval"]["reason"].startswith("fingerprint unknown (recorded by another program)")
+        assert body["data"]["base"]["training"]["status"] == "n/a"
+        assert "base-qwen" not in body["data"]  # no result, and a model that the catalog lacks
+        assert any("base-qwen" in line for line in body["warnings"])
+
     def test_the_leaderboard_reads_summary_files_that_are_here(self, lab: Lab, tmp_path: Path) -> None:
         document = original_document(str(tmp_path / "cluster"))
         write_files(document)
