@@ -1,45 +1,59 @@
-"""The one command. Nothing heavy is imported until a verb needs it."""
+"""The one command: a table of its verbs. The module of a verb is imported when it is used, and not before."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from plotting.verbs import leaderboard, plot
-from registry import import_verb, verbs
-from registry.console import Answer, Grid, answering, run_app
-from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
-from registry.main import show_configs, show_plans
-from registry.options import (
-    All,
-    Choice,
-    ConfigFile,
-    DryRun,
-    Files,
-    Force,
-    Json,
-    Names,
-    PrintConfig,
-    RegistryFile,
-    Set,
-    Stages,
-    Tag,
-    chosen,
-    say,
-)
-from registry.plan import Plan, Wish, plan
-from registry.reading import View
-from registry.resolve import parse_overrides
-from registry.schema import STAGES, Stage
-from registry.selection import select
-from registry.store import Registry, experiments_of, open_registry
+from registry.console import run_app
 
-if TYPE_CHECKING:
-    from slurm.submit import Cluster
+# verb: (where its function is, the first line of that function's docstring)
+VERBS = {
+    "run": ("slurm.verbs:run", "Run the due stages of experiments here, one after the other."),
+    "submit": ("slurm.verbs:submit", "Submit the due stages of experiments as batch jobs; waits for none."),
+    "status": ("slurm.verbs:status", "Show the state of every stage, and why."),
+    "fetch": ("slurm.verbs:fetch", "Bring models and data sets onto this machine; run it where there is network."),
+    "list": ("registry.verbs:list_experiments", "List experiments with their descriptions and tags."),
+    "show": ("registry.verbs:show", "Show one experiment: config, results, history, notes."),
+    "config": ("registry.verbs:show_config", "Show the effective config of one experiment."),
+    "validate": ("registry.verbs:validate", "Check the whole registry and the catalog; name every problem."),
+    "rebuild": (
+        "registry.verbs:rebuild",
+        "Write the last good state and every record in place of a torn results.json.",
+    ),
+    "import": ("registry.import_verb:import_registry", "Bring the experiments of another registry into this one."),
+    "leaderboard": ("plotting.verbs:leaderboard", "Rank experiments by accuracy, with 95 % intervals."),
+    "plot": ("plotting.verbs:plot", "Draw a figure as PNG and PDF, with the CSV that it was drawn from."),
+}
+
+
+class Verbs(TyperGroup):
+    """The verbs of the table, each loaded when it is asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "commands": dict.fromkeys(VERBS)})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a verb, or null."""
+        if cmd_name not in VERBS:
+            return None
+        module, function = VERBS[cmd_name][0].split(":")
+        verb = typer.Typer(add_completion=False, rich_markup_mode=None)
+        verb.command(cmd_name)(getattr(importlib.import_module(module), function))
+        return typer.main.get_command(verb)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of verbs in the help, which needs none of their modules."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, summary) for verb, (_, summary) in VERBS.items()])
+
 
 app = typer.Typer(
+    cls=Verbs,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -47,219 +61,14 @@ app = typer.Typer(
 )
 
 
-@app.command()
-def run(  # noqa: PLR0913 - one parameter per option of the command line
-    names: Names = None,
-    everything: All = False,
-    tag: Tag = None,
-    stages: Stages = None,
-    settings: Set = None,
-    force: Force = False,
-    dry_run: DryRun = False,
-    print_config: PrintConfig = False,
-    as_json: Json = False,
-    registry: RegistryFile = None,
-    config: ConfigFile = None,
-) -> None:
-    """Run the due stages of experiments here, one after the other."""
-    with answering("run", as_json) as answer:
-        from slurm.here import run_plans
-
-        opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
-        wish = Wish(_stages(stages), parse_overrides(settings or []), force)
-        if dry_run or print_config:
-            _preview(opened, view, selected, wish, answer, dry_run)
-            return
-        answer.data = {"stages": []}
-        for name in selected:
-            try:
-                for done in run_plans(opened, _plans(opened, opened.read(), name, wish)):
-                    answer.data["stages"].append(done)
-            except StageStopped as stopped:
-                answer.fail(name, stopped)
-                break  # whoever stopped this one wants no other to start
-            except Meds1Error as error:
-                answer.fail(name, error)
-
-
-@app.command()
-def submit(  # noqa: PLR0913 - one parameter per option of the command line
-    names: Names = None,
-    everything: All = False,
-    tag: Tag = None,
-    stages: Stages = None,
-    cluster: Annotated[
-        Literal["slurm", "local"] | None, typer.Option(help="Default: slurm where sbatch exists, else local.")
-    ] = None,
-    settings: Set = None,
-    force: Force = False,
-    dry_run: DryRun = False,
-    print_config: PrintConfig = False,
-    as_json: Json = False,
-    registry: RegistryFile = None,
-    config: ConfigFile = None,
-) -> None:
-    """Submit the due stages of experiments as batch jobs, chained by dependencies; waits for none."""
-    with answering("submit", as_json) as answer:
-        from slurm.overview import ask_queue, flying_parents
-        from slurm.submit import check_cluster, check_present, default_cluster
-        from slurm.submit import submit as submit_plans
-
-        opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
-        where = cluster or default_cluster()
-        wish = Wish(_stages(stages), parse_overrides(settings or []), force, may_wait=True)
-        if dry_run or print_config:
-            _preview_jobs(answer, _preview(opened, view, selected, wish, answer, dry_run), where)
-            return
-        check_cluster(where)
-        queue = ask_queue(view, selected)
-        answer.data = {"cluster": where, "jobs": []}
-        for name in selected:
-            try:
-                # Read again: what has ended since the queue was asked has left its record by now.
-                view = opened.read()
-                plans = plan(opened, view, name, wish, queue.is_gone)
-                check_present(plans)
-                answer.lines += [f"{name}: {step.stage}: {step.reason}" for step in plans if step.action != "run"]
-                for job in submit_plans(opened, plans, where, flying_parents(opened, view, plans, queue)):
-                    answer.lines.append(
-                        f"{name}: {job.stage}: job {job.id} (attempt {job.attempt}), logs in {job.logs}"
-                    )
-                    said = {"experiment": name, "stage": job.stage, "attempt": job.attempt, "job_id": job.id}
-                    answer.data["jobs"].append(said)
-            except Meds1Error as error:
-                answer.fail(name, error)
-
-
-@app.command()
-def fetch(  # noqa: PLR0913 - one parameter per option of the command line
-    names: Names = None,
-    everything: All = False,
-    tag: Tag = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    registry: RegistryFile = None,
-    config: ConfigFile = None,
-) -> None:
-    """Bring the models and data sets of experiments onto this machine (run it where there is network).
-
-    A NAME may also be that of a model or data set in the catalog.
-    """
-    with answering("fetch", as_json) as answer:
-        from slurm.fetch import fetch_all, needed, of_catalog
-
-        opened = open_registry(registry, config)
-        view = opened.read()
-        answer.warnings.extend(view.warnings)
-        experiments = experiments_of(view)
-        entries = {name: of_catalog(opened.catalog, name) for name in names or [] if name not in experiments}
-        others = [name for name in names or [] if not entries.get(name)]
-        items = [item for found in entries.values() for item in found]
-        if others or not items:
-            selected = select(experiments, others, everything, tag)
-            items += needed([opened.effective(view, name) for name in selected])
-        if dry_run:
-            answer.data = {"needed": [item.label for item in items]}
-            answer.lines = [f"would fetch {item.label}" for item in items]
-            return
-        answer.data = {"fetched": {}}
-        for item, path in fetch_all(items):
-            answer.data["fetched"][item.label] = str(path)
-            answer.lines.append(f"{item.label}: {path}")
-
-
-@app.command()
-def status(
-    names: Names = None,
-    tag: Tag = None,
-    as_json: Json = False,
-    registry: RegistryFile = None,
-    config: ConfigFile = None,
-) -> None:
-    """Show the state of every stage, and why."""
-    with answering("status", as_json) as answer:
-        from slurm.overview import ask_queue, overview
-
-        opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
-        queue = ask_queue(view, selected)
-        view = opened.read()  # what has ended since then has left its record by now
-        rows: list[list[str]] = []
-        answer.data = {}
-        for name in selected:
-            try:
-                found = overview(opened, view, name, queue)
-            except Meds1Error as error:
-                say(answer, name, error, names)
-                continue
-            answer.data[name] = {
-                stage: {"status": s.status, "reason": s.reason, "attempt": s.attempt, "timestamp": s.timestamp}
-                for stage, s in found.items()
-            }
-            remarks = "; ".join(f"{stage}: {s.reason}" for stage, s in found.items() if s.reason)
-            rows.append([name, *(found[stage].status for stage in STAGES), remarks])
-        if rows:
-            answer.lines.append(Grid(["experiment", *STAGES, "remarks"], rows))
-
-
-app.command("list")(verbs.list_experiments)
-app.command()(verbs.show)
-app.command("config")(verbs.show_config)
-app.command()(verbs.validate)
-app.command()(verbs.rebuild)
-app.command("import")(import_verb.import_registry)
-app.command()(leaderboard)
-app.command()(plot)
+@app.callback()
+def _meds1() -> None:
+    """A group even while it has no verb."""
 
 
 def main() -> None:
     """Entry point of `bin/meds1`."""
     run_app(app, sys.argv[1:] or ["--help"])
-
-
-def _stages(given: list[str] | None) -> tuple[Stage, ...]:
-    wrong = [stage for stage in given or [] if stage not in STAGES]
-    if wrong:
-        raise UsageError(f"--stage {wrong[0]!r}: the stages are {', '.join(STAGES)}")
-    return tuple(cast(Stage, stage) for stage in given) if given else STAGES
-
-
-def _plans(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:
-    from slurm.overview import ask_queue
-
-    queue = ask_queue(view, [name])
-    return plan(opened, opened.read(), name, wish, queue.is_gone)
-
-
-def _preview_jobs(answer: Answer, plans: list[Plan], cluster: Cluster) -> None:
-    """Warn of what the submission would be refused for, and show the sbatch script of every due stage."""
-    from slurm.submit import check_cluster, check_present, sbatch_script
-
-    try:
-        check_cluster(cluster)
-        check_present(plans)
-    except MissingError as error:
-        answer.warnings.append(f"would be refused: {error}")
-    due = [step for step in plans if step.action == "run"] if cluster == "slurm" else []
-    scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in due}
-    answer.data["sbatch"] = scripts
-    answer.lines += [f"--- sbatch script of {name}\n{text}" for name, text in scripts.items()]
-
-
-def _preview(
-    opened: Registry, view: View, names: list[str], wish: Wish, answer: Answer, with_plans: bool
-) -> list[Plan]:
-    """Show effective configs, which need neither parents nor files, and with `with_plans` what would be done."""
-    configs, plans = [], []
-    for name in names:
-        try:
-            configs.append(opened.effective(view, name, wish.overrides))
-            plans += _plans(opened, view, name, wish) if with_plans else []
-        except Meds1Error as error:
-            answer.fail(name, error)
-    show_configs(configs, answer)
-    if with_plans:
-        show_plans(plans, answer)
-    return plans
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def import_registry(
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
-    """Bring the experiments of another registry into this one, and report what is contradictory in them."""
+    """Bring the experiments of another registry into this one."""
     with answering("import", as_json) as answer:
         from registry.edits import create
         from registry.imports import lacks, plan_import

@@ -39,7 +39,7 @@ def list_experiments(
 
 
 def show(name: Name, as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
-    """Show one experiment: its config as written, its results and the history of its attempts."""
+    """Show one experiment: config, results, history, notes."""
     with answering("show", as_json) as answer:
         _, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
         history = {
@@ -67,7 +67,7 @@ def show_config(
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
-    """Show the effective config of one experiment: references followed, defaults and overrides applied."""
+    """Show the effective config of one experiment."""
     with answering("config", as_json) as answer:
         opened, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
         answer.data = opened.effective(view, selected, parse_overrides(settings or [])).model_dump(mode="json")
@@ -88,7 +88,7 @@ def validate(as_json: Json = False, registry: RegistryFile = None, config: Confi
 
 
 def rebuild(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
-    """Set a torn results.json aside and write the last good state with every record."""
+    """Write the last good state and every record in place of a torn results.json."""
     with answering("rebuild", as_json) as answer:
         opened = open_registry(registry, config)
         rebuilt = rebuild_file(opened.paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -15,9 +16,6 @@ from tests.lab import CHECKOUT, Lab
 from tests.small_lab import add, answer_of, edit_json, make_small_lab, python_m, save, scores
 
 HEAVY = ("torch", "transformers", "pandas", "pyarrow", "vllm", "trl", "datasets", "matplotlib", "submitit", "numpy")
-COMMANDS = sorted(
-    command.name or command.callback.__name__ for command in meds1.app.registered_commands if command.callback
-)
 IMPORTED = """
 import contextlib, io, runpy, sys
 for line in sys.argv[2:]:
@@ -45,10 +43,23 @@ def imported_by(lab: Lab, *lines: str) -> str:
 
 
 def test_help_works_everywhere_and_imports_nothing_heavy(lab: Lab) -> None:
-    lines = [f"meds1 {command} --help" for command in COMMANDS]
+    lines = [f"meds1 {command} --help" for command in meds1.VERBS]
     stages = [f"{module} --help" for module in ("curation", "train", "eval")]
 
     assert imported_by(lab, "meds1", "meds1 --help", *lines, *stages) == ""
+
+
+def test_the_list_of_commands_loads_none_of_them(lab: Lab) -> None:
+    program = "import meds1, sys; meds1.app(['--help'], standalone_mode=False); print(*sys.modules, file=sys.stderr)"
+    loaded = set(lab.run([sys.executable, "-c", program]).stderr.split())
+    assert not loaded & {*HEAVY, "pydantic", "rich", "filelock", "registry.store", "registry.schema", "slurm"}
+
+
+@pytest.mark.parametrize("verb", meds1.VERBS)
+def test_the_list_of_commands_says_what_their_own_help_says(verb: str) -> None:
+    place, summary = meds1.VERBS[verb]
+    module, name = place.split(":")
+    assert getattr(importlib.import_module(module), name).__doc__.splitlines()[0] == summary
 
 
 def test_every_command_in_the_documents_is_one_that_exists(lab: Lab) -> None:
