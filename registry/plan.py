@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from registry.canonical import sha256
 from registry.document import FORMAT
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, UsageError
-from registry.fingerprint import Inputs, changed_fields, parent_of, pinned, stage_inputs
+from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Header
 from registry.provenance import restart_count, same_node, slurm_job_id
 from registry.reading import View
@@ -91,40 +90,50 @@ def plan(registry: Registry, view: View, name: str, wish: Wish, is_gone: IsGone 
     if int(view.document.get("format", FORMAT)) > FORMAT:
         raise UsageError(f"{registry.paths.file}: its format is newer than this code's, which only reads it; update")
     config = registry.effective(view, name, wish.overrides)
-    own = registry.effective(view, name) if wish.overrides else config
+    recorded = recorded_inputs(results_of(view, name))
+    if wish.force:  # asks the hub's cache anew for what runs again, not for the parents that stay
+        recorded = {key: value for key, value in recorded.items() if key not in wish.stages}
+    wanted = Fingerprints(config, view.contents, recorded)
+    own = Fingerprints(registry.effective(view, name), view.contents, recorded) if wish.overrides else None
     plans: list[Plan] = []
     for stage in sorted(wish.stages, key=STAGES.index):
         if not config.applies(stage):
             plans.append(Plan(name, stage, "n/a", "not part of this experiment", config))
             continue
-        plans.append(_plan_stage(registry, view, _Case(config, own, stage, wish, is_gone), plans))
+        plans.append(_plan_stage(registry, view, _Case(wanted, own, stage, wish, is_gone), plans))
     return plans
 
 
 @dataclass(frozen=True)
 class _Case:
-    config: EffectiveConfig
-    own: EffectiveConfig
+    """One stage to be planned: the fingerprints with `--set` and, where that was used, without."""
+
+    wanted: Fingerprints
+    own: Fingerprints | None
     stage: Stage
     wish: Wish
     is_gone: IsGone
 
+    @property
+    def config(self) -> EffectiveConfig:
+        return self.wanted.config
+
+    @property
+    def foreign(self) -> bool:
+        """Whether `--set` makes the stage another experiment's."""
+        if self.own is None:
+            return False
+        return not self.own.config.applies(self.stage) or self.own.of(self.stage) != self.wanted.of(self.stage)
+
 
 def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Plan]) -> Plan:
     config, stage, name = case.config, case.stage, case.config.experiment
-    results = results_of(view, name)
-    recorded = recorded_inputs(results)
-    if case.wish.force:  # asks the hub's cache anew for what runs again, not for the parents that stay
-        recorded = {key: value for key, value in recorded.items() if key not in case.wish.stages}
-    hashes = registry.hashes
-    inputs = stage_inputs(config, stage, hashes, recorded)
-    fingerprint = sha256(inputs)
-    foreign = case.config is not case.own and fingerprint != _own_fingerprint(case, hashes, recorded)
+    inputs, fingerprint = case.wanted.inputs(stage), case.wanted.of(stage)
     parent = parent_of(config, stage)
     upstream = next((plan for plan in before if plan.stage == parent), None)
     if upstream is None and parent is not None:
         _require_parent(registry, view, case, inputs)
-    action, reason, source = _decide(registry, view, case, inputs, foreign)
+    action, reason, source = _decide(registry, view, case, inputs)
     return Plan(
         experiment=name,
         stage=stage,
@@ -134,19 +143,13 @@ def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Pl
         fingerprint=fingerprint,
         inputs=inputs,
         run_dir=registry.outputs.run_dir(name, stage, fingerprint),
-        overrides=dict(case.wish.overrides or {}) if foreign else {},
+        overrides=dict(case.wish.overrides or {}) if case.foreign else {},
         reused_from=source,
     )
 
 
-def _own_fingerprint(case: _Case, hashes: Path | None, recorded: Mapping[Stage, Inputs]) -> str | None:
-    return sha256(stage_inputs(case.own, case.stage, hashes, recorded)) if case.own.applies(case.stage) else None
-
-
-def _decide(
-    registry: Registry, view: View, case: _Case, inputs: Inputs, foreign: bool
-) -> tuple[Action, str, str | None]:
-    name, stage, fingerprint = case.config.experiment, case.stage, sha256(inputs)
+def _decide(registry: Registry, view: View, case: _Case, inputs: Inputs) -> tuple[Action, str, str | None]:
+    name, stage, fingerprint = case.config.experiment, case.stage, case.wanted.of(case.stage)
     flying = in_flight_with(view.state.headers(name, stage), fingerprint)
     if flying is not None and not case.is_gone(flying) and not (case.wish.force and _is_elsewhere(flying)):
         job = flying.job.get("id") or flying.job.get("pid") or "?"
@@ -156,7 +159,7 @@ def _decide(
         return "run", "forced", None
     entry = results_of(view, name).get(stage) or {}
     found = registry.find_completed(view, name, stage, fingerprint)
-    if found and (foreign or found.get("record") == entry.get("record")):
+    if found and (case.foreign or found.get("record") == entry.get("record")):
         return "skip", "completed and fresh", None
     if found and _has_files(found):  # in the history only: the config went back to it, or took over a `--set`
         return "reuse", f"attempt {found['attempt']} has completed this very stage", name

@@ -13,10 +13,11 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from registry.contents import Contents
 from registry.document import Document, load_registry
 from registry.errors import MissingError, StageFailure
 from registry.history import Header, State, absorb, overlay, plain
@@ -29,11 +30,12 @@ from registry.state import load_state
 
 @dataclass(frozen=True)
 class View:
-    """A registry as it stands: the overlaid document, the history, and what a person should know."""
+    """A registry at one moment: the overlaid document, the history, what a person should know, and what files hold."""
 
     document: Document
     state: State
     warnings: tuple[str, ...]
+    contents: Contents = field(default_factory=Contents.from_environment)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import cast
 
 from registry.attempt import Attempt, OtherRank, fold_or_warn, job_identity, sole_user
 from registry.canonical import sha256
+from registry.contents import Contents
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import changed_fields, own_inputs
@@ -110,7 +111,7 @@ def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> N
     The parent's result is found by the fingerprint that the job was frozen with, so what that was made from may change.
     """
     upstream = {key: value for key, value in job.inputs.items() if key == "upstream"}
-    inputs = {**own_inputs(config, job.stage, registry.hashes), **upstream}
+    inputs = {**own_inputs(config, job.stage, Contents.from_environment()), **upstream}
     if sha256(inputs) != job.fingerprint:
         changes = "; ".join(changed_fields(job.inputs, inputs))
         raise UsageError(f"{job.experiment}: {job.stage} changed since it was submitted ({changes}); submit it again")

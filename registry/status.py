@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from registry.canonical import sha256
+from registry.contents import Contents
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
-from registry.fingerprint import Inputs, changed_fields, stage_inputs
+from registry.fingerprint import Fingerprints, Inputs, changed_fields
 from registry.history import Header, State
 from registry.schema import STAGES, Stage
 
@@ -30,11 +29,11 @@ class StageStatus:
 
 
 def statuses(
-    config: EffectiveConfig, results: Mapping[str, Any], state: State, hashes: Path | None
+    config: EffectiveConfig, results: Mapping[str, Any], state: State, contents: Contents
 ) -> dict[Stage, StageStatus]:
     """The state of all three stages; staleness of a parent makes its children stale."""
     found: dict[Stage, StageStatus] = {}
-    recorded = recorded_inputs(results)
+    fingerprints = Fingerprints(config, contents, recorded_inputs(results))
     for stage in STAGES:
         if not config.applies(stage):
             found[stage] = StageStatus("n/a")
@@ -43,7 +42,7 @@ def statuses(
         if flying is not None:
             found[stage] = _flying(flying)
             continue
-        found[stage] = _settled(config, stage, results.get(stage) or {}, recorded, hashes)
+        found[stage] = _settled(fingerprints, stage, results.get(stage) or {})
     return found
 
 
@@ -75,13 +74,7 @@ def _flying(header: Header) -> StageStatus:
     return StageStatus(word, "", header.attempt, header.fingerprint, header.timestamp, header.job)
 
 
-def _settled(
-    config: EffectiveConfig,
-    stage: Stage,
-    entry: Mapping[str, Any],
-    recorded: Mapping[Stage, Inputs],
-    hashes: Path | None,
-) -> StageStatus:
+def _settled(fingerprints: Fingerprints, stage: Stage, entry: Mapping[str, Any]) -> StageStatus:
     if not entry:
         return StageStatus("missing")
     word = entry.get("status", "completed")
@@ -95,12 +88,12 @@ def _settled(
     if entry.get("fingerprint") is None:
         return StageStatus("completed", "fingerprint unknown (recorded by another program)", **base)
     try:
-        inputs = stage_inputs(config, stage, hashes, recorded)
+        fingerprint = fingerprints.of(stage)
     except MissingError as error:
         return StageStatus("completed", f"cannot be checked here: {error}", **base)
     last = entry.get("last_attempt") or {}
     note = f"attempt {last['attempt']} {last['status']}: {last.get('error', '')}" if last else ""
-    if sha256(inputs) == entry["fingerprint"]:
+    if fingerprint == entry["fingerprint"]:
         return StageStatus("completed", note, **base)
-    changes = "; ".join(changed_fields(entry.get("inputs") or {}, inputs)) or "inputs unknown"
+    changes = "; ".join(changed_fields(entry.get("inputs") or {}, fingerprints.inputs(stage))) or "inputs unknown"
     return StageStatus("stale", "; ".join(filter(None, [changes, note])), **base)

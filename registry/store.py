@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,12 +40,6 @@ class Registry:
         """The output folders that the environment names."""
         return OutputPaths.from_environment()
 
-    @property
-    def hashes(self) -> Path | None:
-        """Where content hashes are remembered, if there is such a place: comparing needs no output folders."""
-        cache = os.environ.get("CACHE_DIR")
-        return OutputPaths.hashes_in(Path(cache)) if cache else None
-
     def read(self) -> View:
         """The registry with every saved record in it; takes no lock."""
         return read(self.paths)
@@ -72,7 +65,7 @@ class Registry:
             if not any(results_of(view, name).values()):
                 raise
             return recorded_statuses(experiments_of(view), name, view.state, problem)
-        return statuses(config, results_of(view, name), view.state, self.hashes)
+        return statuses(config, results_of(view, name), view.state, view.contents)
 
     def find_completed(self, view: View, name: str, stage: Stage, fingerprint: str) -> Entry | None:
         """The newest completed result of this experiment's stage with exactly this fingerprint."""

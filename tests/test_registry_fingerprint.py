@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from registry.canonical import sha256
 from registry.catalog import Columns, DatasetEntry, ModelEntry
+from registry.contents import Contents
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
-from registry.fingerprint import Inputs, changed_fields, pinned, stage_inputs
+from registry.fingerprint import Fingerprints, Inputs, changed_fields, pinned
 from registry.resolve import parse_overrides
 from registry.schema import CurationConfig, EvalConfig, Resources, Stage, TrainingParams
 from registry.store import Registry
@@ -93,7 +94,7 @@ def effective(lab: Registry, **overrides: Any) -> EffectiveConfig:
 
 
 def inputs(lab: Registry, stage: Stage, **overrides: Any) -> Inputs:
-    return stage_inputs(effective(lab, **overrides), stage, None)
+    return Fingerprints(effective(lab, **overrides), Contents()).inputs(stage)
 
 
 def paths_of(model: type[BaseModel], prefix: str) -> set[str]:
@@ -197,7 +198,7 @@ def test_place_name_and_time_do_not_count(lab: Registry, tmp_path: Path) -> None
     file.write_text(file.read_text().replace('"tuned"', '"renamed"'))
     other = Registry(type(lab.paths)(file), tmp_path / "elsewhere" / "config.json")
     config = other.effective(other.read(), "renamed")
-    assert sha256(stage_inputs(config, "eval", tmp_path / "hashes")) == sha256(inputs(lab, "eval"))
+    assert sha256(Fingerprints(config, Contents(tmp_path / "hashes")).inputs("eval")) == sha256(inputs(lab, "eval"))
 
 
 @pytest.mark.parametrize(
@@ -233,18 +234,18 @@ def test_a_data_folder_counts_by_its_files_names_and_content(lab: Registry) -> N
 def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
     config = effective(lab)
     assert config.train_dataset is not None
-    before = sha256(stage_inputs(config, "curation", None))
+    before = sha256(Fingerprints(config, Contents()).inputs("curation"))
     other: dict[str, Any] = {"answer_index_base": 1, "columns": Columns(question="Question")}
     left_out = {"hf_path", "revision", "file_path", "hf_config", "hf_split", "max_length"}
     assert other.keys() | left_out == DatasetEntry.model_fields.keys()
     for field, value in other.items():
         changed = config.model_copy(update={"train_dataset": config.train_dataset.model_copy(update={field: value})})
-        assert sha256(stage_inputs(changed, "curation", None)) != before, field
+        assert sha256(Fingerprints(changed, Contents()).inputs("curation")) != before, field
     for field, value in {"max_length": 10, "system_prompt": "Think."}.items():
         changed = config.model_copy(update={"model": config.model.model_copy(update={field: value})})
-        assert sha256(stage_inputs(changed, "curation", None)) != before, field
+        assert sha256(Fingerprints(changed, Contents()).inputs("curation")) != before, field
     ungated = config.model_copy(update={"model": config.model.model_copy(update={"gated": True})})
-    assert sha256(stage_inputs(ungated, "curation", None)) == before
+    assert sha256(Fingerprints(ungated, Contents()).inputs("curation")) == before
     places = {"hf_path", "revision", "file_path"}
     assert places | {"max_length", "system_prompt", "gated"} == ModelEntry.model_fields.keys()
 
@@ -254,15 +255,15 @@ def test_a_remembered_hash_is_used_until_size_or_time_change(lab: Registry, tmp_
     large.write_bytes(b"a" * (2**20 + 1))
     os.utime(large, ns=(10, 10))
     config = effective(lab)
-    first = stage_inputs(config, "curation", hashes)
-    assert first == stage_inputs(config, "curation", None)
+    first = Fingerprints(config, Contents(hashes)).inputs("curation")
+    assert first == Fingerprints(config, Contents()).inputs("curation")
     (memory,) = hashes.iterdir()
     memory.write_text(json.dumps({**json.loads(memory.read_text()), "sha256": "remembered"}))
-    assert stage_inputs(config, "curation", hashes)["dataset"]["content"] == "remembered"
+    assert Fingerprints(config, Contents(hashes)).inputs("curation")["dataset"]["content"] == "remembered"
     os.utime(large, ns=(11, 11))
-    assert stage_inputs(config, "curation", hashes) == first
+    assert Fingerprints(config, Contents(hashes)).inputs("curation") == first
     memory.write_text("{")
-    assert stage_inputs(config, "curation", hashes) == first
+    assert Fingerprints(config, Contents(hashes)).inputs("curation") == first
 
 
 def test_large_weights_count_by_header_and_size(lab: Registry) -> None:
@@ -314,15 +315,15 @@ def test_a_hub_entry_counts_by_its_commit(tmp_path: Path, monkeypatch: pytest.Mo
     assert (first["dataset"]["revision"], first["dataset"]["hf_config"]) == (one, "en")
     fill_hub(tmp_path / "home", two)
     config = effective(lab)
-    assert stage_inputs(config, "curation", None)["dataset"]["revision"] == two
-    assert stage_inputs(config, "curation", None, {"curation": first}) == first
+    assert Fingerprints(config, Contents()).inputs("curation")["dataset"]["revision"] == two
+    assert Fingerprints(config, Contents(), {"curation": first}).inputs("curation") == first
     frozen = pinned(config, first)
-    assert stage_inputs(frozen, "curation", None) == first
+    assert Fingerprints(frozen, Contents()).inputs("curation") == first
     assert frozen.train_dataset is not None
     assert (frozen.model.revision, frozen.train_dataset.revision) == (one, one)
     for update in ({"hf_path": "lab/other"}, {"hf_config": "zh"}, {"hf_split": "test"}, {"revision": two}):
         other = config.model_copy(update={"train_dataset": frozen.train_dataset.model_copy(update=update)})
-        assert sha256(stage_inputs(other, "curation", None)) != sha256(first), update
+        assert sha256(Fingerprints(other, Contents()).inputs("curation")) != sha256(first), update
 
 
 def test_a_tag_counts_by_its_commit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

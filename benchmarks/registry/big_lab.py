@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.registry.payloads import completed
-from registry.canonical import sha256
+from registry.contents import Contents
 from registry.document import render
 from registry.effective import EffectiveConfig
-from registry.fingerprint import stage_inputs
+from registry.fingerprint import Fingerprints
 from registry.job import Job
 from registry.paths import RegistryPaths
 from registry.provenance import gather
@@ -36,6 +36,7 @@ _EVENTS: dict[Stage, tuple[Event, ...]] = {
     "eval": ("intent", "started", "completed"),
 }
 _MIB = 2**20
+_CONTENTS = Contents()  # the files of a big lab never change
 
 
 def make_big_lab(folder: Path, cache: Path, experiments: int = EXPERIMENTS) -> Registry:
@@ -156,8 +157,8 @@ def _of_stage(
 ) -> Iterator[Record]:
     """The records of one more attempt at a stage, from its intent to its completion."""
     name = config.experiment
-    inputs = stage_inputs(config, stage, lab.hashes)
-    fingerprint = sha256(inputs)
+    fingerprints = Fingerprints(config, _CONTENTS)
+    inputs, fingerprint = fingerprints.inputs(stage), fingerprints.of(stage)
     run_dir = str(cache / "runs" / name / stage / fingerprint[:12])
     number = claim_attempt(lab.paths.attempts(name, stage))
     job = Job(
