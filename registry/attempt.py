@@ -42,7 +42,7 @@ class Attempt:
 
     def __init__(self, registry: Registry, job: Job) -> None:
         self.registry, self.job = registry, job
-        self.identity, self.provenance, self.clock = job_identity(), gather(), time.monotonic()
+        self.identity, self.provenance, self.clock = job_identity(), gather(job.folder), time.monotonic()
         self.interrupted = self.completed = False
         self._handlers: dict[int, Any] = {}
 

@@ -21,7 +21,7 @@ from registry.fingerprint import changed_fields, own_inputs
 from registry.history import Entry
 from registry.job import Job, claim
 from registry.plan import Plan
-from registry.provenance import now, save_diff
+from registry.provenance import now
 from registry.schema import Stage
 from registry.stage import ENTRY_POINT, StageContext, StageFunction, Upstream
 from registry.store import Registry
@@ -50,7 +50,7 @@ def reuse(registry: Registry, plan: Plan) -> None:
     )
     result = {key: value for key, value in source.items() if key not in own}
     job.save(registry, "completed", {**result, "reused_from": plan.reused_from}, source.get("provenance"))
-    _publish(registry, job)
+    publish(registry, job)
 
 
 def run_job(job: Job) -> Entry | None:
@@ -66,9 +66,8 @@ def run_job(job: Job) -> Entry | None:
         attempt.start()
         _check_unchanged(registry, job, config)
         context = _context(registry, job, config, rank, world_size)
-        save_diff(job.folder / "code.diff")
         result = attempt.complete(_function(job.stage)(context))
-    _publish(registry, job)
+    publish(registry, job)
     return result
 
 
@@ -122,7 +121,7 @@ def _function(stage: Stage) -> StageFunction:
     return cast(StageFunction, getattr(importlib.import_module(module), name))
 
 
-def _publish(registry: Registry, job: Job) -> None:
+def publish(registry: Registry, job: Job) -> None:
     """Fold, and point the path that users look in at the result that counts, which need not be this job's."""
     fold_or_warn(registry)
     try:
