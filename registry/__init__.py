@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registry.store import Registry, open_registry
+    from registry.tracking import Tracked, track
 
-_HOME = {"Registry": "registry.store", "open_registry": "registry.store"}
-__all__ = ["Registry", "open_registry"]
+_HOME = {
+    "Registry": "registry.store",
+    "Tracked": "registry.tracking",
+    "open_registry": "registry.store",
+    "track": "registry.tracking",
+}
+__all__ = ["Registry", "Tracked", "open_registry", "track"]
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,8 @@ class Fingerprints:
     """What decides the outcome of one experiment's stages, made once for each; `MissingError` where a file is not here.
 
     `recorded` are the inputs of earlier results by stage: a hub entry without a pinned revision keeps the commit that
-    was resolved then.
+    was resolved then. A result that another program's script made has the script among its inputs (`registry.tracking`):
+    it stays there as long as all else is as it was; what would run anew is this project's own stage, without it.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Fingerprints:
             parent = parent_of(self.config, stage)
             if parent is not None:
                 inputs["upstream"] = {"stage": parent, "fingerprint": self.of(parent)}
-            self._inputs[stage] = inputs
+            before = self.recorded.get(stage) or {}
+            tracked = {**inputs, "script": before.get("script")}
+            self._inputs[stage] = tracked if "script" in before and sha256(tracked) == sha256(before) else inputs
         return self._inputs[stage]
 
     def of(self, stage: Stage) -> str:
@@ -113,6 +116,8 @@ def changed_fields(before: Mapping[str, Any], now: Mapping[str, Any], prefix: st
             continue
         if key == "upstream" and old and new:
             changes.append(f"upstream {new['stage']} changed")
+        elif key == "script" and not new:
+            changes.append(f"script {old['name']} -> this project's own stage")
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             changes += changed_fields(old, new, f"{prefix}{key}.")
         else:
