@@ -116,7 +116,7 @@ def changed_fields(before: Mapping[str, Any], now: Mapping[str, Any], prefix: st
             continue
         if key == "upstream" and old and new:
             changes.append(f"upstream {new['stage']} changed")
-        elif key == "script" and not new:
+        elif key == "script" and old and not new:
             changes.append(f"script {old['name']} -> this project's own stage")
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             changes += changed_fields(old, new, f"{prefix}{key}.")
