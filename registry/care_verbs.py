@@ -1,0 +1,86 @@
+"""Commands that care for a registry: gc, doctor, reproduce."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from registry.console import Grid, answering
+from registry.options import ConfigFile, Json, RegistryFile
+from registry.store import open_registry
+
+if TYPE_CHECKING:
+    from registry.gc import Item, Kept
+
+Yes = Annotated[bool, typer.Option("--yes", help="Delete what is listed; without it nothing is.")]
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
+    """List what no current result refers to, with its size; delete it with --yes."""
+    with answering("gc", as_json) as answer:
+        from registry.gc import delete, find
+
+        opened = open_registry(registry, config)
+        found = find(opened)
+        items = _measured(found.items)
+        total = sum(item.bytes for item in items)
+        answer.data = {
+            "items": [{**_said(item), "deleted": False} for item in items],
+            "kept": [{"path": str(kept.path), "reason": kept.reason} for kept in found.kept],
+            "bytes": total,
+            "deleted_bytes": 0,
+        }
+        rows = [[_size(item.bytes), item.kind, str(item.path), item.reason] for item in items]
+        answer.lines.append(Grid(["size", "what", "path", "why"], rows, right=(0,)) if rows else "nothing to collect")
+        answer.lines += _kept(found.kept)
+        if not yes:
+            answer.lines.append(f"{_size(total)} in {len(items)} items; `meds1 gc --yes` deletes them")
+            return
+        by_path = {body["path"]: body for body in answer.data["items"]}
+        for item, error in delete(opened, items):
+            if error is not None:
+                answer.errors.append(error)
+                continue
+            by_path[str(item.path)]["deleted"] = True
+            answer.data["deleted_bytes"] += item.bytes
+        deleted = sum(body["deleted"] for body in by_path.values())
+        answer.lines.append(f"deleted {deleted} of {len(items)} items, {_size(answer.data['deleted_bytes'])}")
+
+
+def _kept(kept: Sequence[Kept]) -> list[str]:
+    """One line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for one in kept:
+        by_reason.setdefault(one.reason, []).append(str(one.path))
+    return [
+        f"kept {len(paths)}: {reason}: {paths[0]}{', ...' if len(paths) > 1 else ''}"
+        for reason, paths in by_reason.items()
+    ]
+
+
+def _measured(items: Sequence[Item]) -> list[Item]:
+    """The items with their sizes; a progress bar on a terminal, for a walk over a slow file system takes a while."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from registry.gc import measured
+
+    screen = Console(stderr=True)
+    shown = track(items, "measuring", console=screen, transient=True, disable=not sys.stderr.isatty())
+    return [measured(item) for item in shown]
+
+
+def _said(item: Item) -> dict[str, Any]:
+    return {"kind": item.kind, "path": str(item.path), "reason": item.reason, "bytes": item.bytes}
+
+
+def _size(count: float) -> str:
+    for unit in _UNITS[:-1]:
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} {_UNITS[-1]}"
