@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from registry.console import Grid, answering
+from registry.errors import StageFailure
 from registry.options import ConfigFile, Json, RegistryFile
 from registry.store import open_registry
 
@@ -49,6 +52,23 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
             answer.data["deleted_bytes"] += item.bytes
         deleted = sum(body["deleted"] for body in by_path.values())
         answer.lines.append(f"deleted {deleted} of {len(items)} items, {_size(answer.data['deleted_bytes'])}")
+
+
+def doctor(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
+    """Examine the registry and where it lies: locks, permissions, space, clocks, records; print every path in use."""
+    with answering("doctor", as_json) as answer:
+        from registry.doctor import examine, paths_in_use
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
+        opened = open_registry(registry, config)
+        checks = list(examine(opened))
+        answer.data = {"checks": [asdict(check) for check in checks], "paths": paths_in_use(opened)}
+        rows = [[check.level, check.name, "; ".join(filter(None, (check.message, check.todo)))] for check in checks]
+        answer.lines.append(Grid(["", "check", "what was found"], rows))
+        answer.lines.append(Grid(["path", "where"], [list(item) for item in paths_in_use(opened).items()]))
+        problems = [check.name for check in checks if check.level == "problem"]
+        if problems:
+            answer.errors.append(StageFailure(f"problems found: {', '.join(problems)}"))
 
 
 def _kept(kept: Sequence[Kept]) -> list[str]:

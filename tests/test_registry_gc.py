@@ -118,6 +118,7 @@ def test_an_attempt_in_flight_stays_whatever_its_config(lab: Registry, monkeypat
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     here = {"cluster": "here", "host": socket.gethostname(), "pid": gone.pid}
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     lab.save(job.record("started", {"job": here}))
     assert listed(lab) == [("run directory", Path(job.run_dir))]
 
