@@ -12,13 +12,17 @@ import typer
 
 from registry.console import Grid, answering
 from registry.errors import StageFailure
-from registry.options import ConfigFile, Json, RegistryFile
+from registry.options import ConfigFile, Json, Name, RegistryFile
+from registry.schema import Stage
 from registry.store import open_registry
 
 if TYPE_CHECKING:
     from registry.gc import Item, Kept
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete what is listed; without it nothing is.")]
+NewName = Annotated[str | None, typer.Option("--name", help="Name of the new experiment; default: NAME-reproduced.")]
+OneStage = Annotated[Stage | None, typer.Option("--stage", help="The stage to reproduce; default: the last completed.")]
+WithoutWriting = Annotated[bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")]
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -69,6 +73,35 @@ def doctor(as_json: Json = False, registry: RegistryFile = None, config: ConfigF
         problems = [check.name for check in checks if check.level == "problem"]
         if problems:
             answer.errors.append(StageFailure(f"problems found: {', '.join(problems)}"))
+
+
+def reproduce(  # noqa: PLR0913 - one parameter per option of the command line
+    name: Name,
+    new_name: NewName = None,
+    stage: OneStage = None,
+    dry_run: WithoutWriting = False,
+    as_json: Json = False,
+    registry: RegistryFile = None,
+    config: ConfigFile = None,
+) -> None:
+    """Make a new experiment with the config that a result was recorded with, and say what differs here."""
+    with answering("reproduce", as_json) as answer:
+        from registry.edits import create
+        from registry.reproduce import reproduction
+
+        opened = open_registry(registry, config)
+        view = opened.read()
+        answer.warnings.extend(view.warnings)
+        found = reproduction(opened, view, name, stage, new_name)
+        answer.data = {**asdict(found), "created": not dry_run}
+        if not dry_run:
+            create(opened, {found.name: found.body}, f"reproduces {name}: {found.stage}, attempt {found.attempt}")
+        verb = "would have" if dry_run else "has"
+        answer.lines.append(f"{found.name}: {verb} the config of {name}: {found.stage}, attempt {found.attempt}")
+        answer.lines += [f"differs: {kind}: {line}" for kind, lines in found.differences.items() for line in lines]
+        for each, changes in found.stages.items():
+            same = f"fingerprint as recorded: `meds1 run {found.name}` reuses the result"
+            answer.lines.append(f"{each}: {'; '.join(changes) if changes else same}")
 
 
 def _kept(kept: Sequence[Kept]) -> list[str]:
