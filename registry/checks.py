@@ -15,8 +15,8 @@ from registry.errors import Meds1Error
 from registry.gc import leftovers
 from registry.hub_cache import cache_root
 from registry.paths import RegistryPaths
-from registry.reading import load_state
 from registry.records import DamagedRecordError, parse_record
+from registry.state import load_state
 from registry.store import Registry
 
 Level = Literal["ok", "warning", "problem"]
@@ -148,7 +148,7 @@ def _records(paths: RegistryPaths) -> Iterator[Check]:
     else:
         yield Check("records", "ok", f"{count}, all sound")
     yield _waiting(waiting)
-    state, warnings = load_state(paths)
+    state, warnings = load_state(paths, {}, b"")
     if warnings:
         yield Check("state", "warning", "; ".join(warnings), "the next fold writes it anew")
     else:

@@ -213,6 +213,7 @@ def _begin(registry: Registry, step: Plan) -> _Run:
         attempt = Attempt(registry, job)
         attempt.provenance["script"] = _script_provenance(job)
         stack.enter_context(attempt)
+        attempt.start()
         return _Run(registry, job, step, attempt, stack.pop_all(), Logbook(job))
 
 
@@ -308,6 +309,7 @@ def _record_evaluation(run: _Run, found: _Evaluation) -> None:
     job = claim(run.registry, step)
     with Attempt(run.registry, job) as attempt, sole_user(folder, name):
         attempt.provenance["script"] = run.attempt.provenance["script"]
+        attempt.start()
         results = run.log.results(found.metrics, folder)
         attempt.complete(StageOutput(found.metrics, {**found.artifacts, "results_path": results}, folder))
     publish(run.registry, job)
