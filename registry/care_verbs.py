@@ -59,7 +59,7 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
 
 
 def doctor(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
-    """Examine the registry and where it lies: locks, permissions, space, clocks, records; print every path in use."""
+    """Examine the registry and where it lies; print every path in use."""
     with answering("doctor", as_json) as answer:
         from registry.doctor import examine, paths_in_use
 
@@ -84,7 +84,10 @@ def reproduce(  # noqa: PLR0913 - one parameter per option of the command line
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
-    """Make a new experiment with the config that a result was recorded with, and say what differs here."""
+    """Make a new experiment with the config of a recorded result.
+
+    It says what differs here and now: code, environment, catalog, and which inputs of the fingerprints.
+    """
     with answering("reproduce", as_json) as answer:
         from registry.edits import create
         from registry.reproduce import reproduction
