@@ -18,7 +18,7 @@ from typing import Any
 
 from registry.canonical import sha256
 from registry.errors import Meds1Error
-from registry.fingerprint import Inputs, stage_inputs
+from registry.fingerprint import Fingerprints, Inputs
 from registry.history import Header
 from registry.paths import RegistryPaths, job_file, records_in
 from registry.plan import gone_from_here
@@ -118,8 +118,8 @@ class Judge:
                 return ()
             recorded = recorded_inputs(results_of(self.view, name))
             anew = {key: value for key, value in recorded.items() if key != stage}
-            hashes = self.registry.hashes
-            return tuple(_without_script(stage_inputs(config, stage, hashes, known)) for known in (recorded, anew))
+            found = (Fingerprints(config, self.view.contents, known).inputs(stage) for known in (recorded, anew))
+            return tuple(_without_script(inputs) for inputs in found)
         except Meds1Error as error:
             return str(error)
 

@@ -17,7 +17,7 @@ from registry.canonical import sha256
 from registry.catalog import Catalog, HubOrFile
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
-from registry.fingerprint import Inputs, changed_fields, parent_of, pinned, stage_inputs
+from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Entry
 from registry.names import check_name
 from registry.provenance import gather
@@ -64,14 +64,15 @@ def reproduction(
     body = {"description": description, "config": as_written(recorded, registry.catalog)}
     document = {"experiments": {**experiments_of(view), new: body}}
     config = effective(document, registry.catalog, registry.catalog_path.parent, new)
+    fingerprints = Fingerprints(config, view.contents)
     then, now = entry.get("provenance") or {}, _here_and_now()
     differences = {
         "code": tuple(_code(then.get("git") or {}, now["git"])),
         "environment": tuple(_environment(then, now)),
-        "catalog": tuple(_catalog(registry, recorded, config, chosen)),
+        "catalog": tuple(_catalog(fingerprints, recorded, chosen)),
         "config": tuple(_config_since(registry, view, source, recorded)),
     }
-    stages = _stages(registry, view, source, entry, config)
+    stages = _stages(registry, view, source, entry, fingerprints)
     return Reproduction(source, chosen, entry["attempt"], new, body, differences, stages)
 
 
@@ -197,13 +198,13 @@ def _environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
             yield f"{package} {before.get(package, 'none')} -> {here.get(package, 'none')}"
 
 
-def _catalog(registry: Registry, recorded: EffectiveConfig, config: EffectiveConfig, stage: Stage) -> Iterator[str]:
+def _catalog(fingerprints: Fingerprints, recorded: EffectiveConfig, stage: Stage) -> Iterator[str]:
     """Both as a job of this stage would load them, hub entries with their commits."""
     try:
-        now = pinned(config, stage_inputs(config, stage, registry.hashes))
+        now = pinned(fingerprints.config, fingerprints.inputs(stage))
     except MissingError as error:
         yield f"cannot be compared here: {error}"
-        now = config
+        now = fingerprints.config
     before, after = (one.model_dump(mode="json", by_alias=True, include=set(_CATALOG)) for one in (recorded, now))
     yield from changed_fields(before, after)
 
@@ -222,26 +223,26 @@ def _config_since(registry: Registry, view: View, source: str, recorded: Effecti
 
 
 def _stages(
-    registry: Registry, view: View, source: str, entry: Entry, config: EffectiveConfig
+    registry: Registry, view: View, source: str, entry: Entry, fingerprints: Fingerprints
 ) -> dict[Stage, tuple[str, ...]]:
     """The reproduced stage and the parents that it was made from, parents first."""
     found: dict[Stage, tuple[str, ...]] = {}
     inputs: Inputs | None = entry["inputs"]
     stage: Stage | None = entry["inputs"]["stage"]
     while stage is not None:
-        found[stage] = _changes(registry, config, stage, inputs)
-        stage = parent_of(config, stage)
+        found[stage] = _changes(fingerprints, stage, inputs)
+        stage = parent_of(fingerprints.config, stage)
         upstream = (inputs or {}).get("upstream")
         made = registry.find_completed(view, source, stage, upstream["fingerprint"]) if stage and upstream else None
         inputs = made["inputs"] if made else None
     return dict(reversed(found.items()))
 
 
-def _changes(registry: Registry, config: EffectiveConfig, stage: Stage, before: Inputs | None) -> tuple[str, ...]:
+def _changes(fingerprints: Fingerprints, stage: Stage, before: Inputs | None) -> tuple[str, ...]:
     if before is None:
         return ("its record is not in this registry",)
     try:
-        now = stage_inputs(config, stage, registry.hashes)
+        now = fingerprints.inputs(stage)
     except MissingError as error:
         return (f"cannot be compared here: {error}",)
     return () if sha256(now) == sha256(before) else tuple(changed_fields(before, now))

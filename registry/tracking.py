@@ -30,6 +30,7 @@ from typing import Any
 
 from registry.attempt import Attempt, sole_user
 from registry.canonical import sha256
+from registry.contents import Contents
 from registry.errors import MissingError, StageFailure, UsageError, nearest
 from registry.fingerprint import Inputs, own_inputs, pinned
 from registry.git_state import clone_of, git_state
@@ -274,7 +275,7 @@ def _eval_inputs(run: _Run) -> Inputs:
         return dict(job.inputs)
     if not config.applies("eval"):
         raise UsageError(f"{job.experiment}: log_evaluation(): its config has no datasets.eval; add what was evaluated")
-    inputs = own_inputs(config, "eval", run.registry.hashes)
+    inputs = own_inputs(config, "eval", Contents.from_environment())
     upstream = {"stage": job.stage, "fingerprint": job.fingerprint}
     return {**inputs, "upstream": upstream, "script": job.inputs["script"]}
 
