@@ -29,8 +29,9 @@ class Fingerprints:
     """What decides the outcome of one experiment's stages, made once for each; `MissingError` where a file is not here.
 
     `recorded` are the inputs of earlier results by stage: a hub entry without a pinned revision keeps the commit that
-    was resolved then. A result that another program's script made has the script among its inputs (`registry.tracking`):
-    it stays there as long as all else is as it was; what would run anew is this project's own stage, without it.
+    was resolved then. A result that another program's script made has the script among its inputs
+    (`registry.tracking`): it stays there as long as all else is as it was; what would run anew is this project's own
+    stage, without it.
     """
 
     def __init__(
