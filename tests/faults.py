@@ -13,11 +13,16 @@ import io
 import itertools
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+import registry.document
 
 FORK = multiprocessing.get_context("fork")
 DEAD = 9
@@ -211,6 +216,24 @@ class Lagging:
             raise NotImplementedError("teach Lagging os.scandir: the registry has begun to use it")
         seen = self.past[str(call.arguments[0])]
         return next((names for at, names in reversed(seen) if at <= self.clock - self.lag), seen[0][1])
+
+
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fsync do nothing, and nobody wait for a torn file to be written to its end.
+
+    Where no power can fail flushing only takes time, and a model of a disk sees the calls all the same.
+    """
+    monkeypatch.setattr(registry.document, "_WHILE_BEING_WRITTEN", 0)
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda file: None)
+        monkeypatch.setitem(_REAL, name, lambda file: None)
+
+
+def memory_folder() -> Iterator[Path]:
+    """A temporary folder in memory where there is such a place: what these tests write need not outlive them."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="meds1-", dir=shared if os.access(shared, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def in_child(action: Callable[[], Any], around: Around | None = None) -> int:

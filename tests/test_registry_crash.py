@@ -21,7 +21,18 @@ from registry.paths import RegistryPaths
 from registry.records import claim_attempt, save_record
 from registry.schema import STAGES
 from registry.store import Registry
-from tests.faults import DEAD, FORK, Call, calls_of, dying_at, in_child, intercepted, interrupting_at
+from tests.faults import (
+    DEAD,
+    FORK,
+    Call,
+    calls_of,
+    dying_at,
+    in_child,
+    intercepted,
+    interrupting_at,
+    memory_folder,
+    without_waiting,
+)
 from tests.registry_case import edit, entry, record, result_in_file, write_lab
 
 WRITERS = 8
@@ -49,7 +60,13 @@ def crash_everywhere(template: Registry, folder: Path, action: Callable[[Registr
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Registry:
+def tmp_path() -> Iterator[Path]:
+    yield from memory_folder()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    without_waiting(monkeypatch)
     lab = write_lab(tmp_path / "lab")
     lab.save(record(1, stage="training", loss=0.1))
     lab.fold()

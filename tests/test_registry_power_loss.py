@@ -1,4 +1,4 @@
-"""What a power failure leaves: at every call of a save, a fold and a rebuild, whatever the disk had not made durable."""
+"""What a power failure leaves: at every call of a save, a fold and a rebuild, whatever was not made durable is lost."""
 
 from __future__ import annotations
 
@@ -15,9 +15,20 @@ from registry.errors import MissingError, UsageError
 from registry.fold import rebuild
 from registry.paths import RegistryPaths
 from registry.store import Registry
-from tests.faults import intercepted
+from tests.faults import intercepted, memory_folder, without_waiting
 from tests.power_loss import Disk, Keep, Recorder
 from tests.registry_case import edit, record, result_in_file, write_lab
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    yield from memory_folder()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
+
 
 RECORDS = {
     "training 1": record(1, stage="training", loss=0.1),
@@ -29,7 +40,11 @@ RECORDS = {
 
 def _some(seed: int) -> Keep:
     draw = random.Random(seed)
-    return f"some ({seed})", lambda seen, durable: seen if draw.random() < 0.5 else durable, lambda _: draw.random() < 0.5
+    return (
+        f"some ({seed})",
+        lambda seen, durable: seen if draw.random() < 0.5 else durable,
+        lambda _: draw.random() < 0.5,
+    )
 
 
 KEEPS: tuple[Keep, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from registry.document import load_registry
 from registry.errors import UsageError
 from registry.fold import rebuild
 from registry.store import Registry
+from tests.faults import memory_folder, without_waiting
 from tests.registry_case import edit, entry, record, result_in_file, tuned, write_lab
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    yield from memory_folder()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
 
 
 @pytest.fixture
@@ -25,10 +37,12 @@ def lab(tmp_path: Path) -> Registry:
 
 
 def every_cut(file: Path, step: int = 1) -> Iterator[int]:
-    """Cut `file` at every `step`-th byte in turn; it is whole again at the end."""
+    """Cut `file` at every `step`-th byte in turn, from its end on; it is whole again at the end."""
     whole = file.read_bytes()
-    for end in range(0, len(whole), step):
-        file.write_bytes(whole[:end])
+    for end in reversed(range(0, len(whole), step)):
+        if file.stat().st_size <= end:  # somebody has mended it
+            file.write_bytes(whole)
+        os.truncate(file, end)
         yield end
     file.write_bytes(whole)
 
