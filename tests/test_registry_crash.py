@@ -177,6 +177,26 @@ def test_nothing_is_lost_whatever_happens_at_any_moment_of_a_fold(
     assert set(lost) <= between_the_last_look_and_the_rename(calls)
 
 
+def test_a_reader_sees_all_that_was_saved_whatever_happens_while_it_reads(lab: Registry, tmp_path: Path) -> None:
+    calls = calls_of(copy_of(lab, tmp_path / "whole").read)
+    for step in range(1, len(calls) + 1):
+        copy = copy_of(lab, tmp_path / str(step))
+        views = []
+
+        def save_and_fold(copy: Registry = copy) -> None:
+            copy.save(record(4, accuracy=0.4))
+            copy.fold()
+
+        with intercepted(interrupting_at(step, save_and_fold)):
+            views.append(copy.read())
+        results = views[0].document["experiments"]["tuned"]["results"]
+        assert views[0].warnings == ()
+        assert results["training"]["loss"] == 0.1
+        assert results["eval"]["attempt"] in (2, 4)
+        assert len(views[0].state.headers("tuned", "eval")) in (3, 4)
+        assert entry(copy)["accuracy"] == 0.4
+
+
 def between_the_last_look_and_the_rename(calls: list[Call]) -> set[int]:
     """The numbers of the calls before which nobody can see an edit any more: editors take no lock."""
     (renamed,) = (
