@@ -207,4 +207,4 @@ def test_any_sequence_of_what_can_happen_leaves_what_a_dict_would_hold() -> None
 
 @pytest.mark.full
 def test_many_long_sequences_of_what_can_happen_leave_what_a_dict_would_hold() -> None:
-    run_state_machine_as_test(RegistryMachine, settings=settings(LIMITS, max_examples=1_000, stateful_step_count=60))
+    run_state_machine_as_test(RegistryMachine, settings=settings(LIMITS, max_examples=300, stateful_step_count=50))
