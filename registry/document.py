@@ -72,6 +72,8 @@ def parse(text: str, path: Path) -> Document:
             f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; mend it by hand"
             ", or restore a registry's last good state with `meds1 rebuild`"
         ) from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise UsageError(f"{path}: {error}") from None
     if not isinstance(document, dict):
         raise UsageError(f"{path}: holds a {type(document).__name__}, not an object")
     return cast(Document, document)

@@ -67,6 +67,7 @@ def make_folder(path: Path) -> None:
             temporary.rmdir()
             if not folder.is_dir():  # else another process was faster
                 raise
+        flush_folder(folder.parent)
 
 
 def flush_folder(folder: Path) -> None:

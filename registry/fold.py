@@ -83,8 +83,17 @@ def rebuild(paths: RegistryPaths) -> Rebuilt:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    with FileLock(path, timeout=LOCK_SECONDS, mode=0o664):
+    lock = FileLock(path, timeout=LOCK_SECONDS, mode=0o664, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError:
+        pass  # a file system without locks: the fold does without
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _fold(paths: RegistryPaths) -> FoldReport:
@@ -158,10 +167,11 @@ def _write_state(paths: RegistryPaths, found: Reading, content: bytes) -> None:
     experiments = found.view.document["experiments"]
     state.document = {**found.view.document, "experiments": plain(experiments, state)}
     digest, changes = results_digest(experiments), differences(before, state.experiments)
-    number = state.versions[-1]["number"] if state.versions else 0
-    if not number or changes or digest != state.versions[-1]["results"]:
-        steps = [change.to_json() for change in changes] if number else []
-        state.versions = [*state.versions, {"number": number + 1, "results": digest, "changes": steps}][-_VERSIONS:]
+    last = state.versions[-1]
+    if changes or digest != last["results"]:
+        steps = [change.to_json() for change in changes]
+        version = {"number": last["number"] + 1, "results": digest, "changes": steps}
+        state.versions = [*state.versions, version][-_VERSIONS:]
     state.file, state.inode = hashlib.sha256(content).hexdigest(), paths.file.stat().st_ino
     whole = state_bytes(state)
     if not paths.state.exists() or paths.state.read_bytes() != whole:

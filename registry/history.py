@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from registry.records import EVENTS, TERMINAL, DamagedRecordError, Event, Record
+from registry.records import EVENTS, TERMINAL, DamagedRecordError, Event, Record, UnreadableRecordError
 from registry.schema import STAGES, Stage
 
 Entry = dict[str, Any]
@@ -45,7 +45,8 @@ class State:
 
     `results` count, `history` has every stage's records, `edits` those of each experiment that have no stage (in order
     of their numbers), `document` is the file without recorded results, and `versions` the newest forms of the file: the
-    digest of its results, and the changes that led to it from the one before. `file` is the SHA-256 of the file as the
+    digest of its results, and the changes that led to it from the one before. The results of
+    `unsettled` stages wait for a record that could not be read. `file` is the SHA-256 of the file as the
     fold left it and `inode` its number. `counted`, `lines` and `touched` serve the state file (`registry.state`).
     """
 
@@ -54,6 +55,7 @@ class State:
     edits: dict[str, list[Entry]] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
     versions: list[dict[str, Any]] = field(default_factory=list)
+    unsettled: list[tuple[str, Stage]] = field(default_factory=list)
     file: str = ""
     inode: int = 0
     counted: dict[str, list[Stage]] = field(default_factory=dict)
@@ -154,7 +156,8 @@ def absorb(state: State, records: Iterable[Record], load: Callable[[str, Stage, 
     Returns what a person should know: a damaged record counts as if it had never been.
     """
     fresh = {record.id: record for record in records}
-    touched: dict[tuple[str, Stage], None] = {}
+    touched: dict[tuple[str, Stage], None] = dict.fromkeys((name, stage) for name, stage in state.unsettled)
+    state.unsettled = []
     for record in fresh.values():
         if record.stage is None:
             touched.update(dict.fromkeys((record.experiment, stage) for stage in add_edit(state, record)))
@@ -166,7 +169,11 @@ def absorb(state: State, records: Iterable[Record], load: Callable[[str, Stage, 
         def payload(header: Header, experiment: str = experiment, stage: Stage = stage) -> Record:
             return fresh.get(header.id) or load(experiment, stage, header)
 
-        warnings += _settle(state, experiment, stage, payload)
+        try:
+            warnings += _settle(state, experiment, stage, payload)
+        except UnreadableRecordError as error:
+            state.unsettled.append((experiment, stage))
+            warnings.append(f"{experiment}: {stage}: its result is as before for now: {error}")
     return warnings
 
 

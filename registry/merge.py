@@ -34,6 +34,13 @@ class Change:
     old: Any
     new: Any
 
+    @property
+    def adds(self) -> bool:
+        """Whether it is a new experiment, or new tags or notes and none less."""
+        if self.path[1:] in _BY_ITEM:
+            return all(item in (self.new or ()) for item in self.old or ()) if self.old is not ABSENT else True
+        return len(self.path) == 1 and self.old is ABSENT
+
     def undone(self) -> Change:
         """The way back."""
         return Change(self.path, self.new, self.old)
@@ -103,10 +110,11 @@ def _is_object(experiments: Experiments, path: Sequence[str]) -> bool:
     return isinstance(_value(experiments, path), Mapping)
 
 
-def _by_item(change: Change, there: Any) -> list[Any]:
+def _by_item(change: Change, there: Any) -> Any:
     old, new, items = (value if isinstance(value, list) else [] for value in (change.old, change.new, there))
     kept = [item for item in items if item in new or item not in old]
-    return kept + [item for item in new if item not in old and item not in kept]
+    items = kept + [item for item in new if item not in old and item not in kept]
+    return ABSENT if change.new is ABSENT and not items else items
 
 
 def _value(experiments: Any, path: Sequence[str]) -> Any:

@@ -23,7 +23,7 @@ from registry.errors import MissingError, StageFailure
 from registry.history import Header, State, absorb, overlay, plain
 from registry.merge import ABSENT, Change, Conflict, Experiments, applied, differences
 from registry.paths import RegistryPaths, attempt_dir, records_in
-from registry.records import DamagedRecordError, Record, parse_record, record_name
+from registry.records import DamagedRecordError, Record, UnreadableRecordError, parse_record, record_name
 from registry.schema import Stage
 from registry.state import load_state
 
@@ -66,6 +66,8 @@ def load_record(paths: RegistryPaths, experiment: str, stage: Stage, header: Hea
         return _load(paths, name)
     except DamagedRecordError as error:
         raise StageFailure(f"{paths.applied / name}: {error}; restore it from a backup") from None
+    except UnreadableRecordError as error:
+        raise MissingError(f"{error}; it must be open to all who use the registry") from None
 
 
 def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
@@ -84,12 +86,17 @@ def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
     warnings += told_of + _absorb(paths, state, found)
     known = state.known()
     waiting = {name: path for name, path in {**strays, **waiting}.items() if _id(name) in known}
+    if first:  # the file as it is found is the first version
+        state.document = {**document, "experiments": plain(file, state)}
+        state.versions = [{"number": 1, "results": results_digest(file), "changes": []}]
     experiments, conflicts, notes = _as_people_left_it(plain(file, state), results_digest(file), state)
     experiments, restored = _with_results_kept(experiments, state)
-    by_hand = [] if first else differences(last, experiments)
     # With the state lost nobody knows which of the archived edits the file has seen: they are history.
-    due = [record for record in records if not first or record.file_name in waiting]
-    experiments, more = applied(experiments, requested(due))
+    due = list(requested([record for record in records if not first or record.file_name in waiting]))
+    # A fold that died before it wrote the state has left what commands asked for in the file: not a person's doing.
+    done = differences(last, applied(last, due)[0])
+    by_hand = [] if first else [change for change in differences(last, experiments) if change not in done]
+    experiments, more = applied(experiments, due)
     whole = {**document, "experiments": overlay(experiments, file, state)}
     conflicts += more
     warnings += [*notes, *restored, *(told(conflict, state, author_of(paths.file, state)) for conflict in conflicts)]
@@ -163,8 +170,7 @@ def _as_people_left_it(file: Experiments, digest: str, state: State) -> tuple[Ex
     A copy's age shows in its results. One that has people's edits in it is an editor's old buffer: what was changed
     since then stays. One without any is an old file put back on purpose.
     """
-    missed = _since(state, digest)
-    base, _ = applied(state.experiments, [change.undone() for change in reversed(missed)])
+    base = _opened(state, digest, file)
     undone = differences(base, state.experiments)
     if not undone:
         return file, [], []
@@ -178,14 +184,23 @@ def _as_people_left_it(file: Experiments, digest: str, state: State) -> tuple[Ex
     return merged, conflicts, []
 
 
-def _since(state: State, digest: str) -> list[Change]:
-    """The changes after the newest version that holds these results; none when that is the last one, or unknown."""
-    missed: list[Change] = []
+def _opened(state: State, digest: str, file: Experiments) -> Experiments:
+    """The experiments of the version that the file was made from: the newest one with these results.
+
+    Of several that differ only by what commands have added since (notes, tags, experiments), it is the one that is
+    nearest to the file: results cannot tell them apart, and nobody deletes by hand what he has never seen.
+    """
+    base, opened, distance = state.experiments, None, 0
     for version in reversed(state.versions):
         if version["results"] == digest:
-            return missed
-        missed = [*(Change.from_json(body) for body in version["changes"]), *missed]
-    return []
+            away = len(differences(base, file))
+            if opened is None or away < distance:
+                opened, distance = base, away
+        steps = [Change.from_json(body) for body in version["changes"]]
+        if opened is not None and (distance == 0 or not all(change.adds for change in steps)):
+            break
+        base, _ = applied(base, [change.undone() for change in reversed(steps)])
+    return state.experiments if opened is None else opened
 
 
 def _with_results_kept(experiments: Experiments, state: State) -> tuple[Experiments, list[str]]:
@@ -216,6 +231,8 @@ def _unknown(
             records.append(_load(paths, name, path))
         except DamagedRecordError as error:
             warnings.append(f"{path or paths.applied / name}: {error}; left where it is")
+        except UnreadableRecordError as error:
+            warnings.append(f"{error}; left for another time")
     return records, warnings
 
 
@@ -251,5 +268,5 @@ def _load(paths: RegistryPaths, name: str, first: Path | None = None) -> Record:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise DamagedRecordError(f"cannot be read: {error.strerror}") from None
+            raise UnreadableRecordError(f"{path}: cannot be read: {error.strerror}") from None
     raise DamagedRecordError("gone from the inbox and the archive")

@@ -84,6 +84,10 @@ class DamagedRecordError(ValueError):
     """The file does not hold what was written under its name."""
 
 
+class UnreadableRecordError(OSError):
+    """The file is there but cannot be read now; it may be another time."""
+
+
 def parse_record(raw: bytes) -> Record:
     """Read a record back; `DamagedRecordError` when it is torn, altered, or of a newer format."""
     try:

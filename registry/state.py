@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from registry.errors import MissingError
 from registry.history import State
 from registry.paths import RegistryPaths
 
@@ -37,6 +38,10 @@ def load_state(paths: RegistryPaths, file: Mapping[str, Any], raw: bytes) -> tup
             return state, []
     except FileNotFoundError:
         return State(), []
+    except OSError as error:
+        raise MissingError(
+            f"{paths.state}: cannot be read: {error.strerror}; it must be open to all who use it"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     return State(), [f"{paths.state}: damaged; rebuilt from the records"]

@@ -278,7 +278,9 @@ def test_a_record_that_the_registry_cannot_take_is_kept_with_its_run_and_found_b
 def test_a_record_that_is_nowhere_to_be_saved_names_both_folders(lab: Registry, tmp_path: Path) -> None:
     for folder in (lab.paths.inbox, tmp_path / "kept"):
         folder.parent.mkdir(exist_ok=True)
-        folder.write_text("in the way") if not folder.exists() else (folder.rmdir(), folder.write_text("in the way"))
+        if folder.exists():
+            folder.rmdir()
+        folder.write_text("in the way")
     with pytest.raises(StageFailure) as failure:
         save_record(record(7, accuracy=0.7), lab.paths.inbox, tmp_path / "kept")
     assert str(lab.paths.inbox) in str(failure.value)
