@@ -57,16 +57,16 @@ def make_folder(path: Path) -> None:
         missing.append(path)
         path = path.parent
     for folder in reversed(missing):
-        # Under a private name first: nobody ever meets a folder whose permissions are still those of a umask.
-        temporary = folder.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
-        temporary.mkdir()
-        temporary.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
+        mode = stat.S_IMODE(folder.parent.stat().st_mode)
+        # Not made and then changed: a process that dies in between would lock the group out.
+        umask = os.umask(0)
         try:
-            temporary.rename(folder)
-        except OSError:
-            temporary.rmdir()
-            if not folder.is_dir():  # else another process was faster
+            folder.mkdir(mode)
+        except FileExistsError:
+            if not folder.is_dir():
                 raise
+        finally:
+            os.umask(umask)
         flush_folder(folder.parent)
 
 
