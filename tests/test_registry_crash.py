@@ -1,14 +1,14 @@
-"""Processes that die anywhere lose nothing that was saved: at every system call of a fold, and in a storm of kills."""
+"""Processes that die anywhere lose nothing that was saved: at every system call of a save, a fold and a rebuild.
+
+The storm of kills is in `benchmarks/registry`; its short form is `test_benchmarks_registry`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import random
 import shutil
-import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ import pytest
 import registry.fold
 from registry.document import load
 from registry.paths import RegistryPaths
-from registry.records import claim_attempt, save_record
-from registry.schema import STAGES
+from registry.records import claim_attempt
 from registry.store import Registry
 from tests.faults import (
     DEAD,
@@ -34,9 +33,6 @@ from tests.faults import (
     without_waiting,
 )
 from tests.registry_case import edit, entry, record, result_in_file, write_lab
-
-WRITERS = 8
-STORM_SECONDS = 6.0
 
 
 def copy_of(lab: Registry, folder: Path) -> Registry:
@@ -229,71 +225,3 @@ def test_a_record_saved_while_a_fold_dies_anywhere_is_there(lab: Registry, tmp_p
         if code == 0:
             return
     raise AssertionError("the fold does not end")
-
-
-def _write_without_end(lab: Registry, writer: int, acknowledged: Path) -> None:
-    """Save records and fold until killed; an id is acknowledged only once its record is saved."""
-    log = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    while True:
-        stage = random.choice(STAGES)
-        number = claim_attempt(lab.paths.attempts("tuned", stage))
-        new = record(number, stage=stage, writer=writer)
-        save_record(new, lab.paths.inbox)
-        os.write(log, f"{new.id} {stage} {number}\n".encode())
-        lab.fold()
-
-
-def _acknowledged(folder: Path) -> dict[str, tuple[str, int]]:
-    lines = [line.split() for file in folder.iterdir() for line in file.read_text().splitlines()]
-    return {identity: (stage, int(number)) for identity, stage, number in lines}
-
-
-def _check(lab: Registry, acknowledged: dict[str, tuple[str, int]]) -> None:
-    """Everything acknowledged is in the history, and the result is that of the highest attempt."""
-    view = lab.read()
-    assert view.warnings == ()
-    headers = [header for stages in view.state.history["tuned"].values() for header in stages]
-    assert set(acknowledged) - {header.id for header in headers} == set()
-    results = view.document["experiments"]["tuned"]["results"]
-    for stage, number in acknowledged.values():
-        assert results[stage]["attempt"] >= number
-
-
-@pytest.mark.parametrize("locked", [True, False])
-def test_a_storm_of_kills_loses_no_saved_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool) -> None:
-    if not locked:
-        monkeypatch.setattr(registry.fold, "_lock", lambda path: contextlib.nullcontext())
-    lab = write_lab(tmp_path / "lab")
-    logs = tmp_path / "acknowledged"
-    logs.mkdir()
-    births = iter(range(1_000_000))
-
-    def born() -> Any:
-        number = next(births)
-        child = FORK.Process(target=_write_without_end, args=(lab, number, logs / str(number)))
-        child.start()
-        return child
-
-    children = [born() for _ in range(WRITERS)]
-    choice = random.Random(0)
-    end = time.monotonic() + STORM_SECONDS
-    try:
-        while time.monotonic() < end:
-            before = _acknowledged(logs)
-            if before:
-                _check(lab, before)
-            victim = choice.randrange(WRITERS)
-            os.kill(children[victim].pid, signal.SIGKILL)
-            children[victim].join()
-            children[victim] = born()
-    finally:
-        for child in children:
-            child.kill()
-            child.join()
-    report = lab.fold()
-    assert (report.skipped, report.warnings) == (None, ())
-    saved = _acknowledged(logs)
-    assert len(saved) > WRITERS
-    _check(lab, saved)
-    assert json.loads(lab.paths.file.read_bytes()) == lab.read().document
-    assert os.listdir(lab.paths.inbox) == [] or all(name.startswith(".tmp-") for name in os.listdir(lab.paths.inbox))

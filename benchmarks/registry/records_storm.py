@@ -29,29 +29,32 @@ Slot = tuple[str, Stage]
 
 def storm_of_records(folder: Path, lock: LockKind, wish: Wish, tick: Tick) -> Outcome:
     """Storm a fresh registry in `folder` whose folds take this `lock`, then count what is lost."""
+    for name in ("lab", "journals", "bare"):
+        (folder / name).mkdir(parents=True)
+    body = {"config": {"model_key": "tiny", "datasets": {"eval": "exam"}}}
     lab, journals = _lab(folder), folder / "journals"
+    lab.paths.file.write_bytes(render({"experiments": {_name(i): body for i in range(_EXPERIMENTS)}}))
 
     def writer(number: int, go_on: GoOn) -> None:
         use_lock(lock)
         _write(lab, Journal(journals, number), folder / "bare", go_on)
 
     weather = blow(wish, writer, [lambda: lambda: torn(lab.paths.file), lambda: _overlay(lab, journals)], tick)
-    return _count(lab, journals, f"records and fold, lock {lock}", weather)
+    return counted(folder, f"records and fold, lock {lock}", weather)
 
 
 def _lab(folder: Path) -> Registry:
-    for name in ("lab", "journals", "bare"):
-        (folder / name).mkdir(parents=True)
-    body = {"config": {"model_key": "tiny", "datasets": {"eval": "exam"}}}
-    file = folder / "lab" / "results.json"
-    file.write_bytes(render({"experiments": {f"experiment-{i:02d}": body for i in range(_EXPERIMENTS)}}))
-    return Registry(RegistryPaths(file), folder / "lab" / "config.json")
+    return Registry(RegistryPaths(folder / "lab" / "results.json"), folder / "lab" / "config.json")
+
+
+def _name(index: int) -> str:
+    return f"experiment-{index:02d}"
 
 
 def _write(lab: Registry, journal: Journal, bare: Path, go_on: GoOn) -> None:
     """Save, acknowledge and fold without end. Beside every save stands a bare write of the same bytes, in turns."""
     while go_on():
-        name, stage = f"experiment-{random.randrange(_EXPERIMENTS):02d}", random.choice(STAGES)
+        name, stage = _name(random.randrange(_EXPERIMENTS)), random.choice(STAGES)
         record = _record(name, stage, claim_attempt(lab.paths.attempts(name, stage)))
         first = random.random() < 0.5
         if first:
@@ -114,15 +117,14 @@ def _overlay(lab: Registry, journals: Path) -> Look:
     return look
 
 
-def _count(lab: Registry, journals: Path, what: str, weather: Weather) -> Outcome:
-    """Fold once more, then hold the journals against the history, the archive and the file."""
-    lines = list(Follower(journals).news())
+def counted(folder: Path, what: str, weather: Weather) -> Outcome:
+    """Fold the stormed registry once more, then hold the journals against its history, its archive and its file."""
+    lab, lines = _lab(folder), list(Follower(folder / "journals").news())
     saved = [line for line in lines if "id" in line]
     report = lab.fold()
     view = lab.read()
-    kept = set(_stored(lab.paths)) & view.state.known()
-    experiments = json.loads(lab.paths.file.read_bytes())["experiments"]
-    right = _right(_stored(lab.paths), experiments)
+    stored, experiments = _stored(lab.paths), json.loads(lab.paths.file.read_bytes())["experiments"]
+    kept, right = stored.keys() & view.state.known(), settled(stored, experiments)
     lost = [line for line in saved if line["id"] not in kept or (line["experiment"], line["stage"]) not in right]
     sound = torn(lab.paths.file) is None and not report.warnings and experiments == experiments_of(view)
     return Outcome(
@@ -144,7 +146,7 @@ def _stored(paths: RegistryPaths) -> dict[str, dict[str, Any]]:
     return {record["id"]: record for record in records}
 
 
-def _right(stored: Mapping[str, Mapping[str, Any]], experiments: Mapping[str, Any]) -> set[Slot]:
+def settled(stored: Mapping[str, Mapping[str, Any]], experiments: Mapping[str, Any]) -> set[Slot]:
     """The stages whose entry in the file is that of the newest attempt, by a model that is a dict."""
     newest: dict[Slot, Mapping[str, Any]] = {}
     for record in sorted(stored.values(), key=lambda record: int(record["attempt"])):

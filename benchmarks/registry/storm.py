@@ -119,8 +119,10 @@ def _watching(looks: Sequence[Callable[[], Look]]) -> Iterator[list[Sight]]:
 
 def _watch(make_look: Callable[[], Look], over: Callable[[], bool], sender: Connection, parent: int) -> None:
     look, looks, wrong, first = make_look(), 0, 0, None
-    while not over() and not _orphaned(parent):
+    while True:
         found = look()
         looks, wrong, first = looks + 1, wrong + (found is not None), first or found
+        if over() or _orphaned(parent):
+            break
         time.sleep(_LOOK_EVERY)
     sender.send(Sight(looks, wrong, first))
