@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -105,6 +106,24 @@ def test_a_writer_that_dies_by_itself_and_what_a_reader_finds_wrong_are_told(tmp
     assert "FileNotFoundError" in str(weather.sights[0].first)
 
 
+def test_a_storm_holds_no_more_files_open_the_longer_it_lasts() -> None:
+    def writer(number: int, go_on: GoOn) -> None:
+        while go_on():
+            time.sleep(0.01)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.open("/dev/null", os.O_RDONLY)
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 50, hard))  # each process that is not buried holds two
+    try:
+        weather = blow(Wish(3.0, 4), writer, [], quiet)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert weather.killed > 25
+    assert weather.broken == 0
+
+
 def test_a_spread_is_the_median_and_the_99th_percentile_and_ratios_are_of_like_with_like() -> None:
     spread = Spread.of([float(i) for i in range(101)])
     assert (spread.p50, spread.p99) == (50.0, 99.0)
@@ -143,9 +162,10 @@ def test_a_number_that_makes_no_storm_is_refused() -> None:
     assert "--writers must be above 0" in done.stderr
 
 
-def test_no_writer_outlives_a_benchmark_that_is_killed() -> None:
+def test_no_writer_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     endless = ["--only", "storm", "--seconds", "600", "--writers", "3"]
-    benchmark = psutil.Popen([*COMMAND, *endless], cwd=CHECKOUT, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # nobody clears up after a SIGKILL
+    benchmark = psutil.Popen([*COMMAND, *endless], cwd=CHECKOUT, env=environment, stderr=subprocess.DEVNULL)
     try:
         until(lambda: len(benchmark.children()) >= 4, "there are writers")
     finally:

@@ -44,35 +44,54 @@ def blow(wish: Wish, writer: Writer, looks: Sequence[Callable[[], Look]], tick: 
     A look says what is wrong with what it sees. `tick` is told the seconds that have passed. Every process has ended
     when this returns.
     """
-    every, victims = list[ForkProcess](), list[ForkProcess]()
-
-    def born() -> ForkProcess:
-        process = _FORK.Process(target=_work, args=(writer, len(every), end, os.getpid()))
-        process.start()
-        every.append(process)
-        return process
-
+    births, writers, graves = iter(range(10**9)), list[ForkProcess](), _Graves()
     with _watching(looks) as sights:
         end = time.monotonic() + wish.seconds
         try:
-            writers, due = [born() for _ in range(wish.writers)], time.monotonic()
+            for _ in range(wish.writers):
+                writers.append(_born(writer, next(births), end))
+            due = time.monotonic()
             while (left := end - time.monotonic()) > 0:
                 tick(wish.seconds - left)
                 due += random.uniform(*KILL_EVERY)  # on a busy machine the killer is late, but skips none
                 time.sleep(max(0.0, due - time.monotonic()))
-                place = random.randrange(wish.writers)
-                writers[place].kill()
-                victims.append(writers[place])
-                writers[place] = born()
+                graves.take(writers.pop(random.randrange(wish.writers)))
+                writers.append(_born(writer, next(births), end))
             for process in writers:
                 process.join(max(0.0, end + _LAST_WORD - time.monotonic()))
         finally:
-            for process in every:
-                process.kill()
-                process.join()
-    broken = sum(process.exitcode not in (0, -signal.SIGKILL) for process in every)
-    killed = sum(process.exitcode == -signal.SIGKILL for process in victims)
-    return Weather(killed, broken, tuple(sights))
+            killed = graves.killed
+            for process in writers:
+                graves.take(process)
+            graves.close()
+    return Weather(killed, graves.broken, tuple(sights))
+
+
+class _Graves:
+    """Writers that were told to die, and how those have ended that did: killed, or broken before that."""
+
+    def __init__(self) -> None:
+        self.killed = self.broken = 0
+        self._dying: list[ForkProcess] = []
+
+    def take(self, process: ForkProcess) -> None:
+        """Kill a writer, and bury those that have died by now: each holds an open file until then."""
+        process.kill()
+        self._dying = [dying for dying in [*self._dying, process] if not self._buried(dying)]
+
+    def close(self) -> None:
+        """Wait for all of them to die."""
+        for process in self._dying:
+            process.join()
+            self._buried(process)
+
+    def _buried(self, process: ForkProcess) -> bool:
+        if process.exitcode is None:
+            return False
+        self.killed += process.exitcode == -signal.SIGKILL
+        self.broken += process.exitcode not in (0, -signal.SIGKILL)
+        process.close()
+        return True
 
 
 def torn(file: Path) -> str | None:
@@ -82,6 +101,12 @@ def torn(file: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{file.name}: {error!r}"
     return None if experiments else f"{file.name}: no experiment is left"
+
+
+def _born(writer: Writer, number: int, end: float) -> ForkProcess:
+    process = _FORK.Process(target=_work, args=(writer, number, end, os.getpid()))
+    process.start()
+    return process
 
 
 def _work(writer: Writer, number: int, end: float, parent: int) -> None:
