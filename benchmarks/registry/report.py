@@ -98,9 +98,14 @@ def _storm_row(storm: Outcome) -> list[str]:
         "sound" if storm.valid else "broken",
         _milliseconds(storm.save),
         _milliseconds(storm.bare),
-        f"{ratios.p50:.1f} / {ratios.p99:.1f}" if ratios else "-",
+        _ratio(ratios) if ratios else "-",
     ]
 
 
 def _milliseconds(spread: Spread | None) -> str:
     return f"{spread.p50 * 1e3:.1f} / {spread.p99 * 1e3:.1f}" if spread else "-"
+
+
+def _ratio(ratios: Spread) -> str:
+    met = max(ratios.p50, ratios.p99) <= MAX_RATIO
+    return f"{ratios.p50:.1f} / {ratios.p99:.1f}{'' if met else ' NOT MET'}"

@@ -20,6 +20,7 @@ from registry.errors import StageFailure
 
 KILL_EVERY = (0.010, 0.060)  # seconds
 _FORK = multiprocessing.get_context("fork")
+_NICE = 5  # writers yield to the killer, which else falls behind where they are many and cores few
 _LOOK_EVERY = 0.01  # seconds
 _LAST_WORD = 1.0  # seconds that writers have to finish what they are at when the storm is over
 _READERS_END = 120.0  # seconds; a look may take long on a busy machine
@@ -110,6 +111,7 @@ def _born(writer: Writer, number: int, end: float) -> ForkProcess:
 
 
 def _work(writer: Writer, number: int, end: float, parent: int) -> None:
+    os.nice(_NICE)
     random.seed(number)  # a fork inherits its parent's chance: all writers would draw alike
     writer(number, lambda: time.monotonic() < end and not _orphaned(parent))
 
