@@ -3,7 +3,7 @@
 # Linux without a GPU, PIP_EXTRA_INDEX_URL with PyTorch's index of CPU wheels spares the CUDA libraries of torch.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint clean setup-test setup-slurm
+.PHONY: help setup demo test test-full lint schema clean setup-test setup-slurm
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 LOCK ?= $(shell if nvidia-smi >/dev/null 2>&1; then echo requirements/cuda.txt; \
 	elif [ "$$(uname)" = Darwin ]; then echo requirements/mac.txt; else echo requirements/cpu.txt; fi)
@@ -27,6 +27,9 @@ lint: setup-test ## ruff and mypy
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+schema: setup ## write registry/*.schema.json anew from the models of results.json and config.json
+	@.venv/bin/python -m registry.json_schema
 
 clean: ## remove the demo's run and the tools' caches; .venv and your results stay
 	@rm -rf demo/run .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -19,8 +19,8 @@ VERBS = {
     "fetch": ("slurm.verbs:fetch", "Bring models and data sets onto this machine; run it where there is network."),
     "list": ("registry.verbs:list_experiments", "List experiments with their descriptions and tags."),
     "show": ("registry.verbs:show", "Show one experiment: config, results, history, notes."),
-    "config": ("registry.verbs:show_config", "Show the effective config of one experiment."),
-    "validate": ("registry.verbs:validate", "Check the whole registry and the catalog; name every problem."),
+    "config": ("registry.config_verbs:show_config", "Show the effective config, and where each value comes from."),
+    "validate": ("registry.config_verbs:validate", "Check the whole registry and the catalog; name every problem."),
     "rebuild": (
         "registry.verbs:rebuild",
         "Write the last good state and every record in place of a torn results.json.",

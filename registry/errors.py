@@ -15,6 +15,8 @@ EXIT_USAGE = 2
 EXIT_MISSING = 3
 EXIT_STOPPED = 75
 
+_LONG, _BEGINNING = 128, 40
+
 
 class Meds1Error(Exception):
     """Root of every error that a user can cause and mend."""
@@ -53,8 +55,14 @@ def nearest(word: str, legal: Iterable[str]) -> str:
     names = sorted(set(legal))
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if close:
-        return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
+        return "; did you mean " + " or ".join(shortened(name) for name in close) + "?"
     if not names:
         return "; there is none yet"
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    shown = ", ".join(name if name.isprintable() and len(name) <= _LONG else shortened(name) for name in names[:20])
+    shown += f" and {len(names) - 20} more" if len(names) > 20 else ""
     return f"; legal: {shown}"
+
+
+def shortened(text: str) -> str:
+    """`text` in quotes and on one line, for a message; of a very long one only the beginning."""
+    return repr(text) if len(text) <= _LONG else f"{text[:_BEGINNING] + '…'!r} ({len(text)} characters)"

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import re
 
-from registry.errors import UsageError
+from registry.errors import UsageError, shortened
 
 MAX_LENGTH = 128
-_LEGAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@:,-]*")
+PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+=@:,-]*"
+_LEGAL = re.compile(PATTERN)
+
+
+def flaw(name: str) -> tuple[str, str] | None:
+    """What is wrong with a name and what to do about it; None when it is legal."""
+    if len(name) > MAX_LENGTH:
+        return f"experiment name of {len(name)} characters", f"at most {MAX_LENGTH} are allowed"
+    if not _LEGAL.fullmatch(name):
+        return (
+            f"experiment name {shortened(name)} is not legal",
+            "use letters, digits and . _ + = @ : , - and begin with a letter or digit",
+        )
+    return None
 
 
 def check_name(name: str) -> str:
     """Return `name` when it is legal, else raise `UsageError`."""
-    if len(name) > MAX_LENGTH:
-        raise UsageError(f"experiment name of {len(name)} characters: at most {MAX_LENGTH} are allowed")
-    if not _LEGAL.fullmatch(name):
-        raise UsageError(
-            f"experiment name {name!r}: use letters, digits and . _ + = @ : , - and begin with a letter or digit"
-        )
+    found = flaw(name)
+    if found:
+        raise UsageError("; ".join(found))
     return name

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from registry.errors import UsageError, nearest
+from registry.errors import nearest, shortened
+from registry.json_path import join
+from registry.names import flaw
+from registry.problems import ConfigError, Problem
 
 PREFIX = "same as "
 FIELDS = ("curation", "training_params", "datasets", "eval")
@@ -22,7 +25,7 @@ def follow(experiments: Mapping[str, Any], name: str, field: str) -> tuple[Any, 
     """Return the value of `field` of experiment `name` and the chain of experiments it was read through.
 
     The last of the chain is the one that has the value itself. An unknown experiment, a cycle and a target without the
-    field raise `UsageError` with the chain.
+    field raise `ConfigError` with the chain.
     """
     chain = [name]
     while True:
@@ -31,16 +34,21 @@ def follow(experiments: Mapping[str, Any], name: str, field: str) -> tuple[Any, 
         other = target(value)
         if other is None:
             if value is None and len(chain) > 1:
-                raise UsageError(f"{name}: {field}: {_arrow(chain)}, which has no {field}; point to one that has")
+                raise _error(name, field, f"{_arrow(chain)}, which has no {field}", "point to one that has")
             return value, tuple(chain)
+        arrow = _arrow([*chain, other])
         if other not in experiments:
-            raise UsageError(
-                f"{name}: {field}: {_arrow([*chain, other])}: no such experiment{nearest(other, experiments)}"
-            )
+            raise _error(name, field, f"{arrow}: no such experiment", nearest(other, experiments).removeprefix("; "))
         if other in chain:
-            raise UsageError(f"{name}: {field}: {_arrow([*chain, other])} is a circle; give one of them a value")
+            raise _error(name, field, f"{arrow} is a circle", "give one of them a value")
         chain.append(other)
 
 
+def _error(name: str, field: str, message: str, mend: str) -> ConfigError:
+    return ConfigError([Problem(join("experiments", name, "config", field), message, mend, name)])
+
+
 def _arrow(chain: list[str]) -> str:
-    return " -> same as ".join(chain)
+    if len(chain) > 9:
+        chain = [*chain[:4], "…", *chain[-4:]]
+    return " -> same as ".join(name if name == "…" or flaw(name) is None else shortened(name) for name in chain)

@@ -1,62 +1,49 @@
-"""From a registry document and a catalog to an effective config, and from a pydantic error to one clear line."""
+"""From a registry document and a catalog to an effective config, or to everything that stands in its way."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from registry.catalog import Catalog, HubOrFile
+from registry.checking import checked, without
 from registry.document import Document, load
 from registry.effective import EffectiveConfig
-from registry.errors import UsageError, nearest
-from registry.references import FIELDS, follow
-from registry.schema import ExperimentConfig, StageResources
+from registry.errors import UsageError, nearest, shortened
+from registry.json_path import Steps, join
+from registry.layers import CATALOG, Layers, build
+from registry.problems import ConfigError, Problem
+from registry.schema import ExperimentConfig
 
-M = TypeVar("M", bound=BaseModel)
 E = TypeVar("E", bound=HubOrFile)
 
-# Fields of the original project's registries that this version reads but cannot run yet.
-NOT_BUILT = {
-    "curation": ("extract", "perturbation", "restore"),
-    "eval": ("repetitions",),
-}
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What an experiment resolves to: its layers, every problem, and the effective config if there can be one.
+
+    Fields that this version does not know, or cannot run yet, are problems that the config is built without.
+    """
+
+    layers: Layers
+    problems: tuple[Problem, ...]
+    config: EffectiveConfig | None
 
 
 def load_catalog(path: Path) -> Catalog:
     """Read and check `config.json`."""
     document, _ = load(path)
-    return validate(Catalog, document, str(path))
-
-
-def validate(model: type[M], data: Any, where: str) -> M:
-    """Build `model` from `data`; `UsageError` with the path of the first problem, and the nearest legal name."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(explain(error, model, where)[0]) from None
-
-
-def explain(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
-    """One line for each problem that pydantic found."""
-    lines = []
-    for problem in error.errors():
-        steps = [str(step) for step in problem["loc"]]
-        path = ".".join([where, *steps])
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown field{nearest(steps[-1], _fields(model, steps[:-1]))}")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            given = problem["input"]
-            shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) or given is None else ""
-            lines.append(f"{path}: {message}{shown}")
-    return lines
+    catalog, flaws = checked(Catalog, document)
+    if flaws or catalog is None:
+        raise ConfigError([Problem(join(*flaw.steps), flaw.message, flaw.mend, file=str(path)) for flaw in flaws])
+    return catalog
 
 
 def effective(
@@ -66,19 +53,39 @@ def effective(
 
     Raises `UsageError` for an unknown experiment or key, a bad reference, and anything that the models refuse.
     """
+    found = resolve(document, catalog, catalog_dir, name, overrides)
+    if found.problems or found.config is None:
+        raise ConfigError(found.problems)
+    return found.config
+
+
+def effective_as_loaded(document: Document, catalog: Catalog, catalog_dir: Path, name: str) -> EffectiveConfig:
+    """`effective` for looking only: fields that this version does not know or cannot run yet are left out."""
+    found = resolve(document, catalog, catalog_dir, name)
+    if found.config is None:
+        raise ConfigError([problem for problem in found.problems if problem.kind == "wrong"])
+    return found.config
+
+
+def resolve(
+    document: Document, catalog: Catalog, catalog_dir: Path, name: str, overrides: Mapping[str, Any] | None = None
+) -> Resolution:
+    """Resolve experiment `name`; `UsageError` for an unknown one and for an override that cannot be put anywhere."""
     experiments = document.get("experiments") or {}
     if name not in experiments:
-        raise UsageError(f"no experiment {name!r} in the registry{nearest(name, experiments)}")
-    raw = _followed(experiments, name)
-    for path, value in (overrides or {}).items():
-        _assign(raw, path.split("."), value, name)
-    config = validate(ExperimentConfig, _with_defaults(raw, catalog, name), f"experiments.{name}.config")
-    if config.training_params is not None and config.curation is None:
-        raise UsageError(
-            f"{name}: has training_params but no curation, so no data to train on; "
-            "add curation or remove training_params"
-        )
-    return _looked_up(name, config, catalog, catalog_dir)
+        raise UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, experiments)}")
+    layers, problems = build(experiments, catalog, name, overrides)
+    config, flaws = checked(ExperimentConfig, without(layers.merged, [(field,) for field in layers.unclear]))
+    for flaw in flaws:
+        problem = layers.problem(flaw.steps, flaw.message, flaw.mend)
+        problems.append(replace(problem, kind="unknown field") if flaw.kind == "unknown" else problem)
+    problems += _contradictions(layers, catalog)
+    if config is None or any(problem.kind == "wrong" for problem in problems):
+        return Resolution(layers, tuple(problems), None)
+    try:
+        return Resolution(layers, tuple(problems), _looked_up(name, config, catalog, catalog_dir))
+    except ConfigError as error:
+        return Resolution(layers, (*problems, *error.problems), None)
 
 
 def parse_overrides(settings: list[str]) -> dict[str, Any]:
@@ -95,90 +102,82 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
     return overrides
 
 
-def _followed(experiments: Mapping[str, Any], name: str) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads(json.dumps(experiments[name].get("config") or {}))
-    for field in FIELDS:
-        if field in config:
-            config[field] = json.loads(json.dumps(follow(experiments, name, field)[0]))
-    return _modern(config, name)
+def expand(text: str, where: str) -> str:
+    """Fill in `${NAME}` from the environment; a name that is not set is a `UsageError`. `where` is a catalog path."""
 
-
-def _modern(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Read the original project's spellings, and refuse what this version would have to ignore."""
-    curation = config.get("curation")
-    stray = config.pop("format", None)
-    if isinstance(curation, dict):
-        old = curation.pop("huatuo_format", None)
-        if old is False and not stray and "format" not in curation:
-            raise UsageError(
-                f"experiments.{name}.config.curation.huatuo_format: false names no format; give curation.format instead"
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if not found:
+            message = f"${{{match[1]}}} is not set in the environment"
+            raise ConfigError(
+                [Problem(where, message, f"export {match[1] or 'it'}, or write the path out", file=CATALOG)]
             )
-        if "format" not in curation and (stray or old):
-            curation["format"] = stray or "huatuo"
-    for section, fields in NOT_BUILT.items():
-        for field in fields:
-            # null, false and nothing at all mean the same: there is nothing to be done that could be left out
-            if isinstance(config.get(section), dict) and config[section].pop(field, None):
-                raise UsageError(
-                    f"experiments.{name}.config.{section}.{field}: not built yet in this version; remove it for now"
-                )
-    return config
+        return found
+
+    return _VARIABLE.sub(value, text)
 
 
-def _with_defaults(raw: dict[str, Any], catalog: Catalog, name: str) -> dict[str, Any]:
-    filled = dict(raw)
-    for field, defaults in (
-        ("curation", catalog.defaults.curation),
-        ("training_params", catalog.defaults.training_params),
-        ("eval", catalog.defaults.eval),
-    ):
-        if field == "eval" and filled.get("eval") is None:
-            filled["eval"] = {}
-        if isinstance(filled.get(field), dict):
-            filled[field] = _filled(filled[field], defaults)
-    own = filled.get("slurm") or {}
-    if not isinstance(own, dict) or not all(isinstance(part, dict | None) for part in own.values()):
-        raise UsageError(f"experiments.{name}.config.slurm: must be an object of objects, one per stage")
-    filled["slurm"] = {
-        stage: {**catalog.slurm.get(stage, {}), **(own.get(stage) or {})}
-        for stage in {*StageResources.model_fields, *own}
-    }
-    return filled
+def located(file_path: str, where: str, folder: Path) -> str:
+    """The absolute path of a catalog entry's `file_path`; `folder` is the catalog's."""
+    path = expand(file_path, where) if "${" in file_path else file_path
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
 
 
-def _filled(own: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """`own` with the defaults of the fields that it leaves out, also inside the objects that both have."""
-    filled = {**defaults, **own}
-    for field, value in own.items():
-        default = defaults.get(field)
-        if isinstance(value, dict) and isinstance(default, dict):
-            filled[field] = _filled(value, default)
-    return filled
+def catalog_keys(layers: Layers) -> Iterator[tuple[Steps, str, Any]]:
+    """Where an experiment names a catalog entry: the steps, the catalog's section and the key, whatever it is."""
+    merged = layers.merged
+    yield ("model_key",), "models", merged.get("model_key")
+    datasets, curation = merged.get("datasets"), merged.get("curation")
+    if isinstance(datasets, dict):
+        yield ("datasets", "curate"), "train_datasets", datasets.get("curate")
+        keys = datasets.get("eval")
+        if isinstance(keys, list | tuple):
+            for index, key in enumerate(keys):
+                yield ("datasets", "eval", index), "eval_datasets", key
+        else:
+            yield ("datasets", "eval"), "eval_datasets", keys
+    if isinstance(curation, dict) and isinstance(curation.get("difficulty"), dict):
+        yield ("curation", "difficulty", "model_key"), "models", curation["difficulty"].get("model_key")
+
+
+def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
+    """What no model can see: keys that the catalog lacks, and fields that need one another."""
+    problems = []
+    for steps, section, key in catalog_keys(layers):
+        entries = getattr(catalog, section)
+        if isinstance(key, str) and key not in entries:
+            message = f"{shortened(key)} is not in the catalog's {section}"
+            problems.append(layers.problem(steps, message, nearest(key, entries).removeprefix("; ")))
+    merged, unclear = layers.merged, layers.unclear
+    if merged.get("training_params") is not None and merged.get("curation") is None and "curation" not in unclear:
+        message = "has training_params but no curation, so no data to train on"
+        mend = "add curation or remove training_params"
+        problems.append(layers.problem(("training_params",), message, mend))
+    datasets = merged.get("datasets")
+    named = datasets.get("curate") if isinstance(datasets, dict) else None
+    if merged.get("curation") is not None and named is None and "datasets" not in unclear:
+        message = "has curation but datasets.curate names no data set of the catalog's train_datasets"
+        mend = nearest("", catalog.train_datasets).removeprefix("; ")
+        problems.append(layers.problem(("datasets", "curate"), message, mend))
+    return problems
 
 
 def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Path) -> EffectiveConfig:
     datasets = config.datasets
     eval_keys = (datasets.eval,) if isinstance(datasets.eval, str) else datasets.eval or ()
-    if config.curation is not None and datasets.curate is None:
-        raise UsageError(f"{name}: has curation but datasets.curate names no data set of the catalog's train_datasets")
-    where = f"experiments.{name}.config"
     judge = config.curation.difficulty.model_key if config.curation and config.curation.difficulty else None
+    curate, models = datasets.curate, catalog.models
     return EffectiveConfig(
         experiment=name,
         model_key=config.model_key,
-        model=_entry(catalog.models, config.model_key, f"{where}.model_key", "models", folder),
+        model=_entry(models, config.model_key, "models", folder),
         prompting=config.prompting,
-        train_dataset_key=datasets.curate,
-        train_dataset=_optional(
-            catalog.train_datasets, datasets.curate, f"{where}.datasets.curate", "train_datasets", folder
-        ),
-        eval_datasets={
-            key: _entry(catalog.eval_datasets, key, f"{where}.datasets.eval", "eval_datasets", folder)
-            for key in eval_keys
-        },
+        train_dataset_key=curate,
+        train_dataset=None if curate is None else _entry(catalog.train_datasets, curate, "train_datasets", folder),
+        eval_datasets={key: _entry(catalog.eval_datasets, key, "eval_datasets", folder) for key in eval_keys},
         curation=config.curation,
         difficulty_model_key=judge,
-        difficulty_model=_optional(catalog.models, judge, f"{where}.curation.difficulty.model_key", "models", folder),
+        difficulty_model=None if judge is None else _entry(models, judge, "models", folder),
         training=config.training_params,
         reference_gpus=catalog.defaults.reference_gpus,
         eval=config.eval,
@@ -186,62 +185,9 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
     )
 
 
-def _optional(entries: Mapping[str, E], key: str | None, where: str, section: str, folder: Path) -> E | None:
-    return None if key is None else _entry(entries, key, where, section, folder)
-
-
-def _entry(entries: Mapping[str, E], key: str, where: str, section: str, folder: Path) -> E:
-    if key not in entries:
-        raise UsageError(f"{where}: {key!r} is not in the catalog's {section}{nearest(key, entries)}")
+def _entry(entries: Mapping[str, E], key: str, section: str, folder: Path) -> E:
     entry = entries[key]
     if entry.file_path is None:
         return entry
-    path = folder / Path(expand(entry.file_path, f"catalog {section}.{key}.file_path")).expanduser()
-    return entry.model_copy(update={"file_path": os.path.normpath(path)})
-
-
-def expand(text: str, where: str) -> str:
-    """Fill in `${NAME}` from the environment; a name that is not set is a `UsageError`."""
-
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if not found:
-            raise UsageError(f"{where}: ${{{match[1]}}} is not set in the environment")
-        return found
-
-    return _VARIABLE.sub(value, text)
-
-
-def _assign(config: dict[str, Any], path: list[str], value: Any, name: str) -> None:
-    spot = config
-    for step in path[:-1]:
-        inner = spot.get(step) if step in ("curation", "training_params") else spot.setdefault(step, {})
-        if inner is None:
-            raise UsageError(f"{name}: --set {'.'.join(path)}: {step} does not apply to this experiment")
-        if not isinstance(inner, dict):
-            raise UsageError(f"{name}: --set {'.'.join(path)}: {step} is a plain value")
-        spot = inner
-    spot[path[-1]] = value
-
-
-def _fields(model: type[BaseModel], steps: list[str]) -> list[str]:
-    """The legal field names of the model that lies under `steps`."""
-    here: Any = model
-    for step in steps:
-        found = here.model_fields.get(step) if isinstance(here, type) and issubclass(here, BaseModel) else None
-        if found is None:
-            continue  # a key of a mapping, or an index
-        here = _model_in(found.annotation)
-        if here is None:
-            return []
-    return list(here.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+    path = located(entry.file_path, join(section, key, "file_path"), folder)
+    return entry.model_copy(update={"file_path": path})

@@ -26,9 +26,14 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-def no_outcome(default: Any = None, **constraints: Any) -> Any:
+def no_outcome(description: str, default: Any = None) -> Any:
     """A field that the fingerprint leaves out."""
-    return Field(default, json_schema_extra={"no_outcome": True}, **constraints)
+    return Field(default, description=description, json_schema_extra={"no_outcome": True})
+
+
+def said(description: str, default: Any = ..., **constraints: Any) -> Any:
+    """A field with a description, for the JSON Schema that editors show; required without a default."""
+    return Field(default, description=description, **constraints)
 
 
 class Strict(BaseModel):
@@ -40,8 +45,8 @@ class Strict(BaseModel):
 class QualityConfig(Strict):
     """Rules of the quality filter. Lengths are tokens of the tuned model's tokenizer."""
 
-    truncation_tokens: tuple[Positive, ...] = (1024,)
-    max_tokens: Positive | None = None
+    truncation_tokens: tuple[Positive, ...] = said("Lengths at which reasoning was cut off: remove those.", (1024,))
+    max_tokens: Positive | None = said("Longest reasoning that is kept.", None)
 
 
 class DifficultyConfig(Strict):
@@ -51,13 +56,14 @@ class DifficultyConfig(Strict):
     not be generated (its prompt does not fit the model, for instance).
     """
 
-    model_key: str | None = no_outcome()  # the model that it names has its own place in the fingerprint
-    engine: EngineName = "vllm"
-    samples: Positive = 1
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
-    max_tokens: Positive = 1024
-    pass_rate: tuple[Fraction, Fraction] = (0.0, 0.0)
-    unjudged: Literal["keep", "remove"] = "remove"
+    # The model that `model_key` names has its own place in the fingerprint.
+    model_key: str | None = no_outcome("Model of the catalog that answers; null: the experiment's own base model.")
+    engine: EngineName = said("What generates the answers.", "vllm")
+    samples: Positive = said("Answers per question.", 1)
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = said("0 is greedy; samples > 1 needs more.", 0.0)
+    max_tokens: Positive = said("Longest answer.", 1024)
+    pass_rate: tuple[Fraction, Fraction] = said("Keep a row whose pass rate is in [lowest, highest].", (0.0, 0.0))
+    unjudged: Literal["keep", "remove"] = said("What becomes of a row that could not be answered.", "remove")
 
     @model_validator(mode="after")
     def _check(self) -> DifficultyConfig:
@@ -76,14 +82,14 @@ class CurationConfig(Strict):
     they are given.
     """
 
-    method: MethodName
-    n_samples: Positive | None = None
-    format: FormatName = "huatuo"
-    quality: QualityConfig | None = None
-    difficulty: DifficultyConfig | None = None
-    long_tokens: Annotated[int, Field(ge=0)] = 1000
-    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
-    seed: int = 42
+    method: MethodName = said("How rows are chosen.")
+    n_samples: Positive | None = said("Rows to choose; not with method 'all'.", None)
+    format: FormatName = said("How reasoning and answer are laid out.", "huatuo")
+    quality: QualityConfig | None = said("The quality filter; null turns it off.", None)
+    difficulty: DifficultyConfig | None = said("The base-model difficulty filter; null turns it off.", None)
+    long_tokens: Annotated[int, Field(ge=0)] = said("s1: fewest tokens of long reasoning.", 1000)
+    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = said("Part of the rows held out of training.", 0.05)
+    seed: int = said("Seed of every random choice.", 42)
 
     @model_validator(mode="before")
     @classmethod
@@ -104,9 +110,9 @@ class CurationConfig(Strict):
 class OptimizerConfig(Strict):
     """AdamW's constants."""
 
-    adam_beta1: Fraction = 0.9
-    adam_beta2: Fraction = 0.95
-    adam_epsilon: Annotated[float, Field(gt=0.0)] = 1e-8
+    adam_beta1: Fraction = said("Decay of the first moment.", 0.9)
+    adam_beta2: Fraction = said("Decay of the second moment.", 0.95)
+    adam_epsilon: Annotated[float, Field(gt=0.0)] = said("Added to the denominator.", 1e-8)
 
 
 class TrainingParams(Strict):
@@ -117,24 +123,24 @@ class TrainingParams(Strict):
     at its end as `truncation` says, and counted.
     """
 
-    method: Literal["sft"] = "sft"
-    learning_rate: Annotated[float, Field(gt=0.0)]
-    # The fingerprint has the product, the global batch.
-    batch_size: Positive = no_outcome(1, ge=1)
-    gradient_accumulation_steps: Positive = no_outcome(1, ge=1)
-    total_batch_size: Positive | None = no_outcome(ge=1)
-    num_epochs: Annotated[float, Field(gt=0.0)]
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    warmup_ratio: Fraction = 0.0
-    lr_scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    optimizer: OptimizerConfig = OptimizerConfig()
-    max_length: Positive | None = None
-    truncation: Literal["drop", "cut"] = "drop"
-    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    seed: int = 42
-    per_device_batch_size: Positive | None = no_outcome(ge=1)
-    gradient_checkpointing: bool = no_outcome(True)
-    checkpoints_per_epoch: Annotated[int, Field(ge=0)] = no_outcome(1, ge=0)
+    method: Literal["sft"] = said("Supervised fine-tuning.", "sft")
+    learning_rate: Annotated[float, Field(gt=0.0)] = said("Highest learning rate of the schedule.")
+    # The fingerprint has the product of these, the global batch.
+    batch_size: Positive = no_outcome("Rows per GPU and step.", 1)
+    gradient_accumulation_steps: Positive = no_outcome("Steps per optimizer step.", 1)
+    total_batch_size: Positive | None = no_outcome("Rows per optimizer step; wins over the product.")
+    num_epochs: Annotated[float, Field(gt=0.0)] = said("Passes over the training data.")
+    weight_decay: Annotated[float, Field(ge=0.0)] = said("AdamW's weight decay.", 0.0)
+    warmup_ratio: Fraction = said("Part of the steps in which the learning rate rises.", 0.0)
+    lr_scheduler: Literal["cosine", "linear", "constant"] = said("How the learning rate falls.", "cosine")
+    optimizer: OptimizerConfig = said("AdamW's constants.", OptimizerConfig())
+    max_length: Positive | None = said("Longest row in tokens; null: the model's.", None)
+    truncation: Literal["drop", "cut"] = said("What becomes of a longer row.", "drop")
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = said("Gradients are clipped to this norm.", 1.0)
+    seed: int = said("Seed of the order of rows.", 42)
+    per_device_batch_size: Positive | None = no_outcome("Rows per GPU and forward pass; null: batch_size.")
+    gradient_checkpointing: bool = no_outcome("Less memory for more time.", True)
+    checkpoints_per_epoch: Annotated[int, Field(ge=0)] = no_outcome("How often state is saved for a resume.", 1)
 
     def global_batch(self, reference_gpus: int) -> int:
         """Rows per optimizer step."""
@@ -146,13 +152,13 @@ class TrainingParams(Strict):
 class EvalConfig(Strict):
     """Question answering. Greedy by default; `limit` takes the first questions of each benchmark, for a quick look."""
 
-    engine: EngineName = "vllm"
-    max_tokens: Positive = 2048
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    seed: int = 0
-    limit: Positive | None = None
-    tensor_parallel: Positive = no_outcome(1, ge=1)
+    engine: EngineName = said("What generates the answers.", "vllm")
+    max_tokens: Positive = said("Longest answer.", 2048)
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = said("0 is greedy.", 0.0)
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = said("Nucleus sampling.", 1.0)
+    seed: int = said("Seed of the sampling.", 0)
+    limit: Positive | None = said("Only the first questions of each benchmark, for a quick look.", None)
+    tensor_parallel: Positive = no_outcome("GPUs that share one model.", 1)
 
 
 class Resources(Strict):
@@ -162,16 +168,16 @@ class Resources(Strict):
     `time` is in minutes, `memory` as Slurm writes it ("64G", per node). `extra` goes to sbatch as it is.
     """
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    nodes: Positive = 1
-    gpus: Annotated[int, Field(ge=0)] = 0
-    cpus: Positive = 1
-    memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None
-    time: Positive | None = None
-    constraint: str | None = None
-    extra: dict[str, str | int | bool] = {}
+    partition: str | None = said("Slurm partition.", None)
+    account: str | None = said("Account that pays.", None)
+    qos: str | None = said("Quality of service.", None)
+    nodes: Positive = said("Nodes of the job.", 1)
+    gpus: Annotated[int, Field(ge=0)] = said("GPUs per node.", 0)
+    cpus: Positive = said("Cores per task.", 1)
+    memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = said("Per node, such as 64G.", None)
+    time: Positive | None = said("Minutes.", None)
+    constraint: str | None = said("Features that nodes must have.", None)
+    extra: dict[str, str | int | bool] = said("More options of sbatch, as they are.", {})
 
 
 class StageResources(Strict):
@@ -185,17 +191,17 @@ class StageResources(Strict):
 class ExperimentDatasets(Strict):
     """Keys into the catalog: the set to curate from and the benchmark files to evaluate on (one or several)."""
 
-    curate: str | None = None
-    eval: str | tuple[str, ...] | None = None
+    curate: str | None = said("Key of the catalog's train_datasets.", None)
+    eval: str | tuple[str, ...] | None = said("One key or several of the catalog's eval_datasets.", None)
 
 
 class ExperimentConfig(Strict):
     """An experiment's `config` with references followed and catalog defaults filled in."""
 
-    model_key: str
-    datasets: ExperimentDatasets = ExperimentDatasets()
-    curation: CurationConfig | None = None
-    training_params: TrainingParams | None = None
-    prompting: PromptStyle = "plain"
-    eval: EvalConfig = EvalConfig()
-    slurm: StageResources = StageResources()
+    model_key: str = said("The base model: a key of the catalog's models.")
+    datasets: ExperimentDatasets = said("What to curate from and to evaluate on.", ExperimentDatasets())
+    curation: CurationConfig | None = said("How training data is chosen; null: no such stage.", None)
+    training_params: TrainingParams | None = said("Fine-tuning; null: no such stage.", None)
+    prompting: PromptStyle = said("How a question is put to the model.", "plain")
+    eval: EvalConfig = said("Question answering.", EvalConfig())
+    slurm: StageResources = said("What this experiment's jobs ask of Slurm beyond the catalog's.", StageResources())

@@ -1,17 +1,14 @@
-"""Commands that read the registry: list, show, config, validate; and rebuild, which mends its file."""
+"""Commands that read the registry: list, show; and rebuild, which mends its file."""
 
 from __future__ import annotations
 
 import json
 
 from registry.console import Grid, answering
-from registry.errors import UsageError
 from registry.fold import rebuild as rebuild_file
-from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Set, Tag, chosen
-from registry.resolve import parse_overrides
+from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Tag, chosen
 from registry.schema import STAGES
 from registry.store import experiments_of, open_registry, results_of
-from registry.validation import problems
 
 
 def list_experiments(
@@ -58,33 +55,6 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
         }
         answer.data = {**experiments_of(view)[selected], "history": history}
         answer.lines.append(json.dumps(answer.data, indent=2, ensure_ascii=False))
-
-
-def show_config(
-    name: Name,
-    settings: Set = None,
-    as_json: Json = False,
-    registry: RegistryFile = None,
-    config: ConfigFile = None,
-) -> None:
-    """Show the effective config of one experiment."""
-    with answering("config", as_json) as answer:
-        opened, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
-        answer.data = opened.effective(view, selected, parse_overrides(settings or [])).model_dump(mode="json")
-        answer.lines.append(json.dumps(answer.data, indent=2, ensure_ascii=False))
-
-
-def validate(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
-    """Check the whole registry and the catalog; name every problem."""
-    with answering("validate", as_json) as answer:
-        opened = open_registry(registry, config)
-        view = opened.read()
-        found = problems(opened, view)
-        answer.warnings.extend(view.warnings)
-        answer.data = {"problems": [{"where": p.where, "message": p.message} for p in found]}
-        answer.lines = [p.message for p in found] or [f"{len(experiments_of(view))} experiments: no problem found"]
-        if found:
-            answer.errors.append(UsageError(f"{len(found)} problems found"))
 
 
 def rebuild(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:

@@ -74,8 +74,9 @@ RUNS: list[tuple[str, Prepare, str, int, tuple[str, ...]]] = [
      ("tuned: --set model_key.x", "plain value")),
     ("set of a wrong kind", nothing, "run tuned --set eval.limit=many", 2, ("tuned", "eval.limit", "got 'many'")),
     ("reference to nothing", experiment("x", datasets="same as bas"), "run x", 2,
-     ("x: datasets", "-> same as bas", "'base'")),
-    ("circle", CIRCLE, "run one", 2, ("one: curation", "one -> same as two -> same as one", "circle")),
+     ("experiments.x.config.datasets: x ", "-> same as bas", "'base'")),
+    ("circle", CIRCLE, "run one", 2,
+     ("experiments.one.config.curation: one ", "one -> same as two -> same as one", "circle")),
     ("unknown method", experiment("x", curation={"method": "rand"}), "run x", 2,
      ("experiments.x", "'random'", "got 'rand'")),
     ("unknown field", experiment("x", trainig_params={}), "run x", 2,
@@ -83,7 +84,7 @@ RUNS: list[tuple[str, Prepare, str, int, tuple[str, ...]]] = [
     ("unknown model", experiment("x", model_key="tinny"), "run x", 2,
      ("'tinny' is not in the catalog's models", "'tiny'")),
     ("training without curation", experiment("x", curation=None), "run x", 2,
-     ("x: has training_params but no curation",)),
+     ("experiments.x.config.training_params: has training_params but no curation",)),
     ("wrong kind of slurm", experiment("x", slurm={"eval": 3}), "run x", 2, ("experiments.x.config.slurm", "object")),
     ("eval before training", nothing, "run tuned --stage eval", 3,
      ("tuned: eval needs training", "meds1 run tuned --stage training")),
@@ -106,7 +107,7 @@ RUNS: list[tuple[str, Prepare, str, int, tuple[str, ...]]] = [
     ("no registry", lambda lab: (lab.folder / "results.json").unlink(), "list", 3,
      ("results.json: no such file", "--registry")),
     ("slurm stage in the catalog", catalog_with("slurm", "trainning", {}), "status", 2,
-     ("config.json.slurm.trainning",)),
+     ("config.json: slurm.trainning: unknown field", "'training'")),
     ("unknown option", nothing, "run tuned --dryrun", 2, ("meds1 run: No such option: --dryrun", "meds1 run --help")),
     ("unknown command", nothing, "runn", 2, ("No such command 'runn'", "meds1 --help")),
     ("no eval result", nothing, "leaderboard base", 3, ("base: has no eval result", "meds1 run base")),
@@ -240,12 +241,18 @@ def test_validate_names_every_problem(lab: Lab) -> None:
 
     found = answer_of(lab, "validate", code=2)["data"]["problems"]
 
-    assert [problem["where"] for problem in found] == ["registry", "base", "x", "y"]
-    said = [problem["message"] for problem in found]
-    assert "unknown field 'comment'" in said[0]
-    assert "'descripton'; did you mean 'description'?" in said[1]
-    assert "did you mean 'tiny'?" in said[2]
-    assert "did you mean 'second-set'?" in said[3]
+    assert [(problem["experiment"], problem["path"]) for problem in found] == [
+        (None, "comment"),
+        ("base", "experiments.base.descripton"),
+        ("x", "experiments.x.config.model_key"),
+        ("y", "experiments.y.config.datasets.eval"),
+    ]
+    assert [problem["mend"] for problem in found[1:]] == [
+        "did you mean 'description'?",
+        "did you mean 'tiny'?",
+        "did you mean 'second-set'?",
+    ]
+    assert found[0]["message"] == "unknown field"
 
 
 def test_a_torn_registry_is_rebuilt_from_the_last_fold(lab: Lab) -> None:

@@ -147,7 +147,7 @@ def test_print_config_is_the_config_and_needs_neither_parents_nor_files(lab: Lab
 
     shown = json.loads(lab.meds1("run", "tuned", "--stage", "eval", option).stdout)
 
-    assert shown == json.loads(lab.meds1("config", "tuned").stdout)
+    assert shown == answer_of(lab, "config", "tuned")["data"]["config"]
     assert shown["training"]["learning_rate"] == 1e-3
     assert python_m(lab, "eval", "tuned", option) == ""
     assert sorted(lab.folder.rglob("*")) == files
@@ -156,7 +156,8 @@ def test_print_config_is_the_config_and_needs_neither_parents_nor_files(lab: Lab
 def test_set_reaches_the_config_that_is_shown(lab: Lab) -> None:
     shown = answer_of(lab, "config", "tuned", "--set", "eval.limit=3", "--set", "prompting=step")["data"]
 
-    assert (shown["eval"]["limit"], shown["prompting"]) == (3, "step")
+    assert (shown["config"]["eval"]["limit"], shown["config"]["prompting"]) == (3, "step")
+    assert (shown["origins"]["eval.limit"], shown["origins"]["prompting"]) == ("--set", "--set")
 
 
 def test_a_stage_of_its_own_command_plans_like_the_one_command(lab: Lab) -> None:

@@ -146,7 +146,7 @@ class TestMake:
     def test_help_is_the_default_and_lists_the_targets(self) -> None:
         shown = run("make")
         assert re.findall(r"^make ([a-z-]+)", shown.stdout, re.MULTILINE) == [
-            "help", "setup", "demo", "test", "test-full", "lint", "clean"
+            "help", "setup", "demo", "test", "test-full", "lint", "schema", "clean"
         ]  # fmt: skip
 
 

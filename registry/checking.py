@@ -1,0 +1,209 @@
+"""Check JSON against a pydantic model and say everything that is wrong with it, not only what is seen first.
+
+Pydantic skips a model's own checks while one of its fields is wrong. Here what is wrong is left out and the rest is
+checked again, until nothing new is found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from registry.errors import nearest, shortened
+from registry.json_path import ABSENT, Step, Steps, below, startswith
+from registry.references import FIELDS, PREFIX
+
+M = TypeVar("M", bound=BaseModel)
+Kind = Literal["value", "unknown", "missing", "rule"]
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One thing that a model refuses: the steps to it from the model's root, what and what to do about it.
+
+    A `rule` is a check of ours between several fields; it stands at the object that they are in.
+    """
+
+    steps: Steps
+    message: str
+    mend: str
+    kind: Kind = "value"
+
+
+def checked(model: type[M], data: Any) -> tuple[M | None, list[Flaw]]:
+    """Build `model` from `data`; with flaws, from what is left without the flawed fields, if that can be built."""
+    flaws: dict[Steps, Flaw] = {}
+    while True:
+        try:
+            return model.model_validate(data), list(flaws.values())
+        except ValidationError as error:
+            found = _flaws(error, model, data)
+        fresh = [flaw for flaw in found if flaw.steps not in flaws]
+        if not fresh:
+            return None, list(flaws.values())
+        flaws |= {flaw.steps: flaw for flaw in fresh}
+        data = without(data, [flaw.steps for flaw in fresh])
+
+
+def without(data: Any, paths: Iterable[Steps]) -> Any:
+    """A copy of JSON `data` that lacks what lies under `paths`; what lies in a list takes the whole list along."""
+    for path in paths:
+        data = _without(data, path)
+    return data
+
+
+def _without(data: Any, path: Steps) -> Any:
+    if not path or not isinstance(data, Mapping) or path[0] not in data:
+        return data
+    step, rest = path[0], path[1:]
+    if rest and isinstance(data[step], Mapping):
+        return {**data, step: _without(data[step], rest)}
+    return {key: value for key, value in data.items() if key != step}
+
+
+def _flaws(error: ValidationError, model: type[BaseModel], data: Any) -> list[Flaw]:
+    """One flaw for each place: the branches of a union that were tried in vain are told as one."""
+    by_place: dict[Steps, list[Flaw]] = {}
+    for problem in cast(list[dict[str, Any]], error.errors()):
+        steps = _real(problem, data)
+        by_place.setdefault(steps, []).append(_flaw(problem, steps, model))
+    branches = {steps for steps, flaws in by_place.items() if len(flaws) == 1}
+    found = []
+    for steps, flaws in by_place.items():
+        # A list of a wrong item is also no text: the branch that got furthest says what is wrong.
+        if any(other != steps and startswith(other, steps) and steps in branches for other in by_place):
+            continue
+        said = dict.fromkeys(flaw.message for flaw in flaws)
+        message = " or ".join(part.removeprefix("Input should be ") if i else part for i, part in enumerate(said))
+        found.append(replace(flaws[0], message=message))
+    return found
+
+
+def _real(problem: Mapping[str, Any], data: Any) -> Steps:
+    """The location without the names of union branches, which pydantic puts between the steps."""
+    steps: list[Step] = []
+    here = data
+    for step in problem["loc"]:
+        inner = below(here, step)
+        if inner is not ABSENT or problem["type"] == "missing":
+            steps.append(step)
+            here = inner
+    return tuple(steps)
+
+
+def _flaw(problem: Mapping[str, Any], steps: Steps, model: type[BaseModel]) -> Flaw:
+    kind, given = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        legal = _fields(_fragment(model, steps[:-1]), model)
+        return Flaw(steps, "unknown field", nearest(str(steps[-1]), legal).removeprefix("; "), "unknown")
+    if problem["loc"][-1:] == ("[key]",):
+        legal = re.findall(r"'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+        return Flaw(steps, "unknown field", nearest(str(given), legal).removeprefix("; "), "unknown")
+    fragment = _fragment(model, steps)
+    if kind == "missing":
+        return Flaw(steps, "Field required", f"add it: {_legal(fragment)}", "missing")
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        # Said by a check of ours, which names the remedy itself.
+        return Flaw(steps, message, "", "rule")
+    if isinstance(given, str | int | float | bool | None):
+        message += f" (got {shortened(given) if isinstance(given, str) else json.dumps(given)})"
+    return Flaw(steps, message, _mend(given, fragment, steps))
+
+
+def _mend(given: Any, fragment: Mapping[str, Any], steps: Steps) -> str:
+    if isinstance(given, str) and given.lower().startswith(PREFIX):
+        if steps and steps[-1] in FIELDS:
+            return f"write it as {PREFIX + given[len(PREFIX) :].strip()!r}, in small letters"
+        return f"only {', '.join(FIELDS)} can be the same as another experiment's"
+    legal = _enum(fragment)
+    if legal:
+        return nearest(str(given), legal).removeprefix("; ")
+    return f"put {_legal(fragment)}"
+
+
+def _enum(fragment: Mapping[str, Any]) -> list[str]:
+    values = [value for branch in fragment.get("anyOf", [fragment]) for value in branch.get("enum", ())]
+    return [str(value) for value in [*values, *([fragment["const"]] if "const" in fragment else [])]]
+
+
+_WORDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "null": "null",
+    "array": "a list",
+}
+_LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+    "pattern": "such as matches {}",
+}
+
+
+def _legal(fragment: Mapping[str, Any]) -> str:
+    """The legal values of a field in words, from its JSON Schema."""
+    if "anyOf" in fragment:
+        return " or ".join(dict.fromkeys(_legal(branch) for branch in fragment["anyOf"]))
+    if _enum(fragment):
+        return " or ".join(repr(value) for value in _enum(fragment))
+    word = _WORDS.get(fragment.get("type", "object"), "a value")
+    limits = [text.format(_number(fragment[key])) for key, text in _LIMITS.items() if key in fragment]
+    return f"{word} {' and '.join(limits)}" if limits else word
+
+
+def _number(limit: Any) -> str:
+    return f"{limit:g}" if isinstance(limit, int | float) else str(limit)
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _fragment(model: type[BaseModel], steps: Steps) -> dict[str, Any]:
+    """The part of the model's JSON Schema that describes the place under `steps`; an empty one for an unknown place."""
+    here = _schema(model)
+    for step in steps:
+        here = _below(_objects(here, model), step)
+    return _referenced(here, model)
+
+
+def _below(branches: list[dict[str, Any]], step: Step) -> dict[str, Any]:
+    for branch in branches:
+        if step in branch.get("properties", {}):
+            found: dict[str, Any] = branch["properties"][step]
+            return found
+        below = branch.get("items" if isinstance(step, int) else "additionalProperties")
+        if isinstance(below, dict):
+            return below
+        if isinstance(step, int) and step < len(branch.get("prefixItems", ())):
+            item: dict[str, Any] = branch["prefixItems"][step]
+            return item
+    return {}
+
+
+def _objects(fragment: dict[str, Any], model: type[BaseModel]) -> list[dict[str, Any]]:
+    here = _referenced(fragment, model)
+    return [_referenced(branch, model) for branch in here.get("anyOf", [here])]
+
+
+def _referenced(fragment: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    if "$ref" not in fragment:
+        return fragment
+    definition: dict[str, Any] = _schema(model)["$defs"][fragment["$ref"].rsplit("/", 1)[-1]]
+    return definition
+
+
+def _fields(fragment: dict[str, Any], model: type[BaseModel]) -> list[str]:
+    return [name for branch in _objects(fragment, model) for name in branch.get("properties", ())]

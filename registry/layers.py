@@ -1,0 +1,209 @@
+"""An experiment's config in layers, before the models see it: defaults, what is written or referred to, `--set`.
+
+Each value of the result can be asked where it comes from. That is told from the very layers that the effective config
+is made of; nothing is resolved twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.catalog import Catalog
+from registry.errors import UsageError
+from registry.json_path import ABSENT, Steps, below, join, split, startswith
+from registry.problems import ConfigError, Problem
+from registry.references import FIELDS, follow, target
+from registry.schema import STAGES
+
+# Fields of the original project's registries that this version reads but cannot run yet.
+NOT_BUILT = {
+    "curation": ("extract", "perturbation", "restore"),
+    "eval": ("repetitions",),
+}
+OWN, BUILT_IN, SET, CATALOG = "own", "built-in", "--set", "catalog"
+DEFAULTS, RESOURCES = "config.json defaults", "config.json slurm"
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one experiment's config.
+
+    `written` is what the registry says, references followed and old spellings read, with `--set` over it; `merged`
+    has the catalog's `defaults` below it. `source` has the experiment that each referenced field was found in.
+    `unclear` are fields that are left out of both because nobody can say what they should be.
+    """
+
+    name: str
+    written: Config
+    merged: Config
+    defaults: Mapping[str, Any]
+    source: Mapping[str, str]
+    overrides: tuple[Steps, ...]
+    unclear: frozenset[str]
+
+    def origin(self, steps: Steps) -> str:
+        """Where the value under `steps` (a path in an experiment's config) comes from."""
+        if has(self.written, steps):
+            if any(startswith(steps, override) for override in self.overrides):
+                return SET
+            other = self.source.get(str(steps[0]))
+            return OWN if other is None else f"same as {other}"
+        if has(self.defaults, steps) and has(self.merged, steps):
+            return RESOURCES if steps[0] == "slurm" else DEFAULTS
+        return BUILT_IN
+
+    def problem(self, steps: Steps, message: str, mend: str) -> Problem:
+        """A problem at `steps`, placed where to mend it: here, in the experiment referred to, or in the catalog."""
+        origin = self.origin(steps)
+        if origin in (DEFAULTS, RESOURCES):
+            path = steps if steps[0] == "slurm" else ("defaults", *steps)
+            return Problem(join(*path), message, mend, file=CATALOG)
+        holder = self.source.get(str(steps[0]), self.name) if origin != SET else self.name
+        return Problem(join("experiments", holder, "config", *steps), message, mend, holder)
+
+
+def build(
+    experiments: Mapping[str, Any], catalog: Catalog, name: str, overrides: Mapping[str, Any] | None = None
+) -> tuple[Layers, list[Problem]]:
+    """The layers of experiment `name`, and what is wrong with its references and old spellings.
+
+    `overrides` map a path in its config to a value; one that cannot be put there is a `UsageError`. Nothing that is
+    given is changed.
+    """
+    written, source, problems = _followed(experiments, name)
+    unclear = {str(split(problem.path)[-1]) for problem in problems}
+    problems += _modernised(written, source, name)
+    paths = [_assigned(written, path, value, name) for path, value in (overrides or {}).items()]
+    if not _are_objects(written.get("slurm")):
+        place = join("experiments", name, "config", "slurm")
+        problems.append(Problem(place, "must be an object of objects", "give one for each stage", name))
+        unclear.add("slurm")
+    unclear -= {path[0] for path in paths}
+    for field in unclear:
+        written.pop(field, None)
+    if written.get("slurm"):
+        written["slurm"] = {stage: part for stage, part in written["slurm"].items() if part is not None}
+    defaults = _defaults(catalog)
+    merged = _merged(written, defaults)
+    return Layers(name, written, merged, defaults, source, tuple(paths), frozenset(unclear)), problems
+
+
+def parse_path(path: str, setting: str) -> tuple[str, ...]:
+    """The steps of a `--set` path; `UsageError` for one that leads into a list."""
+    steps = split(path)
+    if any(isinstance(step, int) for step in steps):
+        raise UsageError(f"--set {setting}: set the whole list, such as a=[1,2], not one place in it")
+    return tuple(str(step) for step in steps)
+
+
+def _followed(experiments: Mapping[str, Any], name: str) -> tuple[Config, dict[str, str], list[Problem]]:
+    """The config with its references replaced by what they lead to; one that leads nowhere stays as it is."""
+    config = dict(experiments[name].get("config") or {})
+    source: dict[str, str] = {}
+    problems: list[Problem] = []
+    for field in FIELDS:
+        if target(config.get(field)) is None:
+            continue
+        try:
+            config[field], chain = follow(experiments, name, field)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        source[field] = chain[-1]
+    return config, source, problems
+
+
+def _modernised(config: Config, source: Mapping[str, str], name: str) -> list[Problem]:
+    """Read the original project's spellings in place, and name what this version would have to ignore."""
+    problems = []
+    stray = config.pop("format", None)
+    if isinstance(config.get("curation"), dict):
+        config["curation"] = dict(config["curation"])
+        problems += _read_format(config["curation"], stray, source.get("curation", name))
+    for section, fields in NOT_BUILT.items():
+        holder = source.get(section, name)
+        for field in fields:
+            if not isinstance(config.get(section), dict) or field not in config[section]:
+                continue
+            value = config[section][field]
+            config[section] = {key: kept for key, kept in config[section].items() if key != field}
+            if value:  # null, false and nothing at all mean the same: nothing is done that could be left out
+                place = join("experiments", holder, "config", section, field)
+                said = "not built yet in this version"
+                problems.append(Problem(place, said, "remove it for now", holder, kind="not built"))
+    return problems
+
+
+def _read_format(curation: Config, stray: object, holder: str) -> list[Problem]:
+    old = curation.pop("huatuo_format", None)
+    if "format" in curation:
+        return []
+    if stray or old:
+        curation["format"] = stray or "huatuo"
+    elif old is False:
+        place = join("experiments", holder, "config", "curation", "huatuo_format")
+        return [Problem(place, "false names no format", "give curation.format instead", holder)]
+    return []
+
+
+def _assigned(config: Config, path: str, value: Any, name: str) -> tuple[str, ...]:
+    """Put an override into `config`, copying the objects that it leads through: they belong to the registry."""
+    steps = parse_path(path, path)
+    spot = config
+    for step in steps[:-1]:
+        inner = spot.get(step, None if step in ("curation", "training_params") else {})
+        if inner is None:
+            raise UsageError(f"{name}: --set {path}: {step} does not apply to this experiment")
+        if not isinstance(inner, dict):
+            raise UsageError(f"{name}: --set {path}: {step} is a plain value")
+        spot[step] = dict(inner)
+        spot = spot[step]
+    spot[steps[-1]] = value
+    return steps
+
+
+def _are_objects(own: object) -> bool:
+    return own is None or (isinstance(own, dict) and all(isinstance(part, dict | None) for part in own.values()))
+
+
+def _defaults(catalog: Catalog) -> Config:
+    known = catalog.defaults
+    return {
+        "curation": known.curation,
+        "training_params": known.training_params,
+        "eval": known.eval,
+        "slurm": catalog.slurm,
+    }
+
+
+def _merged(written: Config, defaults: Mapping[str, Any]) -> Config:
+    """Defaults fill what an object leaves out and never make a stage that is not there; eval and slurm always are."""
+    merged = dict(written)
+    if merged.get("eval") is None:
+        merged["eval"] = {}
+    merged["slurm"] = {**{stage: {} for stage in STAGES}, **(written.get("slurm") or {})}
+    for field, default in defaults.items():
+        if isinstance(merged.get(field), dict):
+            merged[field] = _filled(merged[field], default)
+    return merged
+
+
+def _filled(own: Config, defaults: Mapping[str, Any]) -> Config:
+    """`own` with the defaults of the fields that it leaves out, also inside the objects that both have."""
+    filled = {**defaults, **own}
+    for field, value in own.items():
+        default = defaults.get(field)
+        if isinstance(value, dict) and isinstance(default, dict):
+            filled[field] = _filled(value, default)
+    return filled
+
+
+def has(config: Any, steps: Steps) -> bool:
+    """Whether `config` has something under `steps`, be it null."""
+    here = config
+    for step in steps:
+        here = below(here, step)
+    return here is not ABSENT

@@ -1,0 +1,49 @@
+"""What is wrong with a registry or a catalog: where, what, and what to do about it, each on one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from registry.errors import UsageError
+
+Kind = Literal["wrong", "unknown field", "not built"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend. `path` is in the notation of `registry.json_path`.
+
+    `experiment` is the one whose entry is to be mended, which need not be the one that was asked for: a value may be
+    wrong in the experiment that others take it from. `file` is None for the registry. Of a `kind` other than `wrong`
+    the rest of the experiment can still be understood: only what computes with it has to refuse it.
+    """
+
+    path: str
+    message: str
+    mend: str = ""
+    experiment: str | None = None
+    file: str | None = None
+    kind: Kind = "wrong"
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.file, self.path) if part)
+        said = f"{self.message}; {self.mend}" if self.mend else self.message
+        return f"{place}: {said}" if place else said
+
+    def to_json(self) -> dict[str, str | None]:
+        """The JSON form of `meds1 validate --json`."""
+        body = asdict(self)
+        del body["kind"]
+        return body
+
+
+class ConfigError(UsageError):
+    """A config that cannot be used, with all its problems; the message names the first and counts the others."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        others = len(problems) - 1
+        more = f" ({others} more problem{'s' * (others > 1)}: `meds1 validate` lists them)" if others else ""
+        super().__init__(f"{problems[0]}{more}")
