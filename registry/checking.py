@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from registry.errors import nearest, shortened
-from registry.json_path import ABSENT, Step, Steps, below, startswith
+from registry.json_path import ABSENT, Step, Steps, below
 from registry.references import FIELDS, PREFIX
 
 M = TypeVar("M", bound=BaseModel)
@@ -69,52 +69,50 @@ def _without(data: Any, path: Steps) -> Any:
 
 def _flaws(error: ValidationError, model: type[BaseModel], data: Any) -> list[Flaw]:
     """One flaw for each place: the branches of a union that were tried in vain are told as one."""
-    by_place: dict[Steps, list[Flaw]] = {}
+    by_place: dict[Steps, list[Mapping[str, Any]]] = {}
     for problem in cast(list[dict[str, Any]], error.errors()):
-        steps = _real(problem, data)
-        by_place.setdefault(steps, []).append(_flaw(problem, steps, model))
-    branches = {steps for steps, flaws in by_place.items() if len(flaws) == 1}
-    found = []
-    for steps, flaws in by_place.items():
-        # A list of a wrong item is also no text: the branch that got furthest says what is wrong.
-        if any(other != steps and startswith(other, steps) and steps in branches for other in by_place):
-            continue
-        said = dict.fromkeys(flaw.message for flaw in flaws)
-        message = " or ".join(part.removeprefix("Input should be ") if i else part for i, part in enumerate(said))
-        found.append(replace(flaws[0], message=message))
-    return found
+        by_place.setdefault(_real(problem, data), []).append(problem)
+    # A list with a wrong item is no text either: the branch that got furthest says what is wrong.
+    shallow = {steps[:length] for steps in by_place for length in range(len(steps))}
+    return [_flaw(branches, steps, model) for steps, branches in by_place.items() if steps not in shallow]
 
 
 def _real(problem: Mapping[str, Any], data: Any) -> Steps:
     """The location without the names of union branches, which pydantic puts between the steps."""
     steps: list[Step] = []
     here = data
-    for step in problem["loc"]:
+    for index, step in enumerate(problem["loc"], 1):
         inner = below(here, step)
-        if inner is not ABSENT or problem["type"] == "missing":
+        if inner is not ABSENT or (problem["type"] == "missing" and index == len(problem["loc"])):
             steps.append(step)
             here = inner
     return tuple(steps)
 
 
-def _flaw(problem: Mapping[str, Any], steps: Steps, model: type[BaseModel]) -> Flaw:
-    kind, given = problem["type"], problem["input"]
+def _flaw(branches: list[Mapping[str, Any]], steps: Steps, model: type[BaseModel]) -> Flaw:
+    first = branches[0]
+    kind, given = first["type"], first["input"]
     if kind == "extra_forbidden":
         legal = _fields(_fragment(model, steps[:-1]), model)
         return Flaw(steps, "unknown field", nearest(str(steps[-1]), legal).removeprefix("; "), "unknown")
-    if problem["loc"][-1:] == ("[key]",):
-        legal = re.findall(r"'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+    if first["loc"][-1:] == ("[key]",):
+        legal = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
         return Flaw(steps, "unknown field", nearest(str(given), legal).removeprefix("; "), "unknown")
     fragment = _fragment(model, steps)
     if kind == "missing":
         return Flaw(steps, "Field required", f"add it: {_legal(fragment)}", "missing")
-    message = problem["msg"].removeprefix("Value error, ")
     if kind == "value_error":
         # Said by a check of ours, which names the remedy itself.
-        return Flaw(steps, message, "", "rule")
-    if isinstance(given, str | int | float | bool | None):
-        message += f" (got {shortened(given) if isinstance(given, str) else json.dumps(given)})"
-    return Flaw(steps, message, _mend(given, fragment, steps))
+        return Flaw(steps, first["msg"].removeprefix("Value error, "), "", "rule")
+    said = dict.fromkeys(problem["msg"] for problem in branches)
+    message = " or ".join(part.removeprefix("Input should be ") if index else part for index, part in enumerate(said))
+    return Flaw(steps, f"{message}{_shown(given)}", _mend(given, fragment, steps))
+
+
+def _shown(given: Any) -> str:
+    if isinstance(given, str):
+        return f" (got {shortened(given)})"
+    return f" (got {json.dumps(given)})" if isinstance(given, int | float | None) else ""
 
 
 def _mend(given: Any, fragment: Mapping[str, Any], steps: Steps) -> str:

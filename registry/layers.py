@@ -133,7 +133,7 @@ def _modernised(config: Config, source: Mapping[str, str], name: str) -> list[Pr
             if value:  # null, false and nothing at all mean the same: nothing is done that could be left out
                 place = join("experiments", holder, "config", section, field)
                 said = "not built yet in this version"
-                problems.append(Problem(place, said, "remove it for now", holder, kind="not built"))
+                problems.append(Problem(place, said, "remove it for now", holder))
     return problems
 
 

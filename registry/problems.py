@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from registry.errors import UsageError
-
-Kind = Literal["wrong", "unknown field", "not built"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +13,7 @@ class Problem:
     """One thing to mend. `path` is in the notation of `registry.json_path`.
 
     `experiment` is the one whose entry is to be mended, which need not be the one that was asked for: a value may be
-    wrong in the experiment that others take it from. `file` is None for the registry. Of a `kind` other than `wrong`
-    the rest of the experiment can still be understood: only what computes with it has to refuse it.
+    wrong in the experiment that others take it from. `file` is None where the path begins with `experiments`.
     """
 
     path: str
@@ -25,7 +21,6 @@ class Problem:
     mend: str = ""
     experiment: str | None = None
     file: str | None = None
-    kind: Kind = "wrong"
 
     def __str__(self) -> str:
         place = ": ".join(part for part in (self.file, self.path) if part)
@@ -34,9 +29,7 @@ class Problem:
 
     def to_json(self) -> dict[str, str | None]:
         """The JSON form of `meds1 validate --json`."""
-        body = asdict(self)
-        del body["kind"]
-        return body
+        return asdict(self)
 
 
 class ConfigError(UsageError):

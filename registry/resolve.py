@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,10 +27,7 @@ _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
 @dataclass(frozen=True)
 class Resolution:
-    """What an experiment resolves to: its layers, every problem, and the effective config if there can be one.
-
-    Fields that this version does not know, or cannot run yet, are problems that the config is built without.
-    """
+    """What an experiment resolves to: its layers, and every problem or, without any, the effective config."""
 
     layers: Layers
     problems: tuple[Problem, ...]
@@ -59,14 +56,6 @@ def effective(
     return found.config
 
 
-def effective_as_loaded(document: Document, catalog: Catalog, catalog_dir: Path, name: str) -> EffectiveConfig:
-    """`effective` for looking only: fields that this version does not know or cannot run yet are left out."""
-    found = resolve(document, catalog, catalog_dir, name)
-    if found.config is None:
-        raise ConfigError([problem for problem in found.problems if problem.kind == "wrong"])
-    return found.config
-
-
 def resolve(
     document: Document, catalog: Catalog, catalog_dir: Path, name: str, overrides: Mapping[str, Any] | None = None
 ) -> Resolution:
@@ -76,11 +65,9 @@ def resolve(
         raise UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, experiments)}")
     layers, problems = build(experiments, catalog, name, overrides)
     config, flaws = checked(ExperimentConfig, without(layers.merged, [(field,) for field in layers.unclear]))
-    for flaw in flaws:
-        problem = layers.problem(flaw.steps, flaw.message, flaw.mend)
-        problems.append(replace(problem, kind="unknown field") if flaw.kind == "unknown" else problem)
+    problems += [layers.problem(flaw.steps, flaw.message, flaw.mend) for flaw in flaws]
     problems += _contradictions(layers, catalog)
-    if config is None or any(problem.kind == "wrong" for problem in problems):
+    if config is None or problems:
         return Resolution(layers, tuple(problems), None)
     try:
         return Resolution(layers, tuple(problems), _looked_up(name, config, catalog, catalog_dir))

@@ -15,6 +15,7 @@ from registry.document import FORMAT, Document, load
 from registry.errors import UsageError, nearest
 from registry.json_path import join
 from registry.layers import CATALOG, Layers
+from registry.legacy import contradictions
 from registry.names import flaw as flaw_of_name
 from registry.problems import ConfigError, Problem
 from registry.resolve import located, resolve
@@ -56,6 +57,11 @@ def check(registry: Registry) -> Findings:
     problems = _shape(document, registry.paths.file)
     experiments = document.get("experiments")
     sound = {name: _sound(body) for name, body in experiments.items()} if isinstance(experiments, dict) else {}
+    if not any(problem.path.startswith("experiments") for problem in problems):
+        warnings += [
+            Problem(found.path, found.line.removeprefix(f"{found.path}: "), "", found.experiment)
+            for found in contradictions(document, here=True)
+        ]
     for name in sound:
         wrong = flaw_of_name(name)
         problems += [Problem(join("experiments", name), *wrong, experiment=name)] if wrong else []
@@ -70,8 +76,10 @@ def check(registry: Registry) -> Findings:
         missing, absent = _files(catalog, folder)
         problems += missing
         warnings += [*absent, *_displayed(catalog, sound)]
+        shapeless = {problem.path for problem in problems}
         for name in sound:
-            problems += _experiment(sound, name, catalog, folder)
+            if not shapeless & {join("experiments", name), join("experiments", name, "config")}:
+                problems += _experiment(sound, name, catalog, folder)
     return Findings(_sorted(problems, sound, registry), _sorted(warnings, sound, registry), len(sound))
 
 
