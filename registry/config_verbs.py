@@ -29,7 +29,7 @@ def show_config(
         folder = opened.catalog_path.parent
         found = resolve(view.document, opened.catalog, folder, selected, parse_overrides(settings or []))
         if found.problems or found.config is None:
-            raise ConfigError(found.problems)
+            raise ConfigError.of(found.problems)
         origin = origins(found.config, found.layers, opened.catalog)
         answer.data = {"config": found.config.model_dump(mode="json"), "origins": origin}
         rows = [

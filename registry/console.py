@@ -20,7 +20,9 @@ from typing import Any
 
 import typer
 
-from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure
+from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure, shortened
+from registry.json_path import join
+from registry.names import flaw
 from registry.secrets import masked
 
 SCHEMA = 1
@@ -53,8 +55,9 @@ class Answer:
     def fail(self, experiment: str, error: Meds1Error) -> None:
         """Note what went wrong with one experiment, by its name, so that the command can go on with the others."""
         message = str(error)
-        named = message.startswith((f"{experiment}:", f"experiments.{experiment}."))
-        self.errors.append(error if named else type(error)(f"{experiment}: {message}"))
+        shown = experiment if flaw(experiment) is None else shortened(experiment)
+        named = message.startswith((f"{shown}:", f"{join('experiments', experiment)}."))
+        self.errors.append(error if named else type(error)(f"{shown}: {message}"))
 
 
 @contextmanager

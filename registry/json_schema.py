@@ -87,7 +87,7 @@ class WrittenExperiment(Experiment):
 class WrittenRegistry(RegistryFile):
     """A registry of experiments."""
 
-    experiments: dict[str, WrittenExperiment] | None = said("Experiments by name.", {})  # type: ignore[assignment]
+    experiments: dict[str, WrittenExperiment] = said("Experiments by name.", {})  # type: ignore[assignment]
 
 
 class WrittenDefaults(StageDefaults):
@@ -115,9 +115,7 @@ class _WithoutTitles(GenerateJsonSchema):
 def results_schema() -> dict[str, Any]:
     """The JSON Schema of `results.json`."""
     schema = _schema(WrittenRegistry, "results.json of med-s1")
-    experiments = schema["properties"]["experiments"]
-    named = next(branch for branch in experiments["anyOf"] if branch.get("type") == "object")
-    named["propertyNames"] = {"pattern": f"^{PATTERN}$", "maxLength": MAX_LENGTH}
+    schema["properties"]["experiments"]["propertyNames"] = {"pattern": f"^{PATTERN}$", "maxLength": MAX_LENGTH}
     return schema
 
 

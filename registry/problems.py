@@ -33,10 +33,15 @@ class Problem:
 
 
 class ConfigError(UsageError):
-    """A config that cannot be used, with all its problems; the message names the first and counts the others."""
+    """A config that cannot be used, with all its problems."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
         self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> ConfigError:
+        """The error of these problems; its message names the first and counts the others."""
         others = len(problems) - 1
         more = f" ({others} more problem{'s' * (others > 1)}: `meds1 validate` lists them)" if others else ""
-        super().__init__(f"{problems[0]}{more}")
+        return cls(f"{problems[0]}{more}", problems)

@@ -45,7 +45,7 @@ def follow(experiments: Mapping[str, Any], name: str, field: str) -> tuple[Any, 
 
 
 def _error(name: str, field: str, message: str, mend: str) -> ConfigError:
-    return ConfigError([Problem(join("experiments", name, "config", field), message, mend, name)])
+    return ConfigError.of([Problem(join("experiments", name, "config", field), message, mend, name)])
 
 
 def _arrow(chain: list[str]) -> str:

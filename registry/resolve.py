@@ -39,7 +39,7 @@ def load_catalog(path: Path) -> Catalog:
     document, _ = load(path)
     catalog, flaws = checked(Catalog, document)
     if flaws or catalog is None:
-        raise ConfigError([Problem(join(*flaw.steps), flaw.message, flaw.mend, file=str(path)) for flaw in flaws])
+        raise ConfigError.of([Problem(join(*flaw.steps), flaw.message, flaw.mend, file=str(path)) for flaw in flaws])
     return catalog
 
 
@@ -52,7 +52,7 @@ def effective(
     """
     found = resolve(document, catalog, catalog_dir, name, overrides)
     if found.problems or found.config is None:
-        raise ConfigError(found.problems)
+        raise ConfigError.of(found.problems)
     return found.config
 
 
@@ -96,9 +96,8 @@ def expand(text: str, where: str) -> str:
         found = os.environ.get(match[1])
         if not found:
             message = f"${{{match[1]}}} is not set in the environment"
-            raise ConfigError(
-                [Problem(where, message, f"export {match[1] or 'it'}, or write the path out", file=CATALOG)]
-            )
+            mend = f"export {match[1] or 'it'}, or write the path out"
+            raise ConfigError.of([Problem(where, message, mend, file=CATALOG)])
         return found
 
     return _VARIABLE.sub(value, text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from registry.catalog import Catalog
 from registry.effective import EffectiveConfig
-from registry.errors import UsageError, nearest
+from registry.errors import UsageError, nearest, shortened
 from registry.fold import FoldReport, fold
 from registry.history import Entry, entry_of
 from registry.legacy_status import recorded_statuses
@@ -97,5 +97,5 @@ def results_of(view: View, name: str) -> dict[str, Any]:
     """The results of an experiment by stage; `UsageError` for an unknown name."""
     experiments = experiments_of(view)
     if name not in experiments:
-        raise UsageError(f"no experiment {name!r} in the registry{nearest(name, experiments)}")
+        raise UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, experiments)}")
     return experiments[name].get("results") or {}

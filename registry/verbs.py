@@ -9,6 +9,7 @@ from registry.fold import rebuild as rebuild_file
 from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Tag, chosen
 from registry.schema import STAGES
 from registry.store import experiments_of, open_registry, results_of
+from registry.unknown import unknown_fields
 
 
 def list_experiments(
@@ -21,6 +22,7 @@ def list_experiments(
     """List experiments with their descriptions and tags."""
     with answering("list", as_json) as answer:
         _, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
+        answer.warnings += unknown_fields(view.document, selected)
         answer.data = []
         for name in selected:
             body, results = experiments_of(view)[name], results_of(view, name)
@@ -39,6 +41,7 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
     """Show one experiment: config, results, history, notes."""
     with answering("show", as_json) as answer:
         _, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
+        answer.warnings += unknown_fields(view.document, [selected])
         history = {
             stage: [
                 {

@@ -78,4 +78,4 @@ class RegistryFile(Strict):
 
     schema_: str | None = Field(None, alias="$schema", description="The JSON Schema of this file, for editors.")
     format: int = said("Number of the file's format.", 1)
-    experiments: dict[str, Experiment] | None = said("Experiments by name.", {})
+    experiments: dict[str, Experiment] = said("Experiments by name.", {})
