@@ -19,11 +19,19 @@ VERBS = {
     "fetch": ("slurm.verbs:fetch", "Bring models and data sets onto this machine; run it where there is network."),
     "list": ("registry.verbs:list_experiments", "List experiments with their descriptions and tags."),
     "show": ("registry.verbs:show", "Show one experiment: config, results, history, notes."),
+    "history": ("registry.edit_verbs:history", "Show what happened to an experiment: attempts, and edits by whom."),
     "config": ("registry.config_verbs:show_config", "Show the effective config, and where each value comes from."),
     "validate": ("registry.config_verbs:validate", "Check the whole registry and the catalog; name every problem."),
     "rebuild": (
         "registry.verbs:rebuild",
         "Write the last good state and every record in place of a torn results.json.",
+    ),
+    "new": ("registry.edit_verbs:new", "Make experiments from another one's config: one, or a grid."),
+    "note": ("registry.edit_verbs:note", "Add a note to an experiment, with author and time."),
+    "tag": ("registry.edit_verbs:tag", "Add tags to experiments, or take tags away."),
+    "rm": (
+        "registry.edit_verbs:rm",
+        "Remove an experiment with its results, or with --stage only results; the history keeps them.",
     ),
     "import": ("registry.import_verb:import_registry", "Bring the experiments of another registry into this one."),
     "reproduce": (

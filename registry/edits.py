@@ -77,9 +77,7 @@ def remove(registry: Registry, name: str, stages: tuple[Stage, ...] | None = Non
     view = registry.read()
     body = plain({name: _body(view, name)}, view.state)[name]
     if stages is None:
-        users = referring(view, name)
-        if users:
-            raise UsageError(f'{name}: {", ".join(users)} say "same as {name}"; give them values of their own first')
+        check_removable(view, name)
         changes = [Change((), body, ABSENT)]
     else:
         foreign = body.get("results") or {}
@@ -93,13 +91,15 @@ def remove(registry: Registry, name: str, stages: tuple[Stage, ...] | None = Non
         )
 
 
-def referring(view: View, name: str) -> list[str]:
-    """The experiments of which a field is "same as" `name`."""
-    return [
+def check_removable(view: View, name: str) -> None:
+    """Raise `UsageError` while other experiments say "same as" `name`."""
+    users = [
         other
         for other, body in experiments_of(view).items()
         if other != name and any(target((body.get("config") or {}).get(field)) == name for field in FIELDS)
     ]
+    if users:
+        raise UsageError(f'{name}: {", ".join(users)} say "same as {name}"; give them values of their own first')
 
 
 def _last_attempt(view: View, name: str, stage: Stage) -> int:

@@ -76,7 +76,7 @@ def build(
     written, source, problems = _followed(experiments, name)
     unclear = {str(split(problem.path)[-1]) for problem in problems}
     problems += _modernised(written, source, name)
-    paths = [_assigned(written, path, value, name) for path, value in (overrides or {}).items()]
+    paths = [assign(written, path, value, name) for path, value in (overrides or {}).items()]
     if not _are_objects(written.get("slurm")):
         place = join("experiments", name, "config", "slurm")
         problems.append(Problem(place, "must be an object of objects", "give one for each stage", name))
@@ -97,6 +97,22 @@ def parse_path(path: str, setting: str) -> tuple[str, ...]:
     if any(isinstance(step, int) for step in steps):
         raise UsageError(f"--set {setting}: set the whole list, such as a=[1,2], not one place in it")
     return tuple(str(step) for step in steps)
+
+
+def assign(config: Config, path: str, value: Any, name: str) -> tuple[str, ...]:
+    """Put `value` under `path` of `config`, copying the objects that it leads through: they belong to the registry."""
+    steps = parse_path(path, path)
+    spot = config
+    for step in steps[:-1]:
+        inner = spot.get(step, None if step in ("curation", "training_params") else {})
+        if inner is None:
+            raise UsageError(f"{name}: --set {path}: {step} does not apply to this experiment")
+        if not isinstance(inner, dict):
+            raise UsageError(f"{name}: --set {path}: {step} is a plain value")
+        spot[step] = dict(inner)
+        spot = spot[step]
+    spot[steps[-1]] = value
+    return steps
 
 
 def _followed(experiments: Mapping[str, Any], name: str) -> tuple[Config, dict[str, str], list[Problem]]:
@@ -147,22 +163,6 @@ def _read_format(curation: Config, stray: object, holder: str) -> list[Problem]:
         place = join("experiments", holder, "config", "curation", "huatuo_format")
         return [Problem(place, "false names no format", "give curation.format instead", holder)]
     return []
-
-
-def _assigned(config: Config, path: str, value: Any, name: str) -> tuple[str, ...]:
-    """Put an override into `config`, copying the objects that it leads through: they belong to the registry."""
-    steps = parse_path(path, path)
-    spot = config
-    for step in steps[:-1]:
-        inner = spot.get(step, None if step in ("curation", "training_params") else {})
-        if inner is None:
-            raise UsageError(f"{name}: --set {path}: {step} does not apply to this experiment")
-        if not isinstance(inner, dict):
-            raise UsageError(f"{name}: --set {path}: {step} is a plain value")
-        spot[step] = dict(inner)
-        spot = spot[step]
-    spot[steps[-1]] = value
-    return steps
 
 
 def _are_objects(own: object) -> bool:

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from registry.console import Answer
-from registry.errors import Meds1Error
+from registry.errors import Meds1Error, UsageError
 from registry.reading import View
+from registry.schema import STAGES, Stage
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
 
@@ -29,6 +30,14 @@ PrintConfig = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RegistryFile = Annotated[Path | None, typer.Option("--registry", help="The results.json to use.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The config.json to use.")]
+
+
+def stages_of(given: list[str] | None) -> tuple[Stage, ...]:
+    """The stages that `--stage` names, all when it names none; `UsageError` for another word."""
+    wrong = [stage for stage in given or [] if stage not in STAGES]
+    if wrong:
+        raise UsageError(f"--stage {wrong[0]!r}: the stages are {', '.join(STAGES)}")
+    return tuple(stage for stage in STAGES if stage in given) if given else STAGES
 
 
 @dataclass(frozen=True)

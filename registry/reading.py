@@ -120,6 +120,11 @@ def requested(records: list[Record]) -> Iterator[Change]:
             yield Change((record.experiment, *change.path), change.old, change.new)
 
 
+def described(change: Change) -> str:
+    """One line about a change: path, old and new value."""
+    return f"{'.'.join(change.path) or 'experiment'}: {shown(change.old)} -> {shown(change.new)}"
+
+
 def told(conflict: Conflict, state: State, author: str) -> str:
     """One line about a conflict: both values and both authors."""
     change = conflict.change

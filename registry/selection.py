@@ -32,3 +32,11 @@ def select(
             known = {known for body in experiments.values() for known in body.get("tags") or []}
             raise UsageError(f"no experiment has the tag {tag!r}{nearest(tag, known)}")
     return [name for name in experiments if name in chosen]
+
+
+def of_model(experiments: Mapping[str, Any], names: Sequence[str], model: str) -> list[str]:
+    """Those of `names` whose config has this `model_key`; `UsageError` when no experiment at all has it."""
+    of = {name: (body.get("config") or {}).get("model_key") for name, body in experiments.items()}
+    if model not in of.values():
+        raise UsageError(f"no experiment has the model {model!r}{nearest(model, filter(None, of.values()))}")
+    return [name for name in names if of[name] == model]

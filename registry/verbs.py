@@ -3,61 +3,106 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from typing import Annotated, Any, get_args
 
-from registry.console import Grid, answering
+import typer
+
+from registry.console import Answer, Grid, answering
+from registry.errors import Meds1Error, UsageError, nearest
+from registry.events import as_grid, history_of
 from registry.fold import rebuild as rebuild_file
 from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Tag, chosen
+from registry.reading import View
 from registry.schema import STAGES
-from registry.store import experiments_of, open_registry, results_of
+from registry.selection import of_model
+from registry.status import Word
+from registry.store import Registry, experiments_of, open_registry, results_of
 from registry.unknown import unknown_fields
 
 
-def list_experiments(
+def list_experiments(  # noqa: PLR0913 - one parameter per option of the command line
     names: Names = None,
     tag: Tag = None,
+    status: Annotated[str | None, typer.Option(help="Only those with a stage in this state, such as stale.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only those of this model_key.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     as_json: Json = False,
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
     """List experiments with their descriptions and tags."""
     with answering("list", as_json) as answer:
-        _, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
+        opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
+        if model is not None:
+            selected = of_model(experiments_of(view), selected, model)
+        if status is not None:
+            selected = _in_state(opened, view, selected, status, answer)
+        left_out = len(selected) - len(selected[:limit])
+        selected = selected[:limit]
         answer.warnings += unknown_fields(view.document, selected)
-        answer.data = []
-        for name in selected:
-            body, results = experiments_of(view)[name], results_of(view, name)
-            have = [
-                stage
-                for stage in STAGES
-                if (results.get(stage) or {"status": None}).get("status", "completed") == "completed"
-            ]
-            tags = body.get("tags") or []
-            answer.data.append({"name": name, "tags": tags, "results": have, "description": body.get("description")})
-        rows = [[d["name"], ", ".join(d["tags"]), ", ".join(d["results"]), d["description"] or ""] for d in answer.data]
-        answer.lines.append(Grid(["experiment", "tags", "results", "description"], rows))
+        answer.data = [_summary(view, name) for name in selected]
+        rows = [
+            [d["name"], d["model"] or "", ", ".join(d["tags"]), ", ".join(d["results"]), d["description"] or ""]
+            for d in answer.data
+        ]
+        if rows:
+            answer.lines.append(Grid(["experiment", "model", "tags", "results", "description"], rows))
+        else:
+            answer.lines.append("nothing here has all that")
+        if left_out:
+            answer.lines.append(f"and {left_out} more")
+
+
+def _in_state(opened: Registry, view: View, names: list[str], word: str, answer: Answer) -> list[str]:
+    """Those of which the registry itself, no queue asked, says that a stage is in this state."""
+    if word not in get_args(Word):
+        raise UsageError(f"--status {word!r}: no such state{nearest(word, get_args(Word))}")
+    found = []
+    for name in names:
+        try:
+            if any(state.status == word for state in opened.statuses(view, name).values()):
+                found.append(name)
+        except Meds1Error as error:
+            answer.warnings.append(str(error))
+    return found
+
+
+def _summary(view: View, name: str) -> dict[str, Any]:
+    body, results = experiments_of(view)[name], results_of(view, name)
+    have = [
+        stage for stage in STAGES if results.get(stage) and results[stage].get("status", "completed") == "completed"
+    ]
+    return {
+        "name": name,
+        "model": (body.get("config") or {}).get("model_key"),
+        "tags": body.get("tags") or [],
+        "results": have,
+        "description": body.get("description"),
+    }
 
 
 def show(name: Name, as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
     """Show one experiment: config, results, history, notes."""
     with answering("show", as_json) as answer:
-        _, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
+        opened, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
         answer.warnings += unknown_fields(view.document, [selected])
-        history = {
-            stage: [
-                {
-                    "attempt": h.attempt,
-                    "restart": h.restart,
-                    "event": h.event,
-                    "timestamp": h.timestamp,
-                    "fingerprint": h.fingerprint[:12],
-                    "overridden": h.overridden,
-                }
-                for h in view.state.headers(selected, stage)
-            ]
-            for stage in STAGES
-        }
-        answer.data = {**experiments_of(view)[selected], "history": history}
-        answer.lines.append(json.dumps(answer.data, indent=2, ensure_ascii=False))
+        body, past = experiments_of(view)[selected], history_of(view.state, selected)
+        try:
+            effective = opened.effective(view, selected).model_dump(mode="json")
+            states = {stage: asdict(state) for stage, state in opened.statuses(view, selected).items()}
+        except Meds1Error as error:  # what is written is shown all the same
+            answer.fail(selected, error)
+            effective, states = None, {}
+        answer.data = {**body, "effective": effective, "status": states, "history": past}
+        sections = {key: value for key, value in {**body, "effective": effective}.items() if value}
+        for title, value in sections.items():
+            shown = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+            answer.lines.append(f"{title}: {shown}")
+        for stage, state in states.items():
+            answer.lines.append(f"{stage}: {': '.join(filter(None, [state['status'], state['reason']]))}")
+        if past["attempts"] or past["edits"]:
+            answer.lines.append(as_grid(past))
 
 
 def rebuild(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:

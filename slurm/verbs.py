@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
 from registry.console import Answer, Grid, answering
-from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
+from registry.errors import Meds1Error, MissingError, StageStopped
 from registry.main import show_configs, show_plans
 from registry.options import (
     All,
@@ -25,11 +25,12 @@ from registry.options import (
     Tag,
     chosen,
     say,
+    stages_of,
 )
 from registry.plan import Plan, Wish, plan
 from registry.reading import View
 from registry.resolve import parse_overrides
-from registry.schema import STAGES, Stage
+from registry.schema import STAGES
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
 from slurm.fetch import fetch_all, needed, of_catalog
@@ -55,7 +56,7 @@ def run(  # noqa: PLR0913 - one parameter per option of the command line
     """Run the due stages of experiments here, one after the other."""
     with answering("run", as_json) as answer:
         opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
-        wish = Wish(_stages(stages), parse_overrides(settings or []), force)
+        wish = Wish(stages_of(stages), parse_overrides(settings or []), force)
         if dry_run or print_config:
             _preview(opened, view, selected, wish, answer, dry_run)
             return
@@ -91,7 +92,7 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
     with answering("submit", as_json) as answer:
         opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
         where = cluster or default_cluster()
-        wish = Wish(_stages(stages), parse_overrides(settings or []), force, may_wait=True)
+        wish = Wish(stages_of(stages), parse_overrides(settings or []), force, may_wait=True)
         if dry_run or print_config:
             _preview_jobs(answer, _preview(opened, view, selected, wish, answer, dry_run), where)
             return
@@ -177,13 +178,6 @@ def status(
             rows.append([name, *(found[stage].status for stage in STAGES), remarks])
         if rows:
             answer.lines.append(Grid(["experiment", *STAGES, "remarks"], rows))
-
-
-def _stages(given: list[str] | None) -> tuple[Stage, ...]:
-    wrong = [stage for stage in given or [] if stage not in STAGES]
-    if wrong:
-        raise UsageError(f"--stage {wrong[0]!r}: the stages are {', '.join(STAGES)}")
-    return tuple(cast(Stage, stage) for stage in given) if given else STAGES
 
 
 def _plans(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:

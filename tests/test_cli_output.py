@@ -190,18 +190,24 @@ def test_list_names_the_completed_stages_alone(lab: Lab) -> None:
 
     (row,) = answer_of(lab, "list", "--tag", "ablation")["data"]
 
-    assert row == {"name": "tuned", "tags": ["ablation"], "results": ["curation"], "description": "a [few] rows"}
+    assert row == {
+        "name": "tuned",
+        "model": "tiny",
+        "tags": ["ablation"],
+        "results": ["curation"],
+        "description": "a [few] rows",
+    }
 
 
 def test_show_has_config_results_and_history(lab: Lab) -> None:
     save(lab, "base", "eval", "failed", error="first")
     save(lab, "base", "eval", "completed", metrics=scores(held_out=(2, 4)))
 
-    shown = json.loads(lab.meds1("show", "base").stdout)
+    shown = answer_of(lab, "show", "base")["data"]
 
     assert shown["config"]["model_key"] == "tiny"
     assert shown["results"]["eval"]["metrics"]["benchmarks"]["held-out"]["num_correct"] == 2
-    events = [(entry["attempt"], entry["event"]) for entry in shown["history"]["eval"]]
+    events = [(entry["attempt"], entry["event"]) for entry in shown["history"]["attempts"]]
     assert events == [(1, "intent"), (1, "failed"), (2, "intent"), (2, "completed")]
 
 

@@ -1,0 +1,59 @@
+"""What happened to an experiment: the attempts of its stages, and the edits of its entry, for `show` and `history`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from registry.console import Grid
+from registry.history import State
+from registry.merge import Change
+from registry.reading import described
+from registry.schema import STAGES
+
+
+def history_of(state: State, name: str) -> dict[str, Any]:
+    """Everything that happened to an experiment, as JSON values: `attempts` of its stages and `edits` of its entry."""
+    return {"attempts": list(_attempts(state, name)), "edits": state.edits.get(name, [])}
+
+
+def as_grid(history: Mapping[str, Any]) -> Grid:
+    """`history_of` in the order of its timestamps."""
+    rows = [
+        [a["timestamp"], a["stage"], f"{a['attempt']}.{a['restart']}", a["event"], a["who"], a["remark"]]
+        for a in history["attempts"]
+    ]
+    rows += [[e["timestamp"], "", str(e["number"]), e["event"], e["author"], _edited(e)] for e in history["edits"]]
+    return Grid(["time (UTC)", "stage", "attempt", "event", "by", "what"], sorted(rows, key=lambda row: row[0]))
+
+
+def _attempts(state: State, name: str) -> Iterator[dict[str, Any]]:
+    """Every record of an experiment's stages, as JSON values; stages in order, then by attempt and restart."""
+    for stage in STAGES:
+        removed = state.removed(name, stage)
+        for header in state.headers(name, stage):
+            remarks = [
+                header.fingerprint[:12],
+                "with --set, kept as history" if header.overridden else "",
+                "removed" if header.attempt <= removed else "",
+            ]
+            yield {
+                "stage": stage,
+                "attempt": header.attempt,
+                "restart": header.restart,
+                "event": header.event,
+                "timestamp": header.timestamp,
+                "fingerprint": header.fingerprint[:12],
+                "overridden": header.overridden,
+                "who": str(header.job.get("user", "")),
+                "job": dict(header.job),
+                "remark": "; ".join(filter(None, remarks)),
+            }
+
+
+def _edited(edit: dict[str, Any]) -> str:
+    said = [described(Change.from_json(body)) for body in edit.get("changes", ())]
+    gone = edit.get("removed", {}).items()
+    removed = [f"results of {stage} up to attempt {number} removed" for stage, number in gone]
+    by = "in the file" if edit["by"] == "hand" else edit.get("why", "")
+    return "; ".join(filter(None, [*said, *removed, *edit.get("conflicts", ()), by]))

@@ -1,0 +1,162 @@
+"""new, note, tag, rm, history, list and show, as a user calls them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+from tests.small_lab import add, answer_of, edit_json, make_small_lab, save, scores
+
+ME = getpass.getuser()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    return make_small_lab(tmp_path / "lab", monkeypatch)
+
+
+def experiments(lab: Lab) -> dict[str, Any]:
+    """The experiments as the file has them."""
+    found: dict[str, Any] = json.loads((lab.folder / "results.json").read_text())["experiments"]
+    return found
+
+
+def complete(lab: Lab) -> None:
+    """All three stages of `tuned`."""
+    save(lab, "tuned", "curation", "completed")
+    save(lab, "tuned", "training", "completed")
+    save(lab, "tuned", "eval", "completed", metrics=scores(held_out=(2, 4)))
+
+
+def test_a_new_experiment_says_only_what_differs(lab: Lab) -> None:
+    lab.meds1("new", "slow", "--from", "tuned", "--set", "training_params.learning_rate=1e-6", "--tag", "ablation")
+
+    slow, tuned = experiments(lab)["slow"], experiments(lab)["tuned"]
+    assert (slow["description"], slow["tags"]) == ("tuned with training_params.learning_rate=1e-06", ["ablation"])
+    assert slow["config"] == {
+        **tuned["config"],
+        "curation": "same as tuned",
+        "training_params": {**tuned["config"]["training_params"], "learning_rate": 1e-6},
+    }
+    assert list(experiments(lab))[-1] == "slow"
+
+
+def test_several_values_make_a_grid_with_readable_names(lab: Lab) -> None:
+    before = (lab.folder / "results.json").read_bytes()
+    line = ["new", "g", "--from", "tuned", "--set", "curation.seed=1,2", "--set", "training_params.num_epochs=1,3,5"]
+
+    planned = answer_of(lab, *line, "--dry-run")["data"]["would_create"]
+    assert (lab.folder / "results.json").read_bytes() == before
+    made = answer_of(lab, *line)["data"]["created"]
+
+    assert planned == made
+    names = [f"g-seed{seed}-ne{epochs}" for seed in (1, 2) for epochs in (1, 3, 5)]
+    assert list(made) == names == list(experiments(lab))[-6:]
+    assert experiments(lab)["g-seed2-ne5"]["config"]["curation"]["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["base", "--from", "tuned"], "base: there is such an experiment already"),
+        (["x", "--from", "tunde"], "did you mean 'tuned'"),
+        (["x", "--from", "tuned", "--set", "curation.seeds=1"], "did you mean 'seed'"),
+        (["x", "--from", "tuned", "--set", "curation.seed"], "write it as key=value"),
+        (["x", "--from", "base", "--set", "training_params.num_epochs=3"], "does not apply"),
+        (["x", "--from", "tuned", "--set", "curation.seed=1", "--set", "curation.seed=2"], "given twice"),
+        (["a/b", "--from", "tuned"], "use letters, digits"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line_and_makes_nothing(lab: Lab, arguments: list[str], says: str) -> None:
+    before = (lab.folder / "results.json").read_bytes()
+    done = lab.meds1("new", *arguments, code=2)
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (lab.folder / "results.json").read_bytes() == before
+
+
+def test_notes_and_tags_are_kept_with_their_author(lab: Lab) -> None:
+    lab.meds1("note", "tuned", "loss diverges; lower the rate")
+    lab.meds1("tag", "tuned", "base", "--add", "paper", "--add", "v1")
+    lab.meds1("tag", "base", "--remove", "v1")
+
+    assert experiments(lab)["base"]["tags"] == ["paper"]
+    assert experiments(lab)["tuned"]["notes"][0]["author"] == ME
+    said = lab.meds1("show", "tuned").stdout
+    assert "loss diverges; lower the rate" in said
+    assert "say which" in lab.meds1("tag", "tuned", code=2).stderr
+    assert "empty" in lab.meds1("note", "tuned", " ", code=2).stderr
+
+
+def test_rm_asks_refuses_and_removes(lab: Lab) -> None:
+    complete(lab)
+    lab.meds1("new", "child", "--from", "tuned")
+
+    assert "nobody to ask: use --yes" in lab.meds1("rm", "child", code=2).stderr
+    assert 'child say "same as tuned"' in lab.meds1("rm", "tuned", "--yes", code=2).stderr
+    assert "has no result of curation" in lab.meds1("rm", "base", "--stage", "curation", "--yes", code=2).stderr
+    assert lab.meds1("rm", "tuned", "--stage", "eval", "--dry-run").stdout == (
+        "tuned: would remove the results of eval\n"
+    )
+    lab.meds1("rm", "tuned", "--stage", "eval", "--yes")
+    assert list(experiments(lab)["tuned"]["results"]) == ["curation", "training"]
+    lab.meds1("rm", "child", "--yes")
+    lab.meds1("rm", "tuned", "--yes")
+    assert not {"tuned", "child"} & experiments(lab).keys()
+    assert "tuned" not in answer_of(lab, "status")["data"]
+
+
+def test_history_has_attempts_and_edits_also_of_what_is_removed(lab: Lab) -> None:
+    complete(lab)
+    lab.meds1("tag", "tuned", "--add", "paper")
+    lab.edit("tuned", prompting="strict")
+    lab.meds1("note", "tuned", "strict from now on")
+    lab.meds1("rm", "tuned", "--yes")
+
+    data = answer_of(lab, "history", "tuned")["data"]
+    assert [(a["stage"], a["event"], a["remark"].split("; ")[1:]) for a in data["attempts"]][-1] == (
+        "eval",
+        "completed",
+        ["removed"],
+    )
+    said = lab.meds1("history", "tuned").stdout
+    for words in ('config.prompting: nothing -> "strict"', "strict from now on", "results of eval up to attempt"):
+        assert words in said
+    assert "no experiment 'tunde'" in lab.meds1("history", "tunde", code=2).stderr
+
+
+def test_list_is_filtered_by_name_tag_model_and_status(lab: Lab) -> None:
+    edit_json(lab.folder / "config.json", lambda catalog: catalog["models"].update(second=catalog["models"]["tiny"]))
+    add(lab, "other", "base", model_key="second")
+    save(lab, "base", "eval", "completed", metrics=scores(held_out=(2, 4)))
+    lab.meds1("tag", "tuned", "--add", "paper")
+
+    def names(*arguments: str) -> list[str]:
+        return [row["name"] for row in answer_of(lab, "list", *arguments)["data"]]
+
+    everything = names()
+    assert names("--tag", "paper") == names("tun*", "--tag", "paper") == ["tuned"]
+    assert names("--model", "second") == ["other"]
+    assert names("--status", "completed") == ["base"]
+    assert "tuned" in names("--status", "missing")
+    assert names("--limit", "1") == everything[:1]
+    assert "nothing here has" in lab.meds1("list", "--status", "stale").stdout
+    assert "did you mean 'stale'" in lab.meds1("list", "--status", "stele", code=2).stderr
+    assert "did you mean 'second'" in lab.meds1("list", "--model", "secnd", code=2).stderr
+
+
+def test_show_has_everything_about_one_experiment(lab: Lab) -> None:
+    complete(lab)
+
+    data = answer_of(lab, "show", "tuned")["data"]
+
+    assert data["config"] == experiments(lab)["tuned"]["config"]
+    assert data["effective"]["eval"]["max_tokens"]
+    assert data["results"]["eval"]["metrics"]
+    assert data["status"]["eval"]["status"] == "completed"
+    assert [attempt["event"] for attempt in data["history"]["attempts"]][-1] == "completed"
