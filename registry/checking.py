@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from registry.errors import nearest, shortened
-from registry.json_path import ABSENT, Step, Steps, below
+from registry.json_path import ABSENT, Step, Steps, below, join
+from registry.problems import ConfigError, Problem
 from registry.references import FIELDS, PREFIX
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,6 +50,14 @@ def checked(model: type[M], data: Any) -> tuple[M | None, list[Flaw]]:
             return None, list(flaws.values())
         flaws |= {flaw.steps: flaw for flaw in fresh}
         data = without(data, [flaw.steps for flaw in fresh])
+
+
+def validate(model: type[M], data: Any, where: str) -> M:
+    """Build `model` from `data`, else raise a `ConfigError` with all its flaws; `where` is the file they are in."""
+    built, flaws = checked(model, data)
+    if built is None or flaws:
+        raise ConfigError.of([Problem(join(*flaw.steps), flaw.message, flaw.mend, file=where) for flaw in flaws])
+    return built
 
 
 def without(data: Any, paths: Iterable[Steps]) -> Any:

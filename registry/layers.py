@@ -74,9 +74,9 @@ def build(
     given is changed.
     """
     written, source, problems = _followed(experiments, name)
-    unclear = {str(split(problem.path)[-1]) for problem in problems}
+    unclear = {field for field in FIELDS if field not in source and target(written.get(field)) is not None}
     problems += _modernised(written, source, name)
-    paths = [assign(written, path, value, name) for path, value in (overrides or {}).items()]
+    paths = [assign(written, experiments, name, path, value) for path, value in (overrides or {}).items()]
     if not _are_objects(written.get("slurm")):
         place = join("experiments", name, "config", "slurm")
         problems.append(Problem(place, "must be an object of objects", "give one for each stage", name))
@@ -89,6 +89,28 @@ def build(
     defaults = _defaults(catalog)
     merged = _merged(written, defaults)
     return Layers(name, written, merged, defaults, source, tuple(paths), frozenset(unclear)), problems
+
+
+def assign(config: Config, experiments: Mapping[str, Any], name: str, path: str, value: Any) -> tuple[str, ...]:
+    """Put `value` under `path` into `config`, a copy of experiment `name`'s, and return the steps of the path.
+
+    A field that is the same as another experiment's is replaced by what it is, so that only the one place differs. The
+    objects that the path leads through are copied: they belong to the registry. `UsageError` where nothing can be put.
+    """
+    steps = parse_path(path, path)
+    if len(steps) > 1 and steps[0] in FIELDS and target(config.get(steps[0])) is not None:
+        config[steps[0]], _ = follow(experiments, name, steps[0])
+    spot = config
+    for step in steps[:-1]:
+        inner = spot.get(step, None if step in ("curation", "training_params") else {})
+        if inner is None:
+            raise UsageError(f"{name}: --set {path}: {step} does not apply to this experiment")
+        if not isinstance(inner, dict):
+            raise UsageError(f"{name}: --set {path}: {step} is a plain value")
+        spot[step] = dict(inner)
+        spot = spot[step]
+    spot[steps[-1]] = value
+    return steps
 
 
 def parse_path(path: str, setting: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from registry.catalog import Catalog, HubOrFile
-from registry.checking import checked, without
+from registry.checking import checked, validate, without
 from registry.document import Document, load
 from registry.effective import EffectiveConfig
 from registry.errors import UsageError, nearest, shortened
@@ -37,10 +37,7 @@ class Resolution:
 def load_catalog(path: Path) -> Catalog:
     """Read and check `config.json`."""
     document, _ = load(path)
-    catalog, flaws = checked(Catalog, document)
-    if flaws or catalog is None:
-        raise ConfigError.of([Problem(join(*flaw.steps), flaw.message, flaw.mend, file=str(path)) for flaw in flaws])
-    return catalog
+    return validate(Catalog, document, str(path))
 
 
 def effective(
@@ -82,11 +79,16 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {setting!r}: write it as key=value, such as eval.limit=20")
-        try:
-            overrides[key] = json.loads(text)
-        except json.JSONDecodeError:
-            overrides[key] = text
+        overrides[key] = parse_value(text)
     return overrides
+
+
+def parse_value(text: str) -> Any:
+    """The value of a setting: JSON where it parses as JSON, else text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def expand(text: str, where: str) -> str:

@@ -55,9 +55,10 @@ def check(registry: Registry) -> Findings:
     """
     document, warnings = _document(registry)
     problems = _shape(document, registry.paths.file)
+    shapeless = {problem.path for problem in problems}
     experiments = document.get("experiments")
     sound = {name: _sound(body) for name, body in experiments.items()} if isinstance(experiments, dict) else {}
-    if not any(problem.path.startswith("experiments") for problem in problems):
+    if not any(path.startswith("experiments") for path in shapeless):
         warnings += [
             Problem(found.path, found.line.removeprefix(f"{found.path}: "), "", found.experiment)
             for found in contradictions(document, here=True)
@@ -76,7 +77,6 @@ def check(registry: Registry) -> Findings:
         missing, absent = _files(catalog, folder)
         problems += missing
         warnings += [*absent, *_displayed(catalog, sound)]
-        shapeless = {problem.path for problem in problems}
         for name in sound:
             if not shapeless & {join("experiments", name), join("experiments", name, "config")}:
                 problems += _experiment(sound, name, catalog, folder)

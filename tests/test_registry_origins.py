@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from registry.json_path import join
+from registry.layers import assign
 from registry.origins import origins, values
 from registry.resolve import effective, resolve
 from tests.registry_case import CURATION, TRAINING, tuned, write_lab
@@ -98,3 +99,11 @@ def test_a_setting_can_name_a_key_with_a_dot(tmp_path: Path) -> None:
     overrides = {'slurm.eval.extra."a.b"': "c"}
     config = effective(lab.read().document, lab.catalog, tmp_path, "tuned", overrides)
     assert config.slurm.eval.extra == {"a.b": "c"}
+
+
+def test_a_value_put_below_a_reference_changes_that_place_only() -> None:
+    experiments: dict[str, Any] = {"a": tuned(curation="same as b", eval="same as b"), "b": tuned(eval={"limit": 2})}
+    config = dict(experiments["a"]["config"])
+    assert assign(config, experiments, "a", "curation.seed", 5) == ("curation", "seed")
+    assert config == {**experiments["a"]["config"], "curation": {**CURATION, "seed": 5}}
+    assert experiments["b"]["config"]["curation"] == CURATION

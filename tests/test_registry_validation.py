@@ -152,6 +152,12 @@ def test_every_broken_reference_is_told_with_its_chain_and_nothing_that_follows_
     }
 
 
+def test_a_long_name_hides_no_problem_of_its_experiment(tmp_path: Path) -> None:
+    problems = check(write_lab(tmp_path, {"n" * 300: tuned(curation="same as gone", eval={"limt": 1})})).problems
+    assert len(problems) == 3
+    assert all(len(str(problem)) < 300 for problem in problems)
+
+
 def test_a_broken_catalog_entry_is_not_blamed_on_those_who_use_it(tmp_path: Path) -> None:
     lab = write_lab(tmp_path, eval_datasets={"exam": {"file_path": "exam.jsonl", "hf_path": "a/b"}})
     assert found(lab) == {"eval_datasets.exam": "give either hf_path or file_path"}
