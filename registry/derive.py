@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from registry.errors import UsageError
-from registry.layers import assign, parse_path
-from registry.references import FIELDS, PREFIX, follow, target
+from registry.layers import assign
+from registry.references import FIELDS, PREFIX, target
+from registry.resolve import parse_value
 
 
 def derived(experiments: Mapping[str, Any], base: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,16 +20,10 @@ def derived(experiments: Mapping[str, Any], base: str, values: Mapping[str, Any]
     A field that stays the same says `"same as ..."`, so that the entry shows what differs; one that does not is whole.
     """
     config: dict[str, Any] = dict(experiments[base].get("config") or {})
-    changed = {parse_path(path, path)[0] for path in values}
+    changed = {assign(config, experiments, base, path, value)[0] for path, value in values.items()}
     for field in FIELDS:
-        if config.get(field) is None:
-            continue
-        if field in changed:
-            config[field] = follow(experiments, base, field)[0]
-        elif target(config[field]) is None:
+        if field not in changed and config.get(field) is not None and target(config[field]) is None:
             config[field] = f"{PREFIX}{base}"
-    for path, value in values.items():
-        assign(config, path, value, base)
     return config
 
 
@@ -51,14 +46,8 @@ def grid(settings: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _values(text: str) -> list[Any]:
-    return [_value(text)] if not isinstance(_value(text), str) else [_value(part) for part in text.split(",")]
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    whole = parse_value(text)
+    return [parse_value(part) for part in text.split(",")] if isinstance(whole, str) else [whole]
 
 
 def _short(key: str) -> str:

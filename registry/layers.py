@@ -121,22 +121,6 @@ def parse_path(path: str, setting: str) -> tuple[str, ...]:
     return tuple(str(step) for step in steps)
 
 
-def assign(config: Config, path: str, value: Any, name: str) -> tuple[str, ...]:
-    """Put `value` under `path` of `config`, copying the objects that it leads through: they belong to the registry."""
-    steps = parse_path(path, path)
-    spot = config
-    for step in steps[:-1]:
-        inner = spot.get(step, None if step in ("curation", "training_params") else {})
-        if inner is None:
-            raise UsageError(f"{name}: --set {path}: {step} does not apply to this experiment")
-        if not isinstance(inner, dict):
-            raise UsageError(f"{name}: --set {path}: {step} is a plain value")
-        spot[step] = dict(inner)
-        spot = spot[step]
-    spot[steps[-1]] = value
-    return steps
-
-
 def _followed(experiments: Mapping[str, Any], name: str) -> tuple[Config, dict[str, str], list[Problem]]:
     """The config with its references replaced by what they lead to; one that leads nowhere stays as it is."""
     config = dict(experiments[name].get("config") or {})

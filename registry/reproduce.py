@@ -15,12 +15,11 @@ from typing import Any
 
 from registry.canonical import sha256
 from registry.catalog import Catalog, HubOrFile
-from registry.checking import checked
+from registry.checking import validate
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Entry
-from registry.json_path import join
 from registry.names import check_name
 from registry.provenance import gather
 from registry.reading import View, load_record
@@ -125,11 +124,7 @@ def _recorded_config(registry: Registry, view: View, source: str, stage: Stage, 
     for header in view.state.headers(source, stage):
         if header.event == "intent" and header.attempt == entry["attempt"]:
             found = load_record(registry.paths, source, stage, header).result["config"]
-            config, flaws = checked(EffectiveConfig, found)
-            if config is None or flaws:
-                where = f"{source}: recorded config of {stage}, attempt {header.attempt}: {join(*flaws[0].steps)}"
-                raise UsageError(f"{where}: {flaws[0].message}; this version cannot reproduce it")
-            return config
+            return validate(EffectiveConfig, found, f"{source}: recorded config of {stage}, attempt {header.attempt}")
     raise MissingError(
         f"{source}: the intent record of {stage}, attempt {entry['attempt']}, is not in {registry.paths.applied}; "
         "restore it from a backup"
