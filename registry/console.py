@@ -27,7 +27,6 @@ from registry.secrets import masked
 
 SCHEMA = 1
 _ROOMS = ("meds1", "registry", "data", "scoring", "inference", "curation", "train", "eval", "plotting", "slurm", "demo")
-_UNLIMITED = 100_000
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,10 @@ def _print(command: str, as_json: bool, answer: Answer) -> None:
 
 
 def _print_grid(grid: Grid) -> None:
+    rows = [[masked(cell) for cell in row] for row in grid.rows]
+    if not sys.stdout.isatty():
+        print("\n".join(_unfolded(grid, rows)))
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -159,14 +162,28 @@ def _print_grid(grid: Grid) -> None:
     for index, name in enumerate(grid.header):
         # Folded, never shortened: a cut name or remark would be lost.
         table.add_column(name, justify="right" if index in grid.right else "left", overflow="fold")
-    for row in grid.rows:
-        table.add_row(*(masked(cell) for cell in row))
-    # A pipe has no width: there every row stays one line, for grep and the like.
-    width = None if sys.stdout.isatty() else _UNLIMITED
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    with console.capture() as drawn:
-        console.print(table)
-    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def _unfolded(grid: Grid, rows: list[list[str]]) -> list[str]:
+    """The table for a pipe, which has no width: every row is one line, for grep and the like."""
+    from rich.cells import cell_len
+
+    cells = [list(grid.header), *([" ".join(cell.split("\n")) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+
+    def line(row: list[str]) -> str:
+        padded = []
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - cell_len(cell))
+            padded.append(gap + cell if index in grid.right else cell + gap)
+        return "   ".join(padded).rstrip()
+
+    head, *body = (line(row) for row in cells)
+    title = [grid.title] if grid.title else []
+    return [*title, head, "─" * (sum(widths) + 3 * (len(widths) - 1)), *body]
 
 
 def _print_json(command: str, answer: Answer, message: str, exit_code: int) -> None:

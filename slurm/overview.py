@@ -21,10 +21,11 @@ from slurm.submit import Parent
 
 @dataclass(frozen=True)
 class Queue:
-    """What Slurm knows of the jobs that were asked for; `silent` says why it could not be asked."""
+    """What Slurm knows of the jobs that were `asked` for; `silent` says why it could not be asked."""
 
     states: Mapping[str, JobState]
     silent: str | None = None
+    asked: tuple[str, ...] = ()
 
     def is_gone(self, header: Header) -> bool:
         """Whether an attempt in flight has surely ended without a record."""
@@ -46,9 +47,9 @@ def ask_queue(view: View, names: list[str]) -> Queue:
     flying = [header for name in names for stage in STAGES for header in all_in_flight(view.state.headers(name, stage))]
     ids = [str(header.job["id"]) for header in flying if header.job.get("cluster") == "slurm"]
     try:
-        return Queue(job_states(ids))
+        return Queue(job_states(ids), None, tuple(ids))
     except MissingError as error:
-        return Queue({}, str(error))
+        return Queue({}, str(error), tuple(ids))
 
 
 def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[Stage, StageStatus]:

@@ -161,7 +161,8 @@ def status(
     with answering("status", as_json) as answer:
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
         queue = ask_queue(view, selected)
-        view = opened.read()  # what has ended since then has left its record by now
+        if queue.asked:
+            view = opened.read()  # what has ended since then has left its record by now
         rows: list[list[str]] = []
         answer.data = {}
         for name in selected:
