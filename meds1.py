@@ -33,13 +33,13 @@ VERBS = {
         "registry.edit_verbs:rm",
         "Remove an experiment with its results, or with --stage only results; the history keeps them.",
     ),
-    "import": ("registry.import_verb:import_registry", "Bring the experiments of another registry into this one."),
+    "import": ("registry.original.verbs:import_registry", "Bring the experiments of another registry into this one."),
     "reproduce": (
-        "registry.care_verbs:reproduce",
+        "registry.care.verbs:reproduce",
         "Make a new experiment with the config of a recorded result.",
     ),
-    "doctor": ("registry.care_verbs:doctor", "Examine the registry and where it lies; print every path in use."),
-    "gc": ("registry.care_verbs:gc", "List what no current result refers to, with its size; delete it with --yes."),
+    "doctor": ("registry.care.verbs:doctor", "Examine the registry and where it lies; print every path in use."),
+    "gc": ("registry.care.verbs:gc", "List what no current result refers to, with its size; delete it with --yes."),
     "leaderboard": ("plotting.verbs:leaderboard", "Rank experiments by accuracy, with 95 % intervals."),
     "plot": ("plotting.verbs:plot", "Draw a figure as PNG and PDF, with the CSV that it was drawn from."),
 }

@@ -8,8 +8,8 @@ from typing import Any
 
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError
-from registry.legacy_case import Result, is_here
-from registry.legacy_numbers import SCORE_FILES, score_sets
+from registry.original.case import Result, is_here
+from registry.original.numbers import SCORE_FILES, score_sets
 from registry.status import StageStatus, Word
 
 

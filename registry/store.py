@@ -13,8 +13,8 @@ from registry.effective import EffectiveConfig
 from registry.errors import UsageError, nearest, shortened
 from registry.fold import FoldReport, fold
 from registry.history import Entry, entry_of
-from registry.legacy_status import recorded_statuses
 from registry.names import check_name
+from registry.original.status import recorded_statuses
 from registry.paths import OutputPaths, RegistryPaths, catalog_file, registry_file
 from registry.reading import View, load_record, read
 from registry.records import Record, save_record

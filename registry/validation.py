@@ -15,8 +15,8 @@ from registry.document import FORMAT, Document, load
 from registry.errors import UsageError, nearest
 from registry.json_path import join
 from registry.layers import CATALOG, Layers
-from registry.legacy import contradictions
 from registry.names import flaw as flaw_of_name
+from registry.original.contradictions import contradictions
 from registry.problems import ConfigError, Problem
 from registry.resolve import located, resolve
 from registry.schema import STAGES, CurationConfig, EvalConfig, Resources, Stage, TrainingParams

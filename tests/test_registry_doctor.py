@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from registry import probes
-from registry.checks import Check, contents
-from registry.doctor import examine, paths_in_use
-from registry.mounts import mount_of
+from registry.care import probes
+from registry.care.checks import Check, contents
+from registry.care.doctor import examine, paths_in_use
+from registry.care.mounts import mount_of
 from registry.store import Registry
 from tests.lab import CHECKOUT, lab_environment
 from tests.registry_case import record, run, staged_lab
@@ -136,7 +136,7 @@ def test_a_read_only_mount_is_told_and_the_rest_is_examined(lab: Registry, tmp_p
     program = f"""
 import sys; sys.path[:0] = [{str(CHECKOUT)!r}]
 from pathlib import Path
-from registry.doctor import examine
+from registry.care.doctor import examine
 from registry.paths import RegistryPaths
 from registry.store import Registry
 for check in examine(Registry(RegistryPaths(Path({str(lab.paths.file)!r})), Path({str(lab.catalog_path)!r}))):

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from registry.care.gc import Garbage, delete, find, measured
 from registry.document import render
 from registry.errors import StageStopped
-from registry.gc import Garbage, delete, find, measured
 from registry.job import claim
 from registry.paths import OutputPaths, records_in
 from registry.runner import run_job
@@ -281,7 +281,7 @@ def find_at(lab: Registry, days: int) -> Garbage:
 
     with pytest.MonkeyPatch.context() as patch:
         later = time.time() + days * 86_400
-        patch.setattr("registry.gc.time.time", lambda: later)
+        patch.setattr("registry.care.gc.time.time", lambda: later)
         found = find(lab)
     return Garbage(tuple(sorted(found.items, key=lambda item: (len(str(item.path)), item.path))), found.kept)
 

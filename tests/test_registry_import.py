@@ -13,7 +13,7 @@ import pytest
 
 from registry.errors import UsageError
 from registry.history import State
-from registry.legacy_status import recorded_statuses
+from registry.original.status import recorded_statuses
 from registry.store import experiments_of
 from tests.lab import CHECKOUT, Lab, lab_environment
 from tests.original_registry import ELSEWHERE, N_EXPERIMENTS, original_document, write_files, write_json
@@ -22,7 +22,7 @@ PROGRAM = """
 import sys
 import typer
 from registry.console import run_app
-from registry.import_verb import import_registry
+from registry.original.verbs import import_registry
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.command()(import_registry)
 run_app(app, sys.argv[1:])

@@ -12,8 +12,8 @@ import pytest
 
 from registry.document import load_registry
 from registry.errors import UsageError
-from registry.legacy import absent_paths, contradictions
-from registry.legacy_case import Contradiction
+from registry.original.case import Contradiction
+from registry.original.contradictions import absent_paths, contradictions
 from tests.original_registry import ELSEWHERE, N_EXPERIMENTS, original_document, stats, summary, write_files, write_json
 
 NAME, OTHER = "medqa-1k-random-skip-33", "medqa-1k-random-skip-66"

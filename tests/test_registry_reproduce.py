@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from registry.care.reproduce import Reproduction, reproduction
 from registry.errors import MissingError, UsageError
 from registry.records import parse_record
-from registry.reproduce import Reproduction, reproduction
 from registry.store import Registry
 from registry.versions import STAGE_VERSION
 from tests.lab import Lab

@@ -1,6 +1,6 @@
 """What nothing refers to any more: run directories, checkpoints, remembered hashes, broken links, temporary files.
 
-Whether a run directory may go is judged in `registry.gc_judge`. Links are never followed.
+Whether a run directory may go is judged in `registry.care.judge`. Links are never followed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from registry.attempt import sole_user
+from registry.care.judge import DAY, Judge, RunDir, judge, run_dirs
 from registry.durable import TEMPORARY
 from registry.errors import Meds1Error, StageFailure
-from registry.gc_judge import DAY, Judge, RunDir, judge, run_dirs
 from registry.paths import OutputPaths, RegistryPaths
 from registry.store import Registry
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from registry.care.gc import leftovers
 from registry.errors import Meds1Error
-from registry.gc import leftovers
 from registry.hub_cache import cache_root
 from registry.paths import RegistryPaths
 from registry.records import DamagedRecordError, parse_record

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from registry.legacy_case import Contradiction, Result
+from registry.original.case import Contradiction, Result
 from registry.schema import PARENT, Stage
 
 _ANY_ZONE = timedelta(hours=14)

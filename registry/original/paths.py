@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.errors import UsageError
-from registry.legacy_case import Contradiction, Result
+from registry.original.case import Contradiction, Result
 from registry.references import follow
 from registry.schema import Stage
 

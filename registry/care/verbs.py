@@ -17,7 +17,7 @@ from registry.schema import Stage
 from registry.store import open_registry
 
 if TYPE_CHECKING:
-    from registry.gc import Item, Kept
+    from registry.care.gc import Item, Kept
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete what is listed; without it nothing is.")]
 NewName = Annotated[str | None, typer.Option("--name", help="Name of the new experiment; default: NAME-reproduced.")]
@@ -29,7 +29,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
     """List what no current result refers to, with its size; delete it with --yes."""
     with answering("gc", as_json) as answer:
-        from registry.gc import delete, find
+        from registry.care.gc import delete, find
 
         opened = open_registry(registry, config)
         found = find(opened)
@@ -61,7 +61,7 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
 def doctor(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
     """Examine the registry and where it lies; print every path in use."""
     with answering("doctor", as_json) as answer:
-        from registry.doctor import examine, paths_in_use
+        from registry.care.doctor import examine, paths_in_use
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
         opened = open_registry(registry, config)
@@ -89,8 +89,8 @@ def reproduce(  # noqa: PLR0913 - one parameter per option of the command line
     It says what differs here and now: code, environment, catalog, and which inputs of the fingerprints.
     """
     with answering("reproduce", as_json) as answer:
+        from registry.care.reproduce import reproduction
         from registry.edits import create
-        from registry.reproduce import reproduction
 
         opened = open_registry(registry, config)
         view = opened.read()
@@ -123,7 +123,7 @@ def _measured(items: Sequence[Item]) -> list[Item]:
     from rich.console import Console
     from rich.progress import track
 
-    from registry.gc import measured
+    from registry.care.gc import measured
 
     screen = Console(stderr=True)
     shown = track(items, "measuring", console=screen, transient=True, disable=not sys.stderr.isatty())

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from registry.errors import UsageError
-from registry.legacy_case import Contradiction, Result, is_here, results_of_document
-from registry.legacy_numbers import wrong_counts, wrong_scores
-from registry.legacy_paths import Owners, foreign_files, lost_files, shared_files
-from registry.legacy_times import wrong_times
+from registry.original.case import Contradiction, Result, is_here, results_of_document
+from registry.original.numbers import wrong_counts, wrong_scores
+from registry.original.paths import Owners, foreign_files, lost_files, shared_files
+from registry.original.times import wrong_times
 from registry.references import follow
 from registry.schema import PARENT, STAGES, Stage
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from registry import probes
-from registry.checks import Check, contents
-from registry.gc import SCRATCH
+from registry.care import probes
+from registry.care.checks import Check, contents
+from registry.care.gc import SCRATCH
+from registry.care.mounts import mount_of
 from registry.hub_cache import cache_root
-from registry.mounts import mount_of
 from registry.paths import CHECKOUT, RegistryPaths
 from registry.store import Registry
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
-from registry.legacy_case import Contradiction, Result, is_here, mappings, number, numbers_in, shown
+from registry.original.case import Contradiction, Result, is_here, mappings, number, numbers_in, shown
 
 Scores = Mapping[str, Any]
 SCORE_FILES = ("summary_file", "metrics_file")

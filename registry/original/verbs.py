@@ -14,7 +14,7 @@ from registry.paths import RegistryPaths
 from registry.store import experiments_of, open_registry
 
 if TYPE_CHECKING:
-    from registry.imports import Import
+    from registry.original.imports import Import
 
 ImportFile = Annotated[Path, typer.Argument(metavar="FILE", help="The results.json to import.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be imported; write nothing.")]
@@ -31,7 +31,7 @@ def import_registry(
     """Bring the experiments of another registry into this one."""
     with answering("import", as_json) as answer:
         from registry.edits import create
-        from registry.imports import lacks, plan_import
+        from registry.original.imports import lacks, plan_import
 
         opened = open_registry(registry, config)
         here = experiments_of(opened.read())
@@ -65,7 +65,7 @@ def _source(file: Path, answer: Answer) -> dict[str, Any]:
 
 
 def _report(answer: Answer, source: dict[str, Any], plan: Import, dry_run: bool) -> None:
-    from registry.legacy import absent_paths, contradictions
+    from registry.original.contradictions import absent_paths, contradictions
 
     absent = absent_paths({"experiments": plan.new})
     # Over the whole file: what contradicts an experiment may be one that is here already.

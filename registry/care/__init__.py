@@ -1,0 +1,1 @@
+"""Care for a registry and what lies around it: doctor, gc, reproduce."""
