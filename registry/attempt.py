@@ -22,7 +22,7 @@ from registry.canonical import canonical
 from registry.errors import Meds1Error, StageFailure, StageStopped, UsageError
 from registry.job import Job
 from registry.paths import stop_mark
-from registry.provenance import gather, now, restart_count, slurm_job_id, user_name
+from registry.provenance import gather, now, process_start, restart_count, slurm_job_id, user_name
 from registry.records import Event
 from registry.secrets import masked
 from registry.stage import StageOutput
@@ -176,7 +176,8 @@ def sole_user(run_dir: Path, experiment: str) -> Iterator[None]:
 
 def job_identity() -> dict[str, Any]:
     """Where this process runs and for whom, so that anyone can see whether it still does."""
-    here: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid(), "user": user_name()}
+    pid = os.getpid()
+    here: dict[str, Any] = {"host": socket.gethostname(), "pid": pid, "start": process_start(pid), "user": user_name()}
     if "SLURMD_NODENAME" in os.environ:
         here["node"] = os.environ["SLURMD_NODENAME"]
     job = slurm_job_id()

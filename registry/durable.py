@@ -64,7 +64,7 @@ def make_folder(path: Path) -> None:
             folder.mkdir(mode)
         except FileExistsError:
             if not folder.is_dir():
-                raise
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
         finally:
             os.umask(umask)
         flush_folder(folder.parent)

@@ -18,6 +18,7 @@ from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.contents import Contents
 from registry.effective import EffectiveConfig
 from registry.hub_cache import RepoType, cached_revision
+from registry.json_path import ABSENT
 from registry.schema import PARENT, Stage
 from registry.versions import STAGE_VERSION
 
@@ -112,12 +113,12 @@ def changed_fields(before: Mapping[str, Any], now: Mapping[str, Any], prefix: st
     """Name each input that differs, as `curation.n_samples 1000 -> 5000`."""
     changes = []
     for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
+        old, new = before.get(key, ABSENT), now.get(key, ABSENT)
         if old == new:
             continue
-        if key == "upstream" and old and new:
+        if key == "upstream" and isinstance(old, Mapping) and isinstance(new, Mapping):
             changes.append(f"upstream {new['stage']} changed")
-        elif key == "script" and old and not new:
+        elif key == "script" and isinstance(old, Mapping) and new is ABSENT:
             changes.append(f"script {old['name']} -> this project's own stage")
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             changes += changed_fields(old, new, f"{prefix}{key}.")
@@ -127,6 +128,8 @@ def changed_fields(before: Mapping[str, Any], now: Mapping[str, Any], prefix: st
 
 
 def _shown(value: Any) -> str:
+    if value is ABSENT:
+        return "nothing"
     text = value[:12] if isinstance(value, str) and len(value) == 64 else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +31,8 @@ from registry.records import Record, claim_attempt
 from registry.state import load_state, state_bytes
 
 LOCK_SECONDS = 30
-_TRIES = 20
+_TRIES = 8
+_PAUSE = 0.02  # seconds at most before the second try; twice as long before each further one
 _VERSIONS = 100
 
 
@@ -97,7 +100,9 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _fold(paths: RegistryPaths) -> FoldReport:
-    for _ in range(_TRIES):
+    for turn in range(_TRIES):
+        if turn:  # somebody else writes just now; where there are no locks it may be all others at once
+            time.sleep(random.uniform(0, _PAUSE * 2**turn))
         document, raw = load_registry(paths.file)
         if int(document.get("format", FORMAT)) > FORMAT:
             return FoldReport(0, f"{paths.file} has a newer format: update the checkout", ())

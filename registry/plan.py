@@ -14,7 +14,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import MissingError, UsageError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Header
-from registry.provenance import restart_count, same_node, slurm_job_id
+from registry.provenance import process_start, restart_count, same_node, slurm_job_id
 from registry.reading import View
 from registry.schema import STAGES, Stage
 from registry.status import in_flight_with, recorded_inputs
@@ -69,10 +69,13 @@ def gone_from_here(header: Header) -> bool:
         if restart_count() > header.restart:
             return True
     here = job.get("host") == socket.gethostname() and same_node(job)
-    return here and job.get("pid") is not None and not _is_alive(int(job["pid"]))
+    return here and job.get("pid") is not None and not _is_alive(int(job["pid"]), job.get("start"))
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(pid: int, start: str | None) -> bool:
+    now = process_start(pid)
+    if start is not None and now is not None:
+        return now == start
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -66,6 +66,19 @@ def restart_count() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
 
+def process_start(pid: int) -> str | None:
+    """What tells a process from a later one with its number: the machine's boot and the start in clock ticks since.
+
+    Null where there is no such process, or no /proc that says so.
+    """
+    try:
+        # The second field, the program's name in brackets, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{fields[19]}"
+    except OSError:
+        return None
+
+
 def same_node(job: Mapping[str, Any]) -> bool:
     """Whether a job ran on the Slurm node that this process runs on; several virtual nodes may share one host name."""
     return job.get("node") in (None, os.environ.get("SLURMD_NODENAME"))

@@ -12,7 +12,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -55,7 +55,7 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON with the SHA-256 of all other fields."""
-        return _sealed(asdict(self))
+        return _sealed(vars(self))
 
 
 def _sealed(body: Mapping[str, Any]) -> bytes:
@@ -153,6 +153,6 @@ def claim_attempt(folder: Path) -> int:
                 return number
     except OSError as error:
         raise StageFailure(
-            f"{folder}: no number can be claimed: {error.strerror or error}; the registry's folder must be writable "
-            "for its group"
+            f"{folder}: no number can be claimed: {error.strerror or error}; free space, or make the registry's folder "
+            "writable for its group"
         ) from None

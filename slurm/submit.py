@@ -20,7 +20,7 @@ from data.hub import resolve
 from registry.errors import MissingError, UsageError
 from registry.job import Job, claim
 from registry.plan import Plan
-from registry.provenance import user_name
+from registry.provenance import process_start, user_name
 from registry.runner import reuse
 from registry.schema import Stage
 from registry.store import Registry
@@ -106,7 +106,7 @@ def submit(
             job_id = _to_slurm(job, plan, after)
         else:
             job_id = _to_background(job, after)
-            identity.update(host=socket.gethostname(), pid=int(job_id))
+            identity.update(host=socket.gethostname(), pid=int(job_id), start=process_start(int(job_id)))
         job.save(registry, "submitted", {"job": {**identity, "id": job_id}})
         parents[plan.fingerprint] = Parent(job_id, cluster, job.file)
         yield Submission(plan.stage, job.attempt, job_id, job.folder)

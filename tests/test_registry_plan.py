@@ -12,6 +12,7 @@ import pytest
 
 from registry.errors import MissingError
 from registry.job import claim
+from registry.provenance import process_start
 from registry.schema import STAGES
 from registry.store import Registry
 from tests.registry_case import (
@@ -200,8 +201,11 @@ def test_an_attempt_whose_process_is_gone_runs_again(lab: Registry) -> None:
     (step,) = plans(lab, ("curation",))
     child = subprocess.Popen(["true"])
     child.wait()
-    for pid, action in ((os.getpid(), "busy"), (child.pid, "run")):
-        here = {"cluster": "here", "host": socket.gethostname(), "pid": pid}
+    own = os.getpid()
+    reused = {"pid": own, "start": "an earlier boot:17"}  # the number is another process's now
+    alive = {"pid": own, "start": process_start(own)}
+    for process, action in (({"pid": own}, "busy"), (alive, "busy"), (reused, "run"), ({"pid": child.pid}, "run")):
+        here = {"cluster": "here", "host": socket.gethostname(), **process}
         lab.save(claim(lab, step).record("started", {"job": here}))
         assert plans(lab, ("curation",))[0].action == action
 
