@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from registry.errors import nearest, shortened
+from registry.errors import shortened, suggestion
 from registry.json_path import ABSENT, Step, Steps, below, join
 from registry.problems import ConfigError, Problem
 from registry.references import FIELDS, PREFIX
@@ -103,10 +103,10 @@ def _flaw(branches: list[Mapping[str, Any]], steps: Steps, model: type[BaseModel
     kind, given = first["type"], first["input"]
     if kind == "extra_forbidden":
         legal = _fields(_fragment(model, steps[:-1]), model)
-        return Flaw(steps, "unknown field", nearest(str(steps[-1]), legal).removeprefix("; "), "unknown")
+        return Flaw(steps, "unknown field", suggestion(str(steps[-1]), legal), "unknown")
     if first["loc"][-1:] == ("[key]",):
         legal = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
-        return Flaw(steps, "unknown field", nearest(str(given), legal).removeprefix("; "), "unknown")
+        return Flaw(steps, "unknown field", suggestion(str(given), legal), "unknown")
     fragment = _fragment(model, steps)
     if kind == "missing":
         return Flaw(steps, "Field required", f"add it: {_legal(fragment)}", "missing")
@@ -131,7 +131,7 @@ def _mend(given: Any, fragment: Mapping[str, Any], steps: Steps) -> str:
         return f"only {', '.join(FIELDS)} can be the same as another experiment's"
     legal = _enum(fragment)
     if legal:
-        return nearest(str(given), legal).removeprefix("; ")
+        return suggestion(str(given), legal)
     return f"put {_legal(fragment)}"
 
 
@@ -154,7 +154,7 @@ _LIMITS = {
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
-    "pattern": "such as matches {}",
+    "pattern": "that matches {}",
 }
 
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import typer
 
-from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure, shortened
+from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure
 from registry.json_path import join
-from registry.names import flaw
+from registry.names import in_message
 from registry.secrets import masked
 
 SCHEMA = 1
@@ -54,7 +54,7 @@ class Answer:
     def fail(self, experiment: str, error: Meds1Error) -> None:
         """Note what went wrong with one experiment, by its name, so that the command can go on with the others."""
         message = str(error)
-        shown = experiment if flaw(experiment) is None else shortened(experiment)
+        shown = in_message(experiment)
         named = message.startswith((f"{shown}:", f"{join('experiments', experiment)}."))
         self.errors.append(error if named else type(error)(f"{shown}: {message}"))
 

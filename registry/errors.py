@@ -51,18 +51,33 @@ class StageStopped(Meds1Error):  # noqa: N818 - no error, a way out
 
 
 def nearest(word: str, legal: Iterable[str]) -> str:
-    """Return `; did you mean 'x' or 'y'?` for the legal names nearest to `word`, or the sorted legal list."""
+    """`suggestion`, to be put behind a message."""
+    return f"; {suggestion(word, legal)}"
+
+
+def suggestion(word: str, legal: Iterable[str]) -> str:
+    """Return `did you mean 'x' or 'y'?` for the legal names nearest to `word`, or the sorted legal list."""
     names = sorted(set(legal))
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if close:
-        return "; did you mean " + " or ".join(shortened(name) for name in close) + "?"
+        return "did you mean " + " or ".join(shortened(name) for name in close) + "?"
     if not names:
-        return "; there is none yet"
+        return "there is none yet"
     shown = ", ".join(name if name.isprintable() and len(name) <= _LONG else shortened(name) for name in names[:20])
     shown += f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"; legal: {shown}"
+    return f"legal: {shown}"
 
 
 def shortened(text: str) -> str:
     """`text` in quotes and on one line, for a message; of a very long one only the beginning."""
     return repr(text) if len(text) <= _LONG else f"{text[:_BEGINNING] + '…'!r} ({len(text)} characters)"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: `1 experiment`, `2 experiments`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def no_experiment(name: str, known: Iterable[str]) -> UsageError:
+    """The error of a name that is no experiment's, with the nearest of those that are."""
+    return UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, known)}")

@@ -97,7 +97,7 @@ def assign(config: Config, experiments: Mapping[str, Any], name: str, path: str,
     A field that is the same as another experiment's is replaced by what it is, so that only the one place differs. The
     objects that the path leads through are copied: they belong to the registry. `UsageError` where nothing can be put.
     """
-    steps = parse_path(path, path)
+    steps = _steps(path)
     if len(steps) > 1 and steps[0] in FIELDS and target(config.get(steps[0])) is not None:
         config[steps[0]], _ = follow(experiments, name, steps[0])
     spot = config
@@ -113,11 +113,11 @@ def assign(config: Config, experiments: Mapping[str, Any], name: str, path: str,
     return steps
 
 
-def parse_path(path: str, setting: str) -> tuple[str, ...]:
+def _steps(path: str) -> tuple[str, ...]:
     """The steps of a `--set` path; `UsageError` for one that leads into a list."""
     steps = split(path)
     if any(isinstance(step, int) for step in steps):
-        raise UsageError(f"--set {setting}: set the whole list, such as a=[1,2], not one place in it")
+        raise UsageError(f"--set {path}: set the whole list, such as a=[1,2], not one place in it")
     return tuple(str(step) for step in steps)
 
 

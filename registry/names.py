@@ -23,6 +23,11 @@ def flaw(name: str) -> tuple[str, str] | None:
     return None
 
 
+def in_message(name: str) -> str:
+    """A name as a message shows it: one that is not legal in quotes and shortened."""
+    return name if flaw(name) is None else shortened(name)
+
+
 def check_name(name: str) -> str:
     """Return `name` when it is legal, else raise `UsageError`."""
     found = flaw(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from registry.errors import UsageError
+from registry.errors import UsageError, counted
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ class ConfigError(UsageError):
     def of(cls, problems: Sequence[Problem]) -> ConfigError:
         """The error of these problems; its message names the first and counts the others."""
         others = len(problems) - 1
-        more = f" ({others} more problem{'s' * (others > 1)}: `meds1 validate` lists them)" if others else ""
+        more = f" ({counted(others, 'more problem')}: `meds1 validate` lists them)" if others else ""
         return cls(f"{problems[0]}{more}", problems)

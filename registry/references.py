@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from registry.errors import nearest, shortened
+from registry.errors import suggestion
 from registry.json_path import join
-from registry.names import flaw
+from registry.names import in_message
 from registry.problems import ConfigError, Problem
 
 PREFIX = "same as "
@@ -38,7 +38,7 @@ def follow(experiments: Mapping[str, Any], name: str, field: str) -> tuple[Any, 
             return value, tuple(chain)
         arrow = _arrow([*chain, other])
         if other not in experiments:
-            raise _error(name, field, f"{arrow}: no such experiment", nearest(other, experiments).removeprefix("; "))
+            raise _error(name, field, f"{arrow}: no such experiment", suggestion(other, experiments))
         if other in chain:
             raise _error(name, field, f"{arrow} is a circle", "give one of them a value")
         chain.append(other)
@@ -51,4 +51,4 @@ def _error(name: str, field: str, message: str, mend: str) -> ConfigError:
 def _arrow(chain: list[str]) -> str:
     if len(chain) > 9:
         chain = [*chain[:4], "…", *chain[-4:]]
-    return " -> same as ".join(name if name == "…" or flaw(name) is None else shortened(name) for name in chain)
+    return " -> same as ".join(name if name == "…" else in_message(name) for name in chain)

@@ -14,7 +14,7 @@ from registry.catalog import Catalog, HubOrFile
 from registry.checking import checked, validate, without
 from registry.document import Document, load
 from registry.effective import EffectiveConfig
-from registry.errors import UsageError, nearest, shortened
+from registry.errors import UsageError, no_experiment, shortened, suggestion
 from registry.json_path import Steps, join
 from registry.layers import CATALOG, Layers, build
 from registry.problems import ConfigError, Problem
@@ -33,6 +33,12 @@ class Resolution:
     problems: tuple[Problem, ...]
     config: EffectiveConfig | None
 
+    def sound(self) -> EffectiveConfig:
+        """The effective config; `ConfigError` with all problems when there is none."""
+        if self.problems or self.config is None:
+            raise ConfigError.of(self.problems)
+        return self.config
+
 
 def load_catalog(path: Path) -> Catalog:
     """Read and check `config.json`."""
@@ -47,10 +53,7 @@ def effective(
 
     Raises `UsageError` for an unknown experiment or key, a bad reference, and anything that the models refuse.
     """
-    found = resolve(document, catalog, catalog_dir, name, overrides)
-    if found.problems or found.config is None:
-        raise ConfigError.of(found.problems)
-    return found.config
+    return resolve(document, catalog, catalog_dir, name, overrides).sound()
 
 
 def resolve(
@@ -59,7 +62,7 @@ def resolve(
     """Resolve experiment `name`; `UsageError` for an unknown one and for an override that cannot be put anywhere."""
     experiments = document.get("experiments") or {}
     if name not in experiments:
-        raise UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, experiments)}")
+        raise no_experiment(name, experiments)
     layers, problems = build(experiments, catalog, name, overrides)
     config, flaws = checked(ExperimentConfig, without(layers.merged, [(field,) for field in layers.unclear]))
     problems += [layers.problem(flaw.steps, flaw.message, flaw.mend) for flaw in flaws]
@@ -135,7 +138,7 @@ def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
         entries = getattr(catalog, section)
         if isinstance(key, str) and key not in entries:
             message = f"{shortened(key)} is not in the catalog's {section}"
-            problems.append(layers.problem(steps, message, nearest(key, entries).removeprefix("; ")))
+            problems.append(layers.problem(steps, message, suggestion(key, entries)))
     merged, unclear = layers.merged, layers.unclear
     if merged.get("training_params") is not None and merged.get("curation") is None and "curation" not in unclear:
         message = "has training_params but no curation, so no data to train on"
@@ -145,7 +148,7 @@ def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
     named = datasets.get("curate") if isinstance(datasets, dict) else None
     if merged.get("curation") is not None and named is None and "datasets" not in unclear:
         message = "has curation but datasets.curate names no data set of the catalog's train_datasets"
-        mend = nearest("", catalog.train_datasets).removeprefix("; ")
+        mend = suggestion("", catalog.train_datasets)
         problems.append(layers.problem(("datasets", "curate"), message, mend))
     return problems
 

@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from registry.errors import UsageError, nearest, shortened
+from registry.errors import UsageError, nearest, no_experiment
 
 
 def select(
@@ -22,7 +22,7 @@ def select(
         matches = fnmatch.filter(experiments, name) if any(mark in name for mark in "*?[") else [name]
         unknown = [match for match in matches if match not in experiments]
         if unknown or not matches:
-            raise UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, experiments)}")
+            raise no_experiment(name, experiments)
         chosen.update(matches)
     if tag is not None:
         chosen = {name for name in chosen if tag in (experiments[name].get("tags") or [])}

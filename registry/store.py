@@ -10,7 +10,7 @@ from typing import Any
 
 from registry.catalog import Catalog
 from registry.effective import EffectiveConfig
-from registry.errors import UsageError, nearest, shortened
+from registry.errors import UsageError, no_experiment
 from registry.fold import FoldReport, fold
 from registry.history import Entry, entry_of
 from registry.names import check_name
@@ -97,5 +97,5 @@ def results_of(view: View, name: str) -> dict[str, Any]:
     """The results of an experiment by stage; `UsageError` for an unknown name."""
     experiments = experiments_of(view)
     if name not in experiments:
-        raise UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, experiments)}")
+        raise no_experiment(name, experiments)
     return experiments[name].get("results") or {}

@@ -17,10 +17,8 @@ from registry.layers import NOT_BUILT
 from registry.schema import ExperimentConfig
 from registry.written import Experiment, RegistryFile
 
-# Old spellings that are read: they are known.
-_OLD: Mapping[str, tuple[str, ...]] = {"config": ("format",), "curation": ("huatuo_format", *NOT_BUILT["curation"])} | {
-    "eval": NOT_BUILT["eval"]
-}
+# Old spellings that are read, by the field of a config that they stand in: they are known.
+_OLD = {"curation": ("huatuo_format", *NOT_BUILT["curation"]), "eval": NOT_BUILT["eval"]}
 
 Known = dict[str, "Known | None"]
 
@@ -55,12 +53,8 @@ def _unknown(body: Mapping[str, Any], known: Known, steps: Steps) -> Iterator[St
 
 @cache
 def _known() -> Known:
-    config = _fields(ExperimentConfig)
-    config |= dict.fromkeys(_OLD["config"])
-    for field in ("curation", "eval"):
-        below = config[field]
-        assert below is not None
-        below |= dict.fromkeys(_OLD[field])
+    config = {**_fields(ExperimentConfig), "format": None}
+    config |= {field: {**(config[field] or {}), **dict.fromkeys(old)} for field, old in _OLD.items()}
     return {**dict.fromkeys(Experiment.model_fields), "config": config}
 
 

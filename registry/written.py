@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from registry.schema import Strict, said
 
-OptionalPath = str | None
-
 
 class Note(Strict):
     """What somebody had to say about an experiment (`meds1 note`)."""
@@ -39,20 +37,20 @@ class Result(BaseModel):
 
     status: Literal["completed", "failed", "cancelled"] = said("How the stage ended.", "completed")
     timestamp: str | None = said("When it ended.", None)
-    dataset_path: OptionalPath = said("Curation: the folder of the curated data set.", None)
-    model_path: OptionalPath = said("Training: the folder of the trained model.", None)
-    predictions_path: OptionalPath = said("Eval: the file of all answers.", None)
+    dataset_path: str | None = said("Curation: the folder of the curated data set.", None)
+    model_path: str | None = said("Training: the folder of the trained model.", None)
+    predictions_path: str | None = said("Eval: the file of all answers.", None)
     metrics: dict[str, Any] | None = said("What was measured.", None)
     fingerprint: str | None = said("Hash of what decides the outcome; none for results of other programs.", None)
     inputs: dict[str, Any] | None = said("What the fingerprint hashes.", None)
     provenance: dict[str, Any] | None = said("Commit, host, versions and times.", None)
     last_attempt: LastAttempt | None = said("A later attempt that did not complete.", None)
-    stats_file: OptionalPath = said("Original registries: counts of the curation.", None)
-    outputs_path: OptionalPath = said("Original registries: all answers.", None)
-    metrics_path: OptionalPath = said("Original registries: accuracies.", None)
-    metrics_file: OptionalPath = said("Original registries: accuracies.", None)
-    summary_file: OptionalPath = said("Original registries: accuracies by benchmark.", None)
-    output_dir: OptionalPath = said("Original registries: the folder of the eval.", None)
+    stats_file: str | None = said("Original registries: counts of the curation.", None)
+    outputs_path: str | None = said("Original registries: all answers.", None)
+    metrics_path: str | None = said("Original registries: accuracies.", None)
+    metrics_file: str | None = said("Original registries: accuracies.", None)
+    summary_file: str | None = said("Original registries: accuracies by benchmark.", None)
+    output_dir: str | None = said("Original registries: the folder of the eval.", None)
 
 
 class Results(Strict):
