@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 from registry.console import Grid, answering
-from registry.errors import UsageError
+from registry.errors import UsageError, counted
 from registry.json_path import join
 from registry.names import check_name
-from registry.options import Choice, ConfigFile, Files, Json, Name, RegistryFile, Set, chosen
+from registry.options import ConfigFile, Files, Json, Name, RegistryFile, Set, chosen_one
 from registry.origins import origins, values
-from registry.problems import ConfigError
 from registry.resolve import parse_overrides, resolve
 from registry.store import open_registry
 
@@ -24,17 +23,16 @@ def show_config(
 ) -> None:
     """Show the effective config, and where each value comes from."""
     with answering("config", as_json) as answer:
-        opened, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
-        check_name(selected)
+        opened, view = chosen_one(answer, Files(registry, config), name)
+        check_name(name)
         folder = opened.catalog_path.parent
-        found = resolve(view.document, opened.catalog, folder, selected, parse_overrides(settings or []))
-        if found.problems or found.config is None:
-            raise ConfigError.of(found.problems)
-        origin = origins(found.config, found.layers, opened.catalog)
-        answer.data = {"config": found.config.model_dump(mode="json"), "origins": origin}
+        found = resolve(view.document, opened.catalog, folder, name, parse_overrides(settings or []))
+        effective = found.sound()
+        origin = origins(effective, found.layers, opened.catalog)
+        answer.data = {"config": effective.model_dump(mode="json"), "origins": origin}
         rows = [
             [path, json.dumps(value, ensure_ascii=False), origin[path]]
-            for path, value in ((join(*steps), value) for steps, value in values(found.config))
+            for path, value in ((join(*steps), value) for steps, value in values(effective))
         ]
         answer.lines.append(Grid(["path", "value", "origin"], rows))
 
@@ -49,7 +47,6 @@ def validate(as_json: Json = False, registry: RegistryFile = None, config: Confi
         answer.data = {"problems": [problem.to_json() for problem in found.problems]}
         answer.lines = [str(problem) for problem in found.problems]
         if found.problems:
-            count = len(found.problems)
-            answer.errors.append(UsageError(f"{count} problem{'s' * (count > 1)} found"))
+            answer.errors.append(UsageError(f"{counted(len(found.problems), 'problem')} found"))
         else:
-            answer.lines = [f"{found.experiments} experiments: no problem found"]
+            answer.lines = [f"{counted(found.experiments, 'experiment')}: no problem found"]

@@ -11,13 +11,25 @@ import typer
 from registry import edits
 from registry.console import answering
 from registry.derive import derived, grid
-from registry.errors import UsageError, nearest, shortened
+from registry.errors import UsageError, no_experiment
 from registry.events import as_grid, history_of
 from registry.names import check_name
-from registry.options import Choice, ConfigFile, DryRun, Files, Json, Name, RegistryFile, Stages, chosen, stages_of
+from registry.options import (
+    Choice,
+    ConfigFile,
+    DryEdit,
+    Files,
+    Json,
+    Name,
+    RegistryFile,
+    Stages,
+    chosen,
+    chosen_one,
+    stages_of,
+)
 from registry.reading import shown
 from registry.resolve import effective
-from registry.store import experiments_of, open_registry
+from registry.store import experiments_of, open_registry, results_of
 
 NewName = Annotated[str, typer.Argument(help="Name of the new experiment; of a grid, what the names begin with.")]
 Names = Annotated[list[str], typer.Argument(help="Experiments, by name or glob.")]
@@ -31,33 +43,38 @@ def new(  # noqa: PLR0913 - one parameter per option of the command line
     ] = None,
     description: Annotated[str | None, typer.Option(help="What it is for, in one line.")] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag; repeatable.")] = None,
-    dry_run: DryRun = False,
+    dry_run: DryEdit = False,
     as_json: Json = False,
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
     """Make experiments from another one's config: one, or a grid."""
     with answering("new", as_json) as answer:
-        opened, view, (source,) = chosen(answer, Files(registry, config), Choice([base]))
+        opened, view = chosen_one(answer, Files(registry, config), base)
         experiments = experiments_of(view)
         bodies: dict[str, Any] = {}
         for suffix, values in grid(settings or []):
             said = ", ".join(f"{key}={shown(value)}" for key, value in values.items())
-            body: dict[str, Any] = {"description": description or (f"{source} with {said}" if said else f"as {source}")}
+            body: dict[str, Any] = {"description": description or (f"{base} with {said}" if said else f"as {base}")}
             if tags:
                 body["tags"] = tags
-            bodies[check_name(name + suffix)] = {**body, "config": derived(experiments, source, values)}
+            if name + suffix in bodies:
+                raise UsageError(
+                    f"{name + suffix}: two experiments of the grid would have this name; make them one by one"
+                )
+            bodies[check_name(name + suffix)] = {**body, "config": derived(experiments, base, values)}
         taken = [full for full in bodies if full in experiments]
         if taken:
             raise UsageError(f"{taken[0]}: there is such an experiment already; choose another name")
         document = {"experiments": {**experiments, **bodies}}
         for full in bodies:
             effective(document, opened.catalog, opened.catalog_path.parent, full)
-        answer.data = {"would_create" if dry_run else "created": bodies}
         if dry_run:
+            answer.data = {"would_create": bodies}
             answer.lines.append(json.dumps(bodies, indent=2, ensure_ascii=False))
             return
-        edits.create(opened, bodies, f"new --from {source}")
+        edits.create(opened, bodies, f"new --from {base}")
+        answer.data = {"created": bodies}
         answer.lines += [f"{full}: {body['description']}" for full, body in bodies.items()]
 
 
@@ -72,9 +89,9 @@ def note(
     with answering("note", as_json) as answer:
         if not text.strip():
             raise UsageError(f"{name}: the note is empty")
-        opened, _, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
-        answer.data = edits.add_note(opened, selected, text)
-        answer.lines.append(f"{selected}: noted")
+        opened, _ = chosen_one(answer, Files(registry, config), name)
+        answer.data = edits.add_note(opened, name, text)
+        answer.lines.append(f"{name}: noted")
 
 
 def tag(
@@ -100,31 +117,32 @@ def rm(  # noqa: PLR0913 - one parameter per option of the command line
     name: Name,
     stages: Stages = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: DryRun = False,
+    dry_run: DryEdit = False,
     as_json: Json = False,
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
     """Remove an experiment with its results, or with --stage only results; the history keeps them."""
     with answering("rm", as_json) as answer:
-        opened, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
+        opened, view = chosen_one(answer, Files(registry, config), name)
         only = stages_of(stages) if stages else None
-        have = [stage for stage, entry in (experiments_of(view)[selected].get("results") or {}).items() if entry]
+        have = [stage for stage, entry in results_of(view, name).items() if entry]
         gone = [stage for stage in have if only is None or stage in only]
         if only and not gone:
-            raise UsageError(f"{selected}: has no result of {', '.join(only)}; there is nothing to remove")
+            raise UsageError(f"{name}: has no result of {', '.join(only)}; there is nothing to remove")
         if only is None:
-            edits.check_removable(view, selected)
+            edits.check_removable(view, name)
         results = f"the results of {', '.join(gone)}" if gone else "no results"
         what = results if only else f"the experiment with {results}"
-        answer.data = {"experiment": selected, "results": gone, "config": only is None, "removed": not dry_run}
+        answer.data = {"experiment": name, "results": gone, "config": only is None, "removed": False}
         if dry_run:
-            answer.lines.append(f"{selected}: would remove {what}")
+            answer.lines.append(f"{name}: would remove {what}")
             return
-        if not yes and not _confirmed(f"{selected}: remove {what}? Files of runs stay until `meds1 gc`. [y/N] "):
-            raise UsageError(f"{selected}: nothing removed")
-        edits.remove(opened, selected, only)
-        answer.lines.append(f"{selected}: removed {what}")
+        if not yes and not _confirmed(f"{name}: remove {what}? Files of runs stay until `meds1 gc`. [y/N] "):
+            raise UsageError(f"{name}: nothing removed")
+        edits.remove(opened, name, only)
+        answer.data["removed"] = True
+        answer.lines.append(f"{name}: removed {what}")
 
 
 def history(
@@ -139,7 +157,7 @@ def history(
         answer.warnings.extend(view.warnings)
         known = {*experiments_of(view), *view.state.edits, *view.state.history}
         if name not in known:
-            raise UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, known)}")
+            raise no_experiment(name, known)
         answer.data = history_of(view.state, name)
         answer.lines.append(as_grid(answer.data))
 

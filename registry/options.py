@@ -14,7 +14,7 @@ from registry.errors import Meds1Error, UsageError
 from registry.reading import View
 from registry.schema import STAGES, Stage
 from registry.selection import select
-from registry.store import Registry, experiments_of, open_registry
+from registry.store import Registry, experiments_of, open_registry, results_of
 
 Names = Annotated[list[str] | None, typer.Argument(help="Experiments, by name or glob.")]
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
@@ -24,6 +24,7 @@ Stages = Annotated[list[str] | None, typer.Option("--stage", help="Only this sta
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a config value: key=value, repeatable.")]
 Force = Annotated[bool, typer.Option("--force", help="Run also what is completed and fresh.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, why and with which config; run nothing.")]
+DryEdit = Annotated[bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")]
 PrintConfig = Annotated[
     bool, typer.Option("--print-config", "--print-effective-config", help="Show the effective config; run nothing.")
 ]
@@ -62,13 +63,25 @@ class Choice:
         return cls(names or (), not names, tag)
 
 
+def chosen_one(answer: Answer, files: Files, name: str) -> tuple[Registry, View]:
+    """Open the registry and read it; `UsageError` when it has no experiment of exactly this name."""
+    opened, view = _read(answer, files)
+    results_of(view, name)
+    return opened, view
+
+
 def chosen(answer: Answer, files: Files, choice: Choice) -> tuple[Registry, View, list[str]]:
     """Open the registry, read it, and select."""
+    opened, view = _read(answer, files)
+    return opened, view, select(experiments_of(view), choice.names, choice.everything, choice.tag)
+
+
+def _read(answer: Answer, files: Files) -> tuple[Registry, View]:
     opened = open_registry(files.registry, files.config)
     view = opened.read()
     answer.warnings.extend(view.warnings)
     _ = opened.catalog  # a broken one is one error here, not one for each experiment
-    return opened, view, select(experiments_of(view), choice.names, choice.everything, choice.tag)
+    return opened, view
 
 
 def say(answer: Answer, name: str, error: Meds1Error, names: list[str] | None) -> None:

@@ -12,7 +12,7 @@ from registry.console import Answer, Grid, answering
 from registry.errors import Meds1Error, UsageError, nearest
 from registry.events import as_grid, history_of
 from registry.fold import rebuild as rebuild_file
-from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Tag, chosen
+from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Tag, chosen, chosen_one
 from registry.reading import View
 from registry.schema import STAGES
 from registry.selection import of_model
@@ -85,15 +85,17 @@ def _summary(view: View, name: str) -> dict[str, Any]:
 def show(name: Name, as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
     """Show one experiment: config, results, history, notes."""
     with answering("show", as_json) as answer:
-        opened, view, (selected,) = chosen(answer, Files(registry, config), Choice([name]))
-        answer.warnings += unknown_fields(view.document, [selected])
-        body, past = experiments_of(view)[selected], history_of(view.state, selected)
+        opened, view = chosen_one(answer, Files(registry, config), name)
+        answer.warnings += unknown_fields(view.document, [name])
+        body, past = experiments_of(view)[name], history_of(view.state, name)
+        effective: dict[str, Any] | None = None
+        states: dict[str, dict[str, Any]] = {}
         try:
-            effective = opened.effective(view, selected).model_dump(mode="json")
-            states = {stage: asdict(state) for stage, state in opened.statuses(view, selected).items()}
+            # The states first: results that have no resolvable config have them all the same.
+            states = {stage: asdict(state) for stage, state in opened.statuses(view, name).items()}
+            effective = opened.effective(view, name).model_dump(mode="json")
         except Meds1Error as error:  # what is written is shown all the same
-            answer.fail(selected, error)
-            effective, states = None, {}
+            answer.warnings.append(str(error))
         answer.data = {**body, "effective": effective, "status": states, "history": past}
         sections = {key: value for key, value in {**body, "effective": effective}.items() if value}
         for title, value in sections.items():

@@ -120,7 +120,7 @@ def fetch(  # noqa: PLR0913 - one parameter per option of the command line
     names: Names = None,
     everything: All = False,
     tag: Tag = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; fetch nothing.")] = False,
     as_json: Json = False,
     registry: RegistryFile = None,
     config: ConfigFile = None,

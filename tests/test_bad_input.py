@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.small_lab import CURATION, DATASETS, add, edit_json, make_small_lab
+from tests.small_lab import CURATION, DATASETS, add, answer_of, edit_json, make_small_lab
 
 EVERY = ("list", "status", "show tuned", "config tuned", "validate", "run tuned", "submit tuned --cluster local")
 RESOLVING = ("config x", "validate", "run x", "submit x --cluster local")
@@ -82,7 +82,7 @@ def test_a_config_that_makes_no_sense_stops_what_uses_it(
         said = refused(lab, *line.split())
         assert [part for part in fragments if part not in said] == [], f"{line}: {said}"
     assert "x" in lab.meds1("list").stdout.split()
-    assert json.loads(lab.meds1("show", "x").stdout)["config"]["datasets"] == DATASETS
+    assert answer_of(lab, "show", "x")["data"]["config"]["datasets"] == DATASETS
     looked = lab.meds1("status")
     assert "tuned" in looked.stdout
     assert fragments[-1] in looked.stderr

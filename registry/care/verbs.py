@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from registry.console import Grid, answering
-from registry.errors import StageFailure
-from registry.options import ConfigFile, Json, Name, RegistryFile
+from registry.errors import StageFailure, counted
+from registry.options import ConfigFile, DryEdit, Json, Name, RegistryFile
 from registry.schema import Stage
 from registry.store import open_registry
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Yes = Annotated[bool, typer.Option("--yes", help="Delete what is listed; without it nothing is.")]
 NewName = Annotated[str | None, typer.Option("--name", help="Name of the new experiment; default: NAME-reproduced.")]
 OneStage = Annotated[Stage | None, typer.Option("--stage", help="The stage to reproduce; default: the last completed.")]
-WithoutWriting = Annotated[bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")]
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -45,7 +44,7 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
         answer.lines.append(Grid(["size", "what", "path", "why"], rows, right=(0,)) if rows else "nothing to collect")
         answer.lines += _kept(found.kept)
         if not yes:
-            answer.lines.append(f"{_size(total)} in {len(items)} items; `meds1 gc --yes` deletes them")
+            answer.lines.append(f"{_size(total)} in {counted(len(items), 'item')}; `meds1 gc --yes` deletes them")
             return
         by_path = {body["path"]: body for body in answer.data["items"]}
         for item, error in delete(opened, items):
@@ -55,7 +54,9 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
             by_path[str(item.path)]["deleted"] = True
             answer.data["deleted_bytes"] += item.bytes
         deleted = sum(body["deleted"] for body in by_path.values())
-        answer.lines.append(f"deleted {deleted} of {len(items)} items, {_size(answer.data['deleted_bytes'])}")
+        answer.lines.append(
+            f"deleted {deleted} of {counted(len(items), 'item')}, {_size(answer.data['deleted_bytes'])}"
+        )
 
 
 def doctor(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
@@ -79,7 +80,7 @@ def reproduce(  # noqa: PLR0913 - one parameter per option of the command line
     name: Name,
     new_name: NewName = None,
     stage: OneStage = None,
-    dry_run: WithoutWriting = False,
+    dry_run: DryEdit = False,
     as_json: Json = False,
     registry: RegistryFile = None,
     config: ConfigFile = None,
@@ -96,9 +97,10 @@ def reproduce(  # noqa: PLR0913 - one parameter per option of the command line
         view = opened.read()
         answer.warnings.extend(view.warnings)
         found = reproduction(opened, view, name, stage, new_name)
-        answer.data = {**asdict(found), "created": not dry_run}
+        answer.data = {**asdict(found), "created": False}
         if not dry_run:
             create(opened, {found.name: found.body}, f"reproduces {name}: {found.stage}, attempt {found.attempt}")
+            answer.data["created"] = True
         verb = "would have" if dry_run else "has"
         answer.lines.append(f"{found.name}: {verb} the config of {name}: {found.stage}, attempt {found.attempt}")
         answer.lines += [f"differs: {kind}: {line}" for kind, lines in found.differences.items() for line in lines]

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from registry.console import Answer, answering
-from registry.errors import MissingError, UsageError
-from registry.options import ConfigFile, Json, RegistryFile
+from registry.errors import MissingError, UsageError, counted
+from registry.options import ConfigFile, DryEdit, Json, RegistryFile
 from registry.paths import RegistryPaths
 from registry.store import experiments_of, open_registry
 
 if TYPE_CHECKING:
+    from registry.original.case import Contradiction
     from registry.original.imports import Import
 
 ImportFile = Annotated[Path, typer.Argument(metavar="FILE", help="The results.json to import.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be imported; write nothing.")]
 _TOP = ("$schema", "format", "experiments")
 
 
 def import_registry(
     file: ImportFile,
-    dry_run: DryRun = False,
+    dry_run: DryEdit = False,
     as_json: Json = False,
     registry: RegistryFile = None,
     config: ConfigFile = None,
@@ -31,6 +32,7 @@ def import_registry(
     """Bring the experiments of another registry into this one."""
     with answering("import", as_json) as answer:
         from registry.edits import create
+        from registry.original.contradictions import contradictions
         from registry.original.imports import lacks, plan_import
 
         opened = open_registry(registry, config)
@@ -38,11 +40,13 @@ def import_registry(
         source = _source(file, answer)
         plan = plan_import(source, here, str(file))
         lacking = lacks({**here, **plan.new}, plan.new, opened.catalog)
-        _report(answer, source, plan, dry_run)
+        # Over the whole file: what contradicts an experiment may be one that is here already.
+        found = contradictions(source, here=True)
+        if plan.new and not dry_run:  # whatever is wrong has been found by now
+            create(opened, plan.new, f"imported from {file}")
+        _report(answer, plan, found, dry_run)
         answer.data["lacking"] = [lack.to_json() for lack in lacking]
         answer.lines += [lack.line for lack in lacking]
-        if plan.new and not dry_run:  # last: whatever is wrong has been found by now
-            create(opened, plan.new, f"imported from {file}")
 
 
 def _source(file: Path, answer: Answer) -> dict[str, Any]:
@@ -64,12 +68,10 @@ def _source(file: Path, answer: Answer) -> dict[str, Any]:
     return found.document
 
 
-def _report(answer: Answer, source: dict[str, Any], plan: Import, dry_run: bool) -> None:
-    from registry.original.contradictions import absent_paths, contradictions
+def _report(answer: Answer, plan: Import, found: Sequence[Contradiction], dry_run: bool) -> None:
+    from registry.original.contradictions import absent_paths
 
     absent = absent_paths({"experiments": plan.new})
-    # Over the whole file: what contradicts an experiment may be one that is here already.
-    found = contradictions(source, here=True)
     answer.data = {
         "imported": [] if dry_run else list(plan.new),
         "would_import": list(plan.new) if dry_run else [],
@@ -78,16 +80,12 @@ def _report(answer: Answer, source: dict[str, Any], plan: Import, dry_run: bool)
         "contradictions": [item.to_json() for item in found],
     }
     done = "would import" if dry_run else "imported"
-    answer.lines.append(f"{done} {_count(len(plan.new), 'experiment')}")
+    answer.lines.append(f"{done} {counted(len(plan.new), 'experiment')}")
     if plan.same:
-        answer.lines.append(f"{_count(len(plan.same), 'experiment')} here already, the same: {', '.join(plan.same)}")
+        answer.lines.append(f"{counted(len(plan.same), 'experiment')} here already, the same: {', '.join(plan.same)}")
     if absent:
         count = sum(len(paths) for paths in absent.values())
-        answer.lines.append(f"{_count(count, 'path')} not on this machine, kept as written:")
+        answer.lines.append(f"{counted(count, 'path')} not on this machine, kept as written:")
         answer.lines += [f"  {name}: {', '.join(paths)}" for name, paths in absent.items()]
-    answer.lines.append(f"{_count(len(found), 'contradiction')}{':' if found else ''}")
+    answer.lines.append(f"{counted(len(found), 'contradiction')}{':' if found else ''}")
     answer.lines += [f"  {item.line}" for item in found]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
