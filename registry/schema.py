@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Stage = Literal["curation", "training", "eval"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PARENT: dict[Stage, Stage | None] = {"curation": None, "training": "curation", "eval": "training"}
+# The field of an experiment's config that a stage is told by.
+CONFIG_FIELD: dict[Stage, str] = {"curation": "curation", "training": "training_params", "eval": "datasets"}
 
 MethodName = Literal["all", "random", "s1"]
 FormatName = Literal["huatuo", "qwen", "nemotron", "plain"]

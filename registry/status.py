@@ -40,7 +40,7 @@ def statuses(
             continue
         flying = in_flight(state.headers(config.experiment, stage))
         if flying is not None:
-            found[stage] = _flying(flying)
+            found[stage] = status_in_flight(flying)
             continue
         found[stage] = _settled(fingerprints, stage, results.get(stage) or {})
     return found
@@ -69,7 +69,8 @@ def all_in_flight(headers: list[Header]) -> list[Header]:
     return [header for header in last.values() if header.event in ("submitted", "started")]
 
 
-def _flying(header: Header) -> StageStatus:
+def status_in_flight(header: Header) -> StageStatus:
+    """The state of a stage whose newest attempt has not ended."""
     word: Word = "submitted" if header.event == "submitted" else "running"
     return StageStatus(word, "", header.attempt, header.fingerprint, header.timestamp, header.job)
 

@@ -12,14 +12,14 @@ from pydantic import BaseModel
 from registry.catalog import Catalog, HubOrFile
 from registry.checking import Flaw, checked, without
 from registry.document import FORMAT, Document, load
-from registry.errors import UsageError, nearest
+from registry.errors import UsageError, suggestion
 from registry.json_path import join
 from registry.layers import CATALOG, Layers
 from registry.names import flaw as flaw_of_name
 from registry.original.contradictions import contradictions
 from registry.problems import ConfigError, Problem
 from registry.resolve import located, resolve
-from registry.schema import STAGES, CurationConfig, EvalConfig, Resources, Stage, TrainingParams
+from registry.schema import CONFIG_FIELD, STAGES, CurationConfig, EvalConfig, Resources, Stage, TrainingParams
 from registry.store import Registry
 from registry.written import RegistryFile
 
@@ -30,11 +30,6 @@ _DEFAULTS: dict[str, type[BaseModel]] = {
     "curation": CurationConfig,
     "training_params": TrainingParams,
     "eval": EvalConfig,
-}
-_FIELD: dict[Stage, tuple[str, ...]] = {
-    "curation": ("curation",),
-    "training": ("training_params",),
-    "eval": ("datasets", "eval"),
 }
 
 
@@ -60,7 +55,7 @@ def check(registry: Registry) -> Findings:
     sound = {name: _sound(body) for name, body in experiments.items()} if isinstance(experiments, dict) else {}
     if not any(path.startswith("experiments") for path in shapeless):
         warnings += [
-            Problem(found.path, found.line.removeprefix(f"{found.path}: "), "", found.experiment)
+            Problem(found.path, found.what, found.remedy, found.experiment)
             for found in contradictions(document, here=True)
         ]
     for name in sound:
@@ -164,7 +159,7 @@ def _displayed(catalog: Catalog, experiments: Mapping[str, Any]) -> Iterator[Pro
     for name in catalog.display.experiments:
         if name not in experiments:
             where = join("display", "experiments", name)
-            mend = nearest(name, experiments).removeprefix("; ")
+            mend = suggestion(name, experiments)
             yield Problem(where, "no such experiment in the registry", mend, file=CATALOG)
 
 
@@ -173,17 +168,17 @@ def _experiment(experiments: Mapping[str, Any], name: str, catalog: Catalog, fol
     yield from resolution.problems
     for stage, entry in experiments[name].get("results", {}).items():
         if entry and stage in STAGES and not _applies(stage, resolution.layers):
-            field = ".".join(_FIELD[stage])
+            field = "datasets.eval" if stage == "eval" else CONFIG_FIELD[stage]
             message = f"has a result, but the experiment's config has no {field}"
             mend = f"put {field} back, or remove the result with `meds1 rm {name} --stage {stage}`"
             yield Problem(join("experiments", name, "results", stage), message, mend, name)
 
 
 def _applies(stage: Stage, layers: Layers) -> bool:
-    field, *rest = _FIELD[stage]
+    field = CONFIG_FIELD[stage]
     value = layers.merged.get(field)
-    if rest and isinstance(value, dict):
-        value = value.get(*rest)
+    if stage == "eval" and isinstance(value, dict):
+        value = value.get("eval")
     return bool(value) or value == {} or field in layers.unclear
 
 

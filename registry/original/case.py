@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from registry.json_path import join
 from registry.schema import STAGES, Stage
 
 
@@ -28,10 +29,15 @@ class Contradiction:
     remedy: str
 
     @property
+    def what(self) -> str:
+        """Both values, and why they cannot both be true."""
+        other = f" ({self.other}: {shown(self.other_value)})" if self.other else ""
+        return f"{shown(self.value)} {self.message}{other}"
+
+    @property
     def line(self) -> str:
         """All of it in one line for people."""
-        other = f" ({self.other}: {shown(self.other_value)})" if self.other else ""
-        return f"{self.path}: {shown(self.value)} {self.message}{other}; {self.remedy}"
+        return f"{self.path}: {self.what}; {self.remedy}"
 
     def to_json(self) -> dict[str, Any]:
         """All of it for `--json`."""
@@ -57,7 +63,7 @@ class Result:
     @property
     def where(self) -> str:
         """The entry's JSON path."""
-        return f"experiments.{self.experiment}.results.{self.stage}"
+        return join("experiments", self.experiment, "results", self.stage)
 
     @property
     def mend(self) -> str:

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from registry.errors import UsageError
+from registry.json_path import join
 from registry.original.case import Contradiction, Result, is_here, results_of_document
 from registry.original.numbers import wrong_counts, wrong_scores
 from registry.original.paths import Owners, foreign_files, lost_files, shared_files
 from registry.original.times import wrong_times
 from registry.references import follow
-from registry.schema import PARENT, STAGES, Stage
-
-_FIELD: dict[Stage, str] = {"curation": "curation", "training": "training_params"}
+from registry.schema import CONFIG_FIELD, PARENT, STAGES, Stage
 
 
 def contradictions(document: Mapping[str, Any], here: bool, now: datetime | None = None) -> list[Contradiction]:
@@ -72,16 +71,16 @@ def _orphaned_stages(
         parent = PARENT[stage]
         if stage not in stages or parent is None or parent in stages:
             continue
-        config = _followed(experiments, name, _FIELD[parent])
+        config = _followed(experiments, name, CONFIG_FIELD[parent])
         if config is not None:
             yield Contradiction(
                 experiment=name,
                 path=stages[stage].where,
                 value=stages[stage].entry.get("timestamp"),
-                other=f"experiments.{name}.results.{parent}",
+                other=join("experiments", name, "results", parent),
                 other_value=None,
                 message=f"is a result, but the {parent} that the config names has none",
-                remedy=f"run `meds1 run {name}`, or set the config's {_FIELD[parent]} to null if there was none",
+                remedy=f"run `meds1 run {name}`, or set the config's {CONFIG_FIELD[parent]} to null if there was none",
             )
 
 

@@ -6,15 +6,19 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from registry.catalog import Catalog
 from registry.document import FORMAT
 from registry.errors import Meds1Error, UsageError, nearest
+from registry.json_path import join
+from registry.layers import build
 from registry.names import check_name
+from registry.reading import shown
 from registry.references import FIELDS, follow
+from registry.resolve import catalog_keys
 
 # Names a record of the registry that a result comes from; here it would be looked for in vain.
 _RECORD = "record"
@@ -33,10 +37,8 @@ class Lack:
     def line(self) -> str:
         """All of it in one line."""
         first, more = self.experiments[0], len(self.experiments) - 1
-        others = f" and {more} more" if more else ""
-        return (
-            f"the catalog has no {self.section}.{self.key}, which {first}{others} need{'' if more else 's'}{self.hint}"
-        )
+        need = f"{first} and {more} more need" if more else f"{first} needs"
+        return f"the catalog has no {join(self.section, self.key)}, which {need}{self.hint}"
 
     def to_json(self) -> dict[str, Any]:
         """All of it for `--json`."""
@@ -66,7 +68,9 @@ def plan_import(source: Mapping[str, Any], present: Mapping[str, Any], where: st
     different = []
     for name, body in bodies.items():
         found = (
-            first_difference(_without_records(present[name]), body, f"experiments.{name}") if name in present else ""
+            first_difference(_without_records(present[name]), body, join("experiments", name))
+            if name in present
+            else ""
         )
         different += [f"{name} is here already and differs at {found}"] if found else []
     if different:
@@ -83,47 +87,29 @@ def first_difference(here: Any, there: Any, path: str) -> str:
     if isinstance(here, Mapping) and isinstance(there, Mapping):
         for key in dict.fromkeys([*here, *there]):
             if key not in here or key not in there:
-                return f"{path}.{key} (only {'there' if key in there else 'here'})"
-            found = first_difference(here[key], there[key], f"{path}.{key}")
+                return f"{path}.{join(key)} (only {'there' if key in there else 'here'})"
+            found = first_difference(here[key], there[key], f"{path}.{join(key)}")
             if found:
                 return found
         return ""
     if isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
         pairs = enumerate(zip(here, there, strict=True))
-        return next(filter(None, (first_difference(*pair, f"{path}.{i}") for i, pair in pairs)), "")
-    return "" if here == there else f"{path} ({_short(here)} here, {_short(there)} there)"
+        return next(filter(None, (first_difference(*pair, f"{path}[{i}]") for i, pair in pairs)), "")
+    return "" if here == there else f"{path} ({shown(here)} here, {shown(there)} there)"
 
 
-def lacks(experiments: Mapping[str, Any], names: Mapping[str, Any], catalog: Catalog) -> list[Lack]:
+def lacks(experiments: Mapping[str, Any], names: Iterable[str], catalog: Catalog) -> list[Lack]:
     """The models and data sets that the experiments `names` need and the catalog does not have."""
-    sections: dict[str, Mapping[str, Any]] = {
-        "models": catalog.models,
-        "train_datasets": catalog.train_datasets,
-        "eval_datasets": catalog.eval_datasets,
-    }
-    wanted: dict[tuple[str, str], list[str]] = {}
+    wanted: dict[tuple[str, str], dict[str, None]] = {}
     for name in names:
-        for section, key in dict.fromkeys(_needs(experiments, name)):
-            if key not in sections[section]:
-                wanted.setdefault((section, key), []).append(name)
+        layers, _ = build(experiments, catalog, name)
+        for _, section, key in catalog_keys(layers):
+            if isinstance(key, str) and key not in getattr(catalog, section):
+                wanted.setdefault((section, key), {})[name] = None
     return [
-        Lack(section, key, tuple(users), nearest(key, sections[section]))
+        Lack(section, key, tuple(users), nearest(key, getattr(catalog, section)))
         for (section, key), users in sorted(wanted.items())
     ]
-
-
-def _needs(experiments: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
-    config = experiments[name].get("config") or {}
-    datasets, curation = (follow(experiments, name, field)[0] or {} for field in ("datasets", "curation"))
-    difficulty = curation.get("difficulty") if isinstance(curation, Mapping) else None
-    judge = difficulty.get("model_key") if isinstance(difficulty, Mapping) else None
-    yield from (("models", key) for key in (config.get("model_key"), judge) if isinstance(key, str))
-    if isinstance(datasets, Mapping):
-        for field in ("curate", "eval"):
-            keys = datasets.get(field)
-            for key in keys if isinstance(keys, list) else [keys]:
-                if isinstance(key, str):
-                    yield {"curate": "train_datasets", "eval": "eval_datasets"}[field], key
 
 
 def _illegal_names(experiments: Mapping[str, Any]) -> Iterator[str]:
@@ -157,8 +143,3 @@ def _without_records(body: Mapping[str, Any]) -> dict[str, Any]:
             for stage, entry in body["results"].items()
         }
     return kept
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
+from registry.json_path import join
 from registry.original.case import Contradiction, Result, is_here, mappings, number, numbers_in, shown
 
 Scores = Mapping[str, Any]
@@ -24,7 +25,7 @@ def wrong_scores(result: Result, here: bool) -> Iterator[Contradiction]:
             continue
         for source, numbers in scores.items():
             if isinstance(numbers, Mapping):
-                yield from _wrong_accuracy(result, f"{where}.{source}", numbers)
+                yield from _wrong_accuracy(result, f"{where}.{join(source)}", numbers)
         if told:
             yield from _second_set(result, sets[0], (where, scores))
         told.append(scores)
@@ -116,7 +117,7 @@ def _second_set(result: Result, one: tuple[str, Scores], other: tuple[str, Score
             continue
         for field in ("accuracy", "num_correct", "total_examples"):
             if field in mine and field in its and mine[field] != its[field]:
-                where, there = f"{second}.{source}.{field}", f"{first}.{source}.{field}"
+                where, there = f"{second}.{join(source)}.{field}", f"{first}.{join(source)}.{field}"
                 yield _between(result, where, its[field], there, mine[field], "is of another result set than")
                 return
 
@@ -156,7 +157,7 @@ def _of_original(result: Result, where: str, body: Mapping[str, Any], wanted: fl
         message = "is less than the sum over the specialties"
         yield _between(result, f"{where}.selected_examples", selected, there, specialties, message)
     if wanted is not None and selected > wanted:
-        there = f"experiments.{result.experiment}.config.curation.n_samples"
+        there = join("experiments", result.experiment, "config", "curation", "n_samples")
         yield _between(result, f"{where}.selected_examples", selected, there, wanted, "is more than was to be selected")
 
 
@@ -172,9 +173,9 @@ def _of_funnel(result: Result, where: str, body: Mapping[str, Any]) -> Iterator[
             continue
         removed = _sum(reasons.get(name.removeprefix("after_"))) or 0
         if left - removed != after:
-            there = f"{where}.reasons.{name.removeprefix('after_')}"
+            there = f"{where}.reasons.{join(name.removeprefix('after_'))}"
             message = f"is not the {shown(left)} before it without those removed"
-            yield _between(result, f"{where}.funnel.{name}", after, there, removed, message)
+            yield _between(result, f"{where}.funnel.{join(name)}", after, there, removed, message)
         left = after
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.errors import UsageError
+from registry.json_path import join
 from registry.original.case import Contradiction, Result
 from registry.references import follow
 from registry.schema import Stage
@@ -81,7 +82,7 @@ def foreign_files(result: Result, results: Results, owners: Owners) -> Iterator[
             experiment=result.experiment,
             path=f"{result.where}.{key}",
             value=path,
-            other=f"experiments.{owner}.results.{result.stage}.{key}",
+            other=join("experiments", owner, "results", result.stage, key),
             other_value=there.entry.get(key) if there else None,
             message=f"belongs to the experiment {owner}",
             remedy=f"mend the path, or {result.mend}",

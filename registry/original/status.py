@@ -12,10 +12,8 @@ from typing import Any
 from registry.errors import UsageError
 from registry.history import State
 from registry.references import follow
-from registry.schema import STAGES, Stage
-from registry.status import StageStatus, Word, in_flight
-
-_FIELD: dict[Stage, str] = {"curation": "curation", "training": "training_params", "eval": "datasets"}
+from registry.schema import CONFIG_FIELD, STAGES, Stage
+from registry.status import StageStatus, in_flight, status_in_flight
 
 
 def recorded_statuses(
@@ -40,8 +38,7 @@ def _recorded(
 ) -> StageStatus:
     flying = in_flight(state.headers(name, stage))
     if flying is not None:
-        waits: Word = "submitted" if flying.event == "submitted" else "running"
-        return StageStatus(waits, "", flying.attempt, flying.fingerprint, flying.timestamp, flying.job)
+        return status_in_flight(flying)
     reason = f"cannot be compared with its config: {problem}"
     if not entry:
         return StageStatus("missing", reason) if _in_config(experiments, name, stage) else StageStatus("n/a")
@@ -55,7 +52,7 @@ def _recorded(
 
 def _in_config(experiments: Mapping[str, Any], name: str, stage: Stage) -> bool:
     try:
-        found = follow(experiments, name, _FIELD[stage])[0]
+        found = follow(experiments, name, CONFIG_FIELD[stage])[0]
     except UsageError:
         return True  # something was meant to be there
     if stage == "eval":
