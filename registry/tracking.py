@@ -16,7 +16,6 @@ taken for that of the project's own stage. Only rank 0 reports; elsewhere every 
 from __future__ import annotations
 
 import atexit
-import hashlib
 import os
 import signal
 import sys
@@ -28,15 +27,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from registry import script
 from registry.attempt import Attempt, sole_user
 from registry.canonical import sha256
 from registry.contents import Contents
 from registry.errors import MissingError, StageFailure, UsageError, nearest
 from registry.fingerprint import Inputs, own_inputs, pinned
-from registry.git_state import clone_of, git_state
 from registry.job import Job, claim, load_job
 from registry.logbook import Logbook, checked_evaluation, plain
-from registry.paths import CHECKOUT, job_file
+from registry.paths import job_file
 from registry.plan import Plan, Wish, plan
 from registry.provenance import restart_count, slurm_job_id
 from registry.runner import publish, ranks
@@ -195,7 +194,7 @@ def _planned(registry: Registry, name: str, stage: Stage) -> Plan:
     (step,) = plan(registry, view, name, Wish((stage,), force=True))
     if step.action == "n/a":
         raise UsageError(f"{name}: its config has no {stage}, so there is none to track; give it {_REMEDY[stage]}")
-    inputs = {**(step.inputs or {}), "script": _script()}
+    inputs = {**(step.inputs or {}), "script": script.identity()}
     fingerprint = sha256(inputs)
     run_dir = registry.outputs.run_dir(name, stage, fingerprint)
     return replace(step, inputs=inputs, fingerprint=fingerprint, run_dir=run_dir)
@@ -212,7 +211,7 @@ def _begin(registry: Registry, step: Plan) -> _Run:
         job = _restarted(registry, step) or claim(registry, step)
         stack.callback(_listen_to_sigterm())
         attempt = Attempt(registry, job)
-        attempt.provenance["script"] = _script_provenance(job)
+        attempt.provenance["script"] = script.provenance(job.folder)
         stack.enter_context(attempt)
         attempt.start()
         return _Run(registry, job, step, attempt, stack.pop_all(), Logbook(job))
@@ -236,29 +235,6 @@ def _listen_to_sigterm() -> Any:
         return lambda: None  # the script has a handler of its own
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _script_file() -> Path | None:
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    return Path(file).absolute() if file else None
-
-
-def _script() -> dict[str, Any]:
-    """What tells this script from others: its name and content. A notebook or a prompt has no content to hash."""
-    file = _script_file()
-    if file is None:
-        return {"name": "<interactive>", "sha256": None}
-    return {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-
-
-def _script_provenance(job: Job) -> dict[str, Any]:
-    """Where the script lies and, if it has a clone of its own, the state of that."""
-    file = _script_file()
-    root = clone_of(file.resolve().parent) if file else None
-    said: dict[str, Any] = {"path": str(file) if file else None}
-    if root is not None and root != CHECKOUT:
-        said["git"] = git_state(root, job.folder / f"script-{restart_count()}.diff")
-    return said
 
 
 def _existing(job: Job, verb: str, path: str | Path) -> Path:
