@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         storms, ours = [], []
         for _ in range(0 if chosen.only == "scale" else chosen.rounds):
             wish = Wish(chosen.seconds, chosen.writers)
-            ours += [_storm_of_records(lock, wish) for lock in locks]
-            storms += ours[-len(locks) :]
+            of_records = [_storm_of_records(lock, wish) for lock in locks]
+            ours += of_records
+            storms += of_records
             if chosen.only in (None, "baseline"):
                 storms.append(_run("the original's way", storm_of_rewrites, wish))
         answer.data = to_json(facts, storms, scale)

@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks.registry.outcome import Outcome, Spread
 from benchmarks.registry.scale import Scale, Timed
+from registry.care.mounts import mount_of
 from registry.console import Grid
 
 MAX_RATIO = 3.0
-_MOUNTS = Path("/proc/mounts")
 _STORM_HEADER = (
     "storm",
     "acknowledged",
@@ -33,21 +33,14 @@ _SCALE_HEADER = ("1,000 experiments, 10,000 records", "median s", "min s", "limi
 
 def machine() -> dict[str, Any]:
     """What the figures depend on: cores, the load so far, the temporary folder's file system, kernel and Python."""
+    mount = mount_of(Path(tempfile.gettempdir()))
     return {
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
-        "file_system": _file_system(Path(tempfile.gettempdir()).resolve()),
+        "file_system": mount.kind if mount else "unknown",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
-
-
-def _file_system(folder: Path) -> str:
-    if not _MOUNTS.exists():
-        return "unknown"
-    mounts = (line.split() for line in _MOUNTS.read_text(encoding="utf-8").splitlines())
-    kinds = {Path(mount): kind for _, mount, kind, *_ in mounts}
-    return next(kinds[parent] for parent in (folder, *folder.parents) if parent in kinds)
 
 
 def lines(facts: dict[str, Any], storms: Sequence[Outcome], scale: Scale | None) -> Iterator[str | Grid]:

@@ -8,23 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNTINFO = Path("/proc/self/mountinfo")
-_FUSE = ("fuse.beegfs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs")
-_KERNEL = (
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "glusterfs",
-    "gpfs",
-    "lustre",
-    "nfs",
-    "nfs4",
-    "orangefs",
-    "panfs",
-    "smb3",
-)
-NETWORK = frozenset((*_FUSE, *_KERNEL, "pvfs2", "smb3", "virtiofs", "wekafs"))
+_REMOTE = """
+    9p afs beegfs ceph cifs fuse.beegfs fuse.ceph fuse.glusterfs fuse.sshfs glusterfs gpfs lustre nfs nfs4 orangefs
+    panfs pvfs2 smb3 virtiofs wekafs
+"""
+NETWORK = frozenset(_REMOTE.split())
 VOLATILE = frozenset(("tmpfs", "ramfs", "overlay"))
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
