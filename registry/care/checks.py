@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from registry.care.gc import leftovers
-from registry.errors import Meds1Error
+from registry.errors import Meds1Error, counted
 from registry.hub_cache import cache_root
 from registry.paths import RegistryPaths
 from registry.records import DamagedRecordError, parse_record
@@ -41,7 +41,7 @@ def contents(registry: Registry) -> Iterator[Check]:
     paths = registry.paths
     yield _room("free space of the registry", paths.file.parent, 1)
     yield from _permissions(paths)
-    yield from _contents(registry)
+    yield from _files(registry)
     yield from _records(paths)
     yield _leftovers(paths)
     yield from _outputs()
@@ -116,11 +116,11 @@ def _all_in(paths: RegistryPaths) -> Iterator[Path]:
     yield from (paths.root, *paths.root.rglob("*")) if paths.root.is_dir() else ()
 
 
-def _contents(registry: Registry) -> Iterator[Check]:
+def _files(registry: Registry) -> Iterator[Check]:
     try:
         view = registry.read()
         count = len(view.document.get("experiments") or {})
-        yield Check("registry", "ok", f"{count} experiments")
+        yield Check("registry", "ok", counted(count, "experiment"))
         for warning in view.warnings:
             yield Check("registry", "warning", warning, "")
     except Meds1Error as error:
@@ -133,21 +133,23 @@ def _contents(registry: Registry) -> Iterator[Check]:
 
 
 def _records(paths: RegistryPaths) -> Iterator[Check]:
-    waiting, count, damaged = [], 0, []
+    count, damaged = 0, []
+    since: list[float] = []
     for folder in (paths.inbox, paths.applied):
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-            count += 1
             try:
                 parse_record(path.read_bytes())
+                since += [path.stat().st_mtime] if folder == paths.inbox else []
+            except FileNotFoundError:
+                continue  # a fold has moved it into the archive, which is looked at next
             except (OSError, DamagedRecordError):
                 damaged.append(path)
-            else:
-                waiting += [path] if folder == paths.inbox else []
+            count += 1
     if damaged:
         yield Check("records", "problem", f"{len(damaged)} damaged: {_some(damaged)}", "restore them from a backup")
     else:
         yield Check("records", "ok", f"{count}, all sound")
-    yield _waiting(waiting)
+    yield _waiting(since)
     state, warnings = load_state(paths, {}, b"")
     if warnings:
         yield Check("state", "warning", "; ".join(warnings), "the next fold writes it anew")
@@ -155,12 +157,13 @@ def _records(paths: RegistryPaths) -> Iterator[Check]:
         yield Check("state", "ok", f"{len(state.known())} records known")
 
 
-def _waiting(waiting: list[Path]) -> Check:
+def _waiting(since: list[float]) -> Check:
+    """`since` are the times at which the records were saved."""
     name = "records that wait"
-    if not waiting:
+    if not since:
         return Check(name, "ok", "none: all are in the file")
-    hours = (time.time() - min(path.stat().st_mtime for path in waiting)) / 3600
-    said = f"{len(waiting)} are not in the file yet, for {hours:.1f} h"
+    hours = (time.time() - min(since)) / 3600
+    said = f"{len(since)} are not in the file yet, for {hours:.1f} h"
     if hours * 3600 < _LONG_WAITING:
         return Check(name, "ok", said)
     return Check(
