@@ -69,6 +69,7 @@ def test_several_values_make_a_grid_with_readable_names(lab: Lab) -> None:
         (["x", "--from", "tuned", "--set", "curation.seed"], "write it as key=value"),
         (["x", "--from", "base", "--set", "training_params.num_epochs=3"], "does not apply"),
         (["x", "--from", "tuned", "--set", "curation.seed=1", "--set", "curation.seed=2"], "given twice"),
+        (["x", "--from", "tuned", "--set", "curation.seed=1,2,1"], "x-seed1: two experiments of the grid"),
         (["a/b", "--from", "tuned"], "use letters, digits"),
     ],
 )
@@ -109,6 +110,13 @@ def test_rm_asks_refuses_and_removes(lab: Lab) -> None:
     lab.meds1("rm", "tuned", "--yes")
     assert not {"tuned", "child"} & experiments(lab).keys()
     assert "tuned" not in answer_of(lab, "status")["data"]
+
+
+@pytest.mark.parametrize("line", ["show t*", "config t*", "note t* x", "rm t* --yes", "new x --from t*"])
+def test_a_command_about_one_experiment_takes_no_glob(lab: Lab, line: str) -> None:
+    before = experiments(lab)
+    assert "no experiment 't*' in the registry" in lab.meds1(*line.split(), code=2).stderr
+    assert experiments(lab) == before
 
 
 def test_history_has_attempts_and_edits_also_of_what_is_removed(lab: Lab) -> None:
@@ -160,3 +168,14 @@ def test_show_has_everything_about_one_experiment(lab: Lab) -> None:
     assert data["results"]["eval"]["metrics"]
     assert data["status"]["eval"]["status"] == "completed"
     assert [attempt["event"] for attempt in data["history"]["attempts"]][-1] == "completed"
+
+
+def test_show_has_the_states_of_results_whose_config_does_not_resolve(lab: Lab) -> None:
+    complete(lab)
+    lab.edit("tuned", model_key="tinny")
+
+    body = answer_of(lab, "show", "tuned")
+
+    assert body["data"]["effective"] is None
+    assert [body["data"]["status"][stage]["status"] for stage in ("curation", "training", "eval")] == ["completed"] * 3
+    assert any("did you mean 'tiny'?" in line for line in body["warnings"])

@@ -197,7 +197,7 @@ def test_a_folder_that_two_processes_make_is_found(tmp_path: Path, monkeypatch: 
 def test_a_clock_that_is_off_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(probes.clock_offset(tmp_path)) < 5
     real = time.time
-    monkeypatch.setattr("registry.probes.time.time", lambda: real() + 3600)
+    monkeypatch.setattr("registry.care.probes.time.time", lambda: real() + 3600)
     assert probes.clock_offset(tmp_path) == pytest.approx(-3600, abs=5)
 
 

@@ -214,11 +214,12 @@ def test_what_may_be_as_it_should_is_a_warning(tmp_path: Path, monkeypatch: pyte
 def test_contradictory_results_are_warnings(tmp_path: Path) -> None:
     times = {"curation": "2026-11-20T18:00:00", "training": "2026-11-20T17:00:00"}
     results = {stage: {"timestamp": time} for stage, time in times.items()}
-    findings = check(write_lab(tmp_path, {"old": {**tuned(), "results": results}}))
+    findings = check(write_lab(tmp_path, {"v1.0": {**tuned(), "results": results}}))
     assert findings.problems == ()
     (warning,) = findings.warnings
-    assert warning.path == "experiments.old.results.training.timestamp"
-    assert "is older than the curation that it was made from" in str(warning)
+    assert warning.path == 'experiments."v1.0".results.training.timestamp'
+    assert "is older than the curation that it was made from" in warning.message
+    assert "meds1 run v1.0 --stage training --force" in warning.mend
 
 
 def test_the_checkouts_own_registry_is_sound() -> None:
