@@ -304,7 +304,7 @@ def test_the_command_lists_and_deletes_only_with_yes(lab: Registry, command: Cal
     done = command()
     assert (done.returncode, done.stderr) == (0, "")
     assert str(old) in done.stdout
-    assert "in 1 items; `meds1 gc --yes` deletes them" in done.stdout
+    assert "in 1 item; `meds1 gc --yes` deletes them" in done.stdout
     body = json.loads(command("--json").stdout)["data"]
     (item,) = body["items"]
     assert (item["kind"], item["path"], item["deleted"]) == ("run directory", str(old), False)
