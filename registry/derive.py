@@ -46,8 +46,11 @@ def grid(settings: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _values(text: str) -> list[Any]:
-    whole = parse_value(text)
-    return [parse_value(part) for part in text.split(",")] if isinstance(whole, str) else [whole]
+    try:
+        values: list[Any] = json.loads(f"[{text}]")  # commas inside lists and objects part no values
+    except json.JSONDecodeError:
+        return [parse_value(part) for part in text.split(",")]
+    return values or [""]
 
 
 def _short(key: str) -> str:

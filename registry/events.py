@@ -7,14 +7,14 @@ from typing import Any
 
 from registry.console import Grid
 from registry.history import State
-from registry.merge import Change
+from registry.merge import ABSENT, Change
 from registry.reading import described
 from registry.schema import STAGES
 
 
 def history_of(state: State, name: str) -> dict[str, Any]:
     """Everything that happened to an experiment, as JSON values: `attempts` of its stages and `edits` of its entry."""
-    return {"attempts": list(_attempts(state, name)), "edits": state.edits.get(name, [])}
+    return {"attempts": list(_attempts(state, name)), "edits": [_edit(edit) for edit in state.edits.get(name, ())]}
 
 
 def as_grid(history: Mapping[str, Any]) -> Grid:
@@ -23,7 +23,7 @@ def as_grid(history: Mapping[str, Any]) -> Grid:
         [a["timestamp"], a["stage"], f"{a['attempt']}.{a['restart']}", a["event"], a["who"], a["remark"]]
         for a in history["attempts"]
     ]
-    rows += [[e["timestamp"], "", str(e["number"]), e["event"], e["author"], _edited(e)] for e in history["edits"]]
+    rows += [[e["timestamp"], "", str(e["number"]), e["event"], e["author"], e["remark"]] for e in history["edits"]]
     return Grid(["time (UTC)", "stage", "attempt", "event", "by", "what"], sorted(rows, key=lambda row: row[0]))
 
 
@@ -51,9 +51,29 @@ def _attempts(state: State, name: str) -> Iterator[dict[str, Any]]:
             }
 
 
-def _edited(edit: dict[str, Any]) -> str:
-    said = [described(Change.from_json(body)) for body in edit.get("changes", ())]
+def _edit(edit: Mapping[str, Any]) -> dict[str, Any]:
+    """An edit with its changes as values; the side of a change that was or is nothing is left out."""
+    changes = [Change.from_json(body) for body in edit.get("changes", ())]
+    said = [_told(change) for change in changes]
     gone = edit.get("removed", {}).items()
     removed = [f"results of {stage} up to attempt {number} removed" for stage, number in gone]
     by = "in the file" if edit["by"] == "hand" else edit.get("why", "")
-    return "; ".join(filter(None, [*said, *removed, *edit.get("conflicts", ()), by]))
+    remarks = filter(None, [*said, *removed, *edit.get("conflicts", ()), by])
+    return {**edit, "changes": [_values(change) for change in changes], "remark": "; ".join(remarks)}
+
+
+def _told(change: Change) -> str:
+    """One line about a change; a note that was added in full."""
+    if change.path == ("notes",) and isinstance(change.new, list):
+        before = change.old if isinstance(change.old, list) else []
+        added = [note for note in change.new if note not in before]
+        if len(change.new) == len(before) + len(added):
+            return "; ".join(
+                str(note["text"]) if isinstance(note, dict) and "text" in note else str(note) for note in added
+            )
+    return described(change)
+
+
+def _values(change: Change) -> dict[str, Any]:
+    sides = {"old": change.old, "new": change.new}
+    return {"path": list(change.path), **{side: value for side, value in sides.items() if value is not ABSENT}}

@@ -59,6 +59,12 @@ def test_several_values_make_a_grid_with_readable_names(lab: Lab) -> None:
     assert list(made) == names == list(experiments(lab))[-6:]
     assert experiments(lab)["g-seed2-ne5"]["config"]["curation"]["seed"] == 2
 
+    lists = ["new", "h", "--from", "base", "--set", 'datasets.eval=["held-out"],["held-out","second-set"]', "--dry-run"]
+    assert [body["config"]["datasets"]["eval"] for body in answer_of(lab, *lists)["data"]["would_create"].values()] == [
+        ["held-out"],
+        ["held-out", "second-set"],
+    ]
+
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -132,6 +138,8 @@ def test_history_has_attempts_and_edits_also_of_what_is_removed(lab: Lab) -> Non
         "completed",
         ["removed"],
     )
+    (noted,) = [edit for edit in data["edits"] if edit["event"] == "note"]
+    assert (noted["remark"], noted["changes"][0]["new"][0]["text"]) == ("strict from now on", "strict from now on")
     said = lab.meds1("history", "tuned").stdout
     for words in ('config.prompting: nothing -> "strict"', "strict from now on", "results of eval up to attempt"):
         assert words in said

@@ -205,9 +205,7 @@ def test_a_full_disk_at_the_claim_is_one_line(lab: Registry, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(
-        StageFailure, match="no number can be claimed: No space left on device; free space"
-    ):
+    with pytest.raises(StageFailure, match="no number can be claimed: No space left on device; free space"):
         claim(lab, step)
     assert lab.read().state.headers("tuned", "curation") == []
 
