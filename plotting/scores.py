@@ -10,7 +10,7 @@ from registry.catalog import Display
 from registry.errors import MissingError, UsageError
 from registry.original.case import Result, is_here
 from registry.original.numbers import SCORE_FILES, score_sets
-from registry.status import StageStatus, Word
+from registry.status import StageStatus, Word, ended_as
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
     that are not there.
     """
     entry = results.get("eval") or {}
-    if entry.get("status", "completed" if entry else "missing") != "completed":
+    if ended_as(entry) != "completed":
         raise MissingError(f"{name}: has no eval result; run `meds1 run {name}`")
     found = _benchmarks(name, entry)
     limit = (entry.get("metrics") or {}).get("limit")

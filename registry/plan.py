@@ -17,7 +17,7 @@ from registry.history import Header
 from registry.provenance import process_start, restart_count, same_node, slurm_job_id
 from registry.reading import View
 from registry.schema import STAGES, Stage
-from registry.status import in_flight_with, recorded_inputs
+from registry.status import ended_as, in_flight_with, recorded_inputs
 from registry.store import Registry, experiments_of, results_of
 
 Action = Literal["run", "skip", "busy", "reuse", "n/a"]
@@ -169,7 +169,7 @@ def _decide(registry: Registry, view: View, case: _Case, inputs: Inputs) -> tupl
     other = _twin(view, name, stage, fingerprint)
     if other is not None:
         return "reuse", f"{other} has completed this very stage", other
-    status = entry.get("status", "completed" if entry else "missing")
+    status = ended_as(entry)
     if status == "completed":
         changes = changed_fields(entry.get("inputs") or {}, inputs)
         return "run", f"stale: {'; '.join(changes)}" if entry.get("fingerprint") else "fingerprint unknown", None
@@ -209,7 +209,7 @@ def _require_parent(registry: Registry, view: View, case: _Case, inputs: Inputs)
             f"run again when `meds1 status {name}` shows it as completed"
         )
     entry = results_of(view, name).get(parent) or {}
-    status = entry.get("status", "completed" if entry else "missing")
+    status = ended_as(entry)
     if status == "completed" and entry.get("fingerprint") is None:
         state = "was recorded by another program, with unknown fingerprint"
     else:

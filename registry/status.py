@@ -46,6 +46,11 @@ def statuses(
     return found
 
 
+def ended_as(entry: Mapping[str, Any] | None) -> str:
+    """What a result says of itself: `missing` for none; one without a status, of another program, is `completed`."""
+    return str(entry.get("status", "completed")) if entry else "missing"
+
+
 def recorded_inputs(results: Mapping[str, Any]) -> dict[Stage, Inputs]:
     """The inputs that each stage's result was made from."""
     return {stage: (results.get(stage) or {}).get("inputs") or {} for stage in STAGES}

@@ -16,7 +16,7 @@ from registry.options import Choice, ConfigFile, Files, Json, Name, Names, Regis
 from registry.reading import View
 from registry.schema import STAGES
 from registry.selection import of_model
-from registry.status import Word
+from registry.status import Word, ended_as
 from registry.store import Registry, experiments_of, open_registry, results_of
 from registry.unknown import unknown_fields
 
@@ -70,9 +70,7 @@ def _in_state(opened: Registry, view: View, names: list[str], word: str, answer:
 
 def _summary(view: View, name: str) -> dict[str, Any]:
     body, results = experiments_of(view)[name], results_of(view, name)
-    have = [
-        stage for stage in STAGES if results.get(stage) and results[stage].get("status", "completed") == "completed"
-    ]
+    have = [stage for stage in STAGES if ended_as(results.get(stage)) == "completed"]
     return {
         "name": name,
         "model": (body.get("config") or {}).get("model_key"),

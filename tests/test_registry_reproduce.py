@@ -189,7 +189,7 @@ def test_what_cannot_be_reproduced_is_one_line(lab: Registry) -> None:
 
 def test_a_result_of_another_program_has_no_recorded_config(lab: Registry) -> None:
     document = json.loads(lab.paths.file.read_text())
-    document["experiments"]["half"]["results"] = {"curation": {"status": "completed", "dataset_path": "x"}}
+    document["experiments"]["half"]["results"] = {"curation": {"dataset_path": "x"}}
     lab.paths.file.write_text(json.dumps(document))
     with pytest.raises(
         MissingError, match="half: curation was recorded by another program, without its config; `meds1"

@@ -24,7 +24,7 @@ from registry.paths import RegistryPaths, job_file, records_in
 from registry.plan import gone_from_here
 from registry.reading import View, load_record
 from registry.schema import STAGES, Stage
-from registry.status import recorded_inputs
+from registry.status import ended_as, recorded_inputs
 from registry.store import Registry, experiments_of, results_of
 
 DAY = 86_400
@@ -130,7 +130,7 @@ def judge(registry: Registry) -> Judge:
     needed: dict[str, str] = {}
     for name in experiments_of(view):
         for stage, entry in results_of(view, name).items():
-            if entry and entry.get("status", "completed") == "completed":
+            if ended_as(entry) == "completed":
                 body = {key: value for key, value in entry.items() if key != "last_attempt"}
                 for path in _paths_in(body):
                     _need(needed, path, f"{name}: {stage}")

@@ -25,6 +25,7 @@ from registry.provenance import gather
 from registry.reading import View, load_record
 from registry.resolve import effective
 from registry.schema import STAGES, Resources, Stage
+from registry.status import ended_as
 from registry.store import Registry, experiments_of, results_of
 
 _CATALOG = ("model", "train_dataset", "difficulty_model", "eval_datasets", "reference_gpus")
@@ -102,15 +103,16 @@ def _own_resources(recorded: Mapping[str, Any], of_catalog: Mapping[str, Any]) -
 
 def _last_completed(view: View, source: str) -> Stage:
     results = results_of(view, source)
-    done = [stage for stage in STAGES if (results.get(stage) or {}).get("status") == "completed"]
+    done = [stage for stage in STAGES if ended_as(results.get(stage)) == "completed"]
     if not done:
         raise MissingError(f"{source}: has no completed stage to reproduce; see `meds1 status {source}`")
-    return done[-1]
+    recorded = [stage for stage in done if "record" in results[stage]]
+    return (recorded or done)[-1]
 
 
 def _completed(view: View, source: str, stage: Stage) -> Entry:
     entry: Entry = results_of(view, source).get(stage) or {}
-    if entry.get("status", "completed" if entry else "missing") != "completed":
+    if ended_as(entry) != "completed":
         raise MissingError(f"{source}: {stage} has not completed, so there is nothing to reproduce")
     if "record" not in entry:
         raise MissingError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from registry.json_path import join
 from registry.schema import STAGES, Stage
+from registry.status import ended_as
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def results_of_document(document: Mapping[str, Any]) -> dict[str, dict[Stage, Re
         found[name] = {
             stage: Result(name, stage, results[stage])
             for stage in STAGES
-            if results.get(stage) and results[stage].get("status", "completed") == "completed"
+            if ended_as(results.get(stage)) == "completed"
         }
     return found
 
