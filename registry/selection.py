@@ -36,7 +36,13 @@ def select(
 
 def of_model(experiments: Mapping[str, Any], names: Sequence[str], model: str) -> list[str]:
     """Those of `names` whose config has this `model_key`; `UsageError` when no experiment at all has it."""
-    of = {name: (body.get("config") or {}).get("model_key") for name, body in experiments.items()}
+    of = {name: model_of(body) for name, body in experiments.items()}
     if model not in of.values():
         raise UsageError(f"no experiment has the model {model!r}{nearest(model, filter(None, of.values()))}")
     return [name for name in names if of[name] == model]
+
+
+def model_of(body: Mapping[str, Any]) -> str | None:
+    """The base model that an experiment's config names; null where it names none, or something that is no text."""
+    found = (body.get("config") or {}).get("model_key")
+    return found if isinstance(found, str) else None

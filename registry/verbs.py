@@ -15,7 +15,7 @@ from registry.fold import rebuild as rebuild_file
 from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Tag, chosen, chosen_one
 from registry.reading import View
 from registry.schema import STAGES
-from registry.selection import of_model
+from registry.selection import model_of, of_model
 from registry.status import Word, ended_as
 from registry.store import Registry, experiments_of, open_registry, results_of
 from registry.unknown import unknown_fields
@@ -73,7 +73,7 @@ def _summary(view: View, name: str) -> dict[str, Any]:
     have = [stage for stage in STAGES if ended_as(results.get(stage)) == "completed"]
     return {
         "name": name,
-        "model": (body.get("config") or {}).get("model_key"),
+        "model": model_of(body),
         "tags": body.get("tags") or [],
         "results": have,
         "description": body.get("description"),

@@ -155,7 +155,10 @@ def test_list_is_filtered_by_name_tag_model_and_status(lab: Lab) -> None:
     def names(*arguments: str) -> list[str]:
         return [row["name"] for row in answer_of(lab, "list", *arguments)["data"]]
 
+    add(lab, "odd", model_key=["tiny"])
+
     everything = names()
+    assert "odd" in lab.meds1("list").stdout
     assert names("--tag", "paper") == names("tun*", "--tag", "paper") == ["tuned"]
     assert names("--model", "second") == ["other"]
     assert names("--status", "completed") == ["base"]
