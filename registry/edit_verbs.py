@@ -13,6 +13,7 @@ from registry.console import answering
 from registry.derive import derived, grid
 from registry.errors import UsageError, no_experiment
 from registry.events import as_grid, history_of
+from registry.json_path import join
 from registry.names import check_name
 from registry.options import (
     Choice,
@@ -89,7 +90,9 @@ def note(
     with answering("note", as_json) as answer:
         if not text.strip():
             raise UsageError(f"{name}: the note is empty")
-        opened, _ = chosen_one(answer, Files(registry, config), name)
+        opened, view = chosen_one(answer, Files(registry, config), name)
+        if not isinstance(experiments_of(view)[name].get("notes"), list | None):
+            raise UsageError(f"{join('experiments', name, 'notes')}: must be a list; put what is there in brackets")
         answer.data = edits.add_note(opened, name, text)
         answer.lines.append(f"{name}: noted")
 

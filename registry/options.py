@@ -73,6 +73,7 @@ def chosen_one(answer: Answer, files: Files, name: str) -> tuple[Registry, View]
 def chosen(answer: Answer, files: Files, choice: Choice) -> tuple[Registry, View, list[str]]:
     """Open the registry, read it, and select."""
     opened, view = _read(answer, files)
+    _ = opened.catalog  # a broken one is one error here, not one for each experiment
     return opened, view, select(experiments_of(view), choice.names, choice.everything, choice.tag)
 
 
@@ -80,7 +81,6 @@ def _read(answer: Answer, files: Files) -> tuple[Registry, View]:
     opened = open_registry(files.registry, files.config)
     view = opened.read()
     answer.warnings.extend(view.warnings)
-    _ = opened.catalog  # a broken one is one error here, not one for each experiment
     return opened, view
 
 

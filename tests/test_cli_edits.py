@@ -96,6 +96,9 @@ def test_notes_and_tags_are_kept_with_their_author(lab: Lab) -> None:
     assert experiments(lab)["tuned"]["notes"][0]["author"] == ME
     said = lab.meds1("show", "tuned").stdout
     assert "loss diverges; lower the rate" in said
+    edit_json(lab.folder / "results.json", lambda body: body["experiments"]["base"].update(notes="one text"))
+    assert "experiments.base.notes: must be a list" in lab.meds1("note", "base", "x", code=2).stderr
+    assert experiments(lab)["base"]["notes"] == "one text"
     assert "say which" in lab.meds1("tag", "tuned", code=2).stderr
     assert "empty" in lab.meds1("note", "tuned", " ", code=2).stderr
 

@@ -43,6 +43,8 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
         rows = [[_size(item.bytes), item.kind, str(item.path), item.reason] for item in items]
         answer.lines.append(Grid(["size", "what", "path", "why"], rows, right=(0,)) if rows else "nothing to collect")
         answer.lines += _kept(found.kept)
+        if not items:
+            return
         if not yes:
             answer.lines.append(f"{_size(total)} in {counted(len(items), 'item')}; `meds1 gc --yes` deletes them")
             return
