@@ -48,6 +48,8 @@ def add_note(registry: Registry, name: str, text: str) -> dict[str, str]:
     body = _body(registry.read(), name)
     note = {"text": text, "author": user_name(), "timestamp": now()}
     before = body.get("notes") or []
+    if not isinstance(before, list):
+        raise UsageError(f"{name}: its notes are no list; put them into [ ] in {registry.paths.file}, then note again")
     _save(registry, name, "note", [Change(("notes",), before, [*before, note])], {})
     fold_or_warn(registry)
     return note

@@ -38,7 +38,8 @@ class Change:
     def adds(self) -> bool:
         """Whether it is a new experiment, or new tags or notes and none less."""
         if self.path[1:] in _BY_ITEM:
-            return all(item in (self.new or ()) for item in self.old or ()) if self.old is not ABSENT else True
+            old, new = _items(self.old), _items(self.new)
+            return old is not None and new is not None and all(item in new for item in old)
         return len(self.path) == 1 and self.old is ABSENT
 
     def undone(self) -> Change:
@@ -89,8 +90,9 @@ def applied(experiments: Experiments, changes: Iterable[Change]) -> tuple[Experi
         there = _value(experiments, change.path)
         if there == change.new:
             continue
-        if change.path[1:] in _BY_ITEM and change.path[0] in experiments:
-            experiments = _with(experiments, change.path, _by_item(change, there))
+        merged = _by_item(change, there) if change.path[0] in experiments else None
+        if merged is not None:
+            experiments = _with(experiments, change.path, merged)
         elif there == change.old and (_is_object(experiments, change.path[:-1]) or _is_result(change.path)):
             experiments = _with(experiments, change.path, change.new)
         else:
@@ -110,8 +112,18 @@ def _is_object(experiments: Experiments, path: Sequence[str]) -> bool:
     return isinstance(_value(experiments, path), Mapping)
 
 
+def _items(value: Any) -> list[Any] | None:
+    """The items of a list, or of a key that is not there; null for what people wrote in place of a list."""
+    if value is ABSENT or value is None:
+        return []
+    return value if isinstance(value, list) else None
+
+
 def _by_item(change: Change, there: Any) -> Any:
-    old, new, items = (value if isinstance(value, list) else [] for value in (change.old, change.new, there))
+    """What `there` becomes; null where the three values cannot be merged item by item."""
+    old, new, items = (_items(value) for value in (change.old, change.new, there))
+    if change.path[1:] not in _BY_ITEM or old is None or new is None or items is None:
+        return None
     kept = [item for item in items if item in new or item not in old]
     items = kept + [item for item in new if item not in old and item not in kept]
     return ABSENT if change.new is ABSENT and not items else items

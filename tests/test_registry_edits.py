@@ -227,3 +227,31 @@ def test_edits_survive_a_lost_state_without_being_made_twice(lab: Registry) -> N
     lab.fold()
     assert "new" not in experiments(lab)
     assert len(lab.read().state.edits["new"]) == 2
+
+
+def test_tags_that_a_person_deletes_with_their_line_stay_away_and_keep_nobody_from_editing(lab: Registry) -> None:
+    change_tags(lab, ["tuned"], ["ablation"], [])
+    document, _ = load(lab.paths.file)
+    del document["experiments"]["tuned"]["tags"]
+    write(lab, document)
+    lab.fold()
+    edit(lab, model_key="other")
+    assert lab.fold().warnings == ()
+    assert "tags" not in experiments(lab)["tuned"]
+    assert experiments(lab)["tuned"]["config"]["model_key"] == "other"
+
+
+def test_notes_that_a_person_wrote_as_a_text_are_kept_as_they_are(lab: Registry) -> None:
+    buffer, _ = load(lab.paths.file)
+    for text in ("diverged", "diverged twice"):
+        document, _ = load(lab.paths.file)
+        document["experiments"]["tuned"]["notes"] = text
+        write(lab, document)
+        lab.save(record(1, stage="curation" if text == "diverged" else "training"))
+        lab.fold()
+    with pytest.raises(UsageError, match="tuned: its notes are no list"):
+        add_note(lab, "tuned", "again")
+    buffer["experiments"]["tuned"]["notes"] = "diverged"
+    write(lab, buffer)
+    lab.fold()
+    assert experiments(lab)["tuned"]["notes"] == "diverged"
