@@ -19,7 +19,7 @@ from registry.reading import View
 from registry.records import EditEvent, Record, claim_attempt
 from registry.references import FIELDS, target
 from registry.schema import STAGES, Stage
-from registry.store import Registry, experiments_of, results_of
+from registry.store import Registry, experiments_of, refuse_newer, results_of
 
 
 def create(registry: Registry, bodies: Mapping[str, Mapping[str, Any]], why: str) -> None:
@@ -27,7 +27,7 @@ def create(registry: Registry, bodies: Mapping[str, Mapping[str, Any]], why: str
 
     `why` says in the history where they come from.
     """
-    experiments = experiments_of(registry.read())
+    experiments = experiments_of(_to_be_changed(registry))
     for name in bodies:
         check_name(name)
         if name in experiments:
@@ -45,7 +45,7 @@ def create(registry: Registry, bodies: Mapping[str, Mapping[str, Any]], why: str
 
 def add_note(registry: Registry, name: str, text: str) -> dict[str, str]:
     """Append a note to an experiment; returns it with author and time."""
-    body = _body(registry.read(), name)
+    body = _body(_to_be_changed(registry), name)
     note = {"text": text, "author": user_name(), "timestamp": now()}
     before = body.get("notes") or []
     if not isinstance(before, list):
@@ -59,7 +59,7 @@ def change_tags(
     registry: Registry, names: Sequence[str], add: Iterable[str], remove: Iterable[str]
 ) -> dict[str, list[str]]:
     """Add tags to experiments and remove others; returns the tags of each."""
-    view = registry.read()
+    view = _to_be_changed(registry)
     tags = {}
     for name in names:
         before = _body(view, name).get("tags") or []
@@ -76,7 +76,7 @@ def remove(registry: Registry, name: str, stages: tuple[Stage, ...] | None = Non
 
     `UsageError` while other experiments say "same as" it. Results of attempts that are still in flight never count.
     """
-    view = registry.read()
+    view = _to_be_changed(registry)
     body = plain({name: _body(view, name)}, view.state)[name]
     if stages is None:
         check_removable(view, name)
@@ -102,6 +102,12 @@ def check_removable(view: View, name: str) -> None:
     ]
     if users:
         raise UsageError(f'{name}: {", ".join(users)} say "same as {name}"; give them values of their own first')
+
+
+def _to_be_changed(registry: Registry) -> View:
+    view = registry.read()
+    refuse_newer(registry, view)
+    return view
 
 
 def _last_attempt(view: View, name: str, stage: Stage) -> int:

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from registry.document import FORMAT
 from registry.effective import EffectiveConfig
-from registry.errors import MissingError, UsageError
+from registry.errors import MissingError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Header
 from registry.provenance import process_start, restart_count, same_node, slurm_job_id
 from registry.reading import View
 from registry.schema import STAGES, Stage
 from registry.status import ended_as, in_flight_with, recorded_inputs
-from registry.store import Registry, experiments_of, results_of
+from registry.store import Registry, experiments_of, refuse_newer, results_of
 
 Action = Literal["run", "skip", "busy", "reuse", "n/a"]
 IsGone = Callable[[Header], bool]
@@ -90,8 +89,7 @@ def plan(registry: Registry, view: View, name: str, wish: Wish, is_gone: IsGone 
 
     `MissingError` when a stage needs a parent that is neither completed and fresh nor part of the wish.
     """
-    if int(view.document.get("format", FORMAT)) > FORMAT:
-        raise UsageError(f"{registry.paths.file}: its format is newer than this code's, which only reads it; update")
+    refuse_newer(registry, view)
     config = registry.effective(view, name, wish.overrides)
     recorded = recorded_inputs(results_of(view, name))
     if wish.force:  # asks the hub's cache anew for what runs again, not for the parents that stay

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.catalog import Catalog
+from registry.document import FORMAT
 from registry.effective import EffectiveConfig
 from registry.errors import UsageError, no_experiment
 from registry.fold import FoldReport, fold
@@ -75,9 +76,10 @@ class Registry:
         return self.recorded(view, name, stage, fingerprint)
 
     def recorded(self, view: View, name: str, stage: Stage, fingerprint: str) -> Entry | None:
-        """A completed record of the stage with this fingerprint, also one that is history."""
+        """A completed record of the stage with this fingerprint, also one that is history; none that was removed."""
+        removed = view.state.removed(name, stage)
         for header in reversed(view.state.headers(name, stage)):
-            if header.event == "completed" and header.fingerprint == fingerprint:
+            if header.event == "completed" and header.fingerprint == fingerprint and header.attempt > removed:
                 return entry_of(load_record(self.paths, name, stage, header))
         return None
 
@@ -86,6 +88,12 @@ def open_registry(registry: Path | None = None, config: Path | None = None) -> R
     """Open the registry that `--registry`, `MEDS1_REGISTRY` or the checkout names, with its catalog."""
     file = registry_file(registry)
     return Registry(RegistryPaths(file), catalog_file(config, file))
+
+
+def refuse_newer(registry: Registry, view: View) -> None:
+    """Raise `UsageError` for a registry of a newer format, which this code only reads."""
+    if int(view.document.get("format", FORMAT)) > FORMAT:
+        raise UsageError(f"{registry.paths.file}: its format is newer than this code's, which only reads it; update")
 
 
 def experiments_of(view: View) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry.document import load, render
+from registry.document import FORMAT, load, render
 from registry.edits import add_note, change_tags, create, remove
 from registry.errors import UsageError
 from registry.merge import ABSENT, Change
@@ -255,3 +256,22 @@ def test_notes_that_a_person_wrote_as_a_text_are_kept_as_they_are(lab: Registry)
     write(lab, buffer)
     lab.fold()
     assert experiments(lab)["tuned"]["notes"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda lab: create(lab, {"new": base()}, "made"),
+        lambda lab: add_note(lab, "tuned", "seen"),
+        lambda lab: change_tags(lab, ["tuned"], ["seen"], []),
+        lambda lab: remove(lab, "base"),
+    ],
+    ids=["create", "note", "tag", "remove"],
+)
+def test_a_registry_of_a_newer_format_is_only_read(lab: Registry, action: Callable[[Registry], Any]) -> None:
+    document, _ = load(lab.paths.file)
+    write(lab, {"format": FORMAT + 1, **document})
+    before = {path: path.read_bytes() for path in lab.paths.file.parent.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match=r"its format is newer than this code's, which only reads it; update"):
+        action(lab)
+    assert {path: path.read_bytes() for path in lab.paths.file.parent.rglob("*") if path.is_file()} == before

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.edits import remove
 from registry.errors import MissingError
 from registry.job import claim
 from registry.provenance import process_start
@@ -217,3 +218,13 @@ def test_a_run_with_overrides_in_flight_is_not_started_twice(lab: Registry) -> N
     lab.save(job.record("started", {"job": {"cluster": "slurm", "id": "77"}}))
     assert plans(lab, ("curation",), overrides=overrides)[0].action == "busy"
     assert plans(lab, ("curation",))[0].action == "run"
+
+
+def test_a_result_that_was_removed_is_made_anew_and_not_taken_from_the_history(lab: Registry) -> None:
+    run(lab, name="base")
+    remove(lab, "base", ("eval",))
+    assert reasons(plans(lab, ("eval",), name="base")) == [("run", "missing")]
+    run(lab, ("curation",))
+    remove(lab, "tuned", ("curation",))
+    with pytest.raises(MissingError, match="training needs curation, which is missing"):
+        plans(lab, ("training",))
