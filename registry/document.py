@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from registry.canonical import encoded
+from registry.durable import read_whole
 from registry.errors import MissingError, UsageError
 
 FORMAT = 1
@@ -81,21 +82,22 @@ def parse(text: str, path: Path) -> Document:
 
 def load(path: Path) -> tuple[Document, bytes]:
     """Return the parsed object and the bytes it came from."""
-    raw = _bytes(path)
+    raw = content(path)
     while True:
         try:
             return parse(_text(raw, path), path), raw
         except UsageError:
             # Some editors write in place: a file that is still changing is read again.
             time.sleep(_WHILE_BEING_WRITTEN)
-            before, raw = raw, _bytes(path)
+            before, raw = raw, content(path)
             if raw == before:
                 raise
 
 
-def _bytes(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """The file's bytes; `MissingError` when it cannot be read."""
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except FileNotFoundError:
         raise MissingError(
             f"{path}: no such file; set MEDS1_REGISTRY / MEDS1_CONFIG or use --registry / --config"

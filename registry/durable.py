@@ -15,6 +15,7 @@ from pathlib import Path
 
 _READ_AND_WRITE = 0o666
 TEMPORARY = ".tmp-"
+_TRIES = 3
 
 
 class ChangedMeanwhileError(Exception):
@@ -48,6 +49,17 @@ def write_durably(path: Path, content: bytes, expected: bytes | None = None) -> 
         with contextlib.suppress(OSError):  # gone in the rename; else what matters has been raised already
             temporary.unlink()
     flush_folder(path.parent)
+
+
+def read_whole(path: Path) -> bytes:
+    """The file's bytes; on NFS, one that another host replaces at this moment answers ESTALE and is opened again."""
+    for _ in range(_TRIES):
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return path.read_bytes()
 
 
 def make_folder(path: Path) -> None:

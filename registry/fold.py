@@ -109,6 +109,8 @@ def _fold(paths: RegistryPaths) -> FoldReport:
         found = reading(paths, document, raw)
         warnings = list(found.view.warnings)
         content = _new_content(document, raw, found)
+        if found.is_behind(paths.file):
+            continue
         _keep_hand_edits(paths, found)
         if content != raw:
             if not _as_folded(found, raw) and render(document) != raw:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.contents import Contents
-from registry.document import Document, load_registry
+from registry.document import Document, content, load_registry
 from registry.errors import MissingError, StageFailure
 from registry.history import Header, State, absorb, overlay, plain
 from registry.merge import ABSENT, Change, Conflict, Experiments, applied, differences
@@ -26,6 +26,8 @@ from registry.paths import RegistryPaths, attempt_dir, records_in
 from registry.records import DamagedRecordError, Record, UnreadableRecordError, parse_record, record_name
 from registry.schema import Stage
 from registry.state import load_state
+
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,18 @@ class Reading:
     by_hand: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
 
+    def is_behind(self, file: Path) -> bool:
+        """Whether what looks like an edit may be a fold that replaced the file while this was read."""
+        return bool(self.by_hand) and content(file) != self.raw
+
 
 def read(paths: RegistryPaths) -> View:
     """The registry with every saved record in it."""
-    document, raw = load_registry(paths.file)
-    return reading(paths, document, raw).view
+    for _ in range(_TRIES):
+        found = reading(paths, *load_registry(paths.file))
+        if not found.is_behind(paths.file):
+            break
+    return found.view
 
 
 def load_record(paths: RegistryPaths, experiment: str, stage: Stage, header: Header) -> Record:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from registry.durable import read_whole
 from registry.errors import MissingError
 from registry.history import State
 from registry.paths import RegistryPaths
@@ -23,7 +24,7 @@ STATE_FORMAT = 2
 def load_state(paths: RegistryPaths, file: Mapping[str, Any], raw: bytes) -> tuple[State, list[str]]:
     """The last fold's state; an empty one when it is absent or damaged. `file` are the experiments that `raw` holds."""
     try:
-        head, body = paths.state.read_bytes().split(b"\n", 1)
+        head, body = read_whole(paths.state).split(b"\n", 1)
         if json.loads(head) == _head(body):
             core, *lines = body.splitlines()
             state = State.from_json(json.loads(core))

@@ -19,21 +19,23 @@ import pytest
 
 import registry.fold
 import registry.job
+from registry.edits import create
 from registry.job import Job
 from registry.paths import RegistryPaths
 from registry.records import claim_attempt
-from registry.store import Registry
+from registry.store import Registry, experiments_of
 from tests.faults import (
     FORK,
     Call,
     Failing,
     Lagging,
     calls_of,
+    in_child,
     intercepted,
     memory_folder,
     without_waiting,
 )
-from tests.registry_case import edit, entry, record, result_in_file, write_lab
+from tests.registry_case import base, edit, entry, record, result_in_file, write_lab
 
 
 @pytest.fixture
@@ -247,3 +249,50 @@ def test_an_edit_made_while_a_fold_is_stopped_stands(lab: Registry, tmp_path: Pa
         sleeper.join()
         assert json.loads(copy.paths.file.read_bytes())["experiments"]["tuned"]["config"]["model_key"] == "edited"
         assert result_in_file(copy)["accuracy"] == 0.1
+
+
+def _creating_meanwhile(lab: Registry, done: list[int]) -> Callable[[Call], Any]:
+    """Another process makes an experiment, and folds, when the file has been read and the records have not."""
+
+    def around(call: Call) -> Any:
+        if call.name == "listdir" and not done:
+            done.append(in_child(lambda: create(lab, {"new": base()}, "made")))
+        return call.run()
+
+    return around
+
+
+def test_a_file_that_a_fold_replaces_while_it_is_read_is_not_taken_for_an_old_one(lab: Registry) -> None:
+    done: list[int] = []
+    with intercepted(_creating_meanwhile(lab, done)):
+        view = lab.read()
+    assert done == [0]
+    assert view.warnings == ()
+    assert list(experiments_of(view)) == ["tuned", "new"]
+
+
+def test_two_folds_at_once_take_each_other_for_nobody_that_edits_by_hand(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.fold, "_lock", lambda path: contextlib.nullcontext())
+    done: list[int] = []
+    with intercepted(_creating_meanwhile(lab, done)):
+        report = lab.fold()
+    assert done == [0]
+    assert (report.skipped, report.warnings) == (None, ())
+    assert [edit["by"] for edit in lab.read().state.edits["new"]] == ["command"]
+    assert list(json.loads(lab.paths.file.read_bytes())["experiments"]) == ["tuned", "new"]
+
+
+@pytest.mark.parametrize("name", ["results.json", "state.json"])
+def test_a_file_that_another_host_replaces_while_it_is_opened_is_opened_again(lab: Registry, name: str) -> None:
+    lab.save(record(1, accuracy=0.5))
+    lab.fold()
+    fault = Failing(
+        errno.ESTALE, lambda call, _: call.name == "open" and Path(call.arguments[0]).name == name and not fault.failed
+    )
+    with intercepted(fault):
+        view = lab.read()
+    assert fault.failed == 1
+    assert view.warnings == ()
+    assert entry(lab)["accuracy"] == 0.5
