@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from registry.canonical import dumps
 from registry.document import FORMAT
-from registry.durable import make_folder, write_durably
+from registry.durable import flush_folder, make_folder, write_durably
 from registry.errors import StageFailure
 from registry.schema import Stage
 
@@ -150,6 +150,7 @@ def claim_attempt(folder: Path) -> int:
             except FileExistsError:
                 number += 1
             else:
+                flush_folder(folder)  # a number that is given out twice mixes two attempts
                 return number
     except OSError as error:
         raise StageFailure(

@@ -14,6 +14,7 @@ from registry.document import load_registry
 from registry.errors import MissingError, UsageError
 from registry.fold import rebuild
 from registry.paths import RegistryPaths
+from registry.records import claim_attempt
 from registry.store import Registry
 from tests.faults import intercepted, memory_folder, without_waiting
 from tests.power_loss import Disk, Keep, Recorder
@@ -145,3 +146,16 @@ def test_a_rebuild_can_be_done_again_after_a_power_failure_at_any_call(tmp_path:
         assert torn in [path.read_text() for path in left.paths.file.parent.glob("results.json*")]
         check(left, set(RECORDS))
         assert json.loads(left.paths.file.read_bytes())["experiments"].keys() == {"tuned"}
+
+
+def test_a_number_that_was_claimed_is_not_given_out_again_after_a_power_failure(tmp_path: Path) -> None:
+    lab = write_lab(tmp_path / "lab")
+
+    def work(note: Callable[[str], None]) -> None:
+        for _ in range(3):
+            note(str(claim_attempt(lab.paths.attempts("tuned", "eval"))))
+
+    claimed: set[str] = set()
+    for left, claimed in failures(lab, tmp_path, KEEPS[0], work):
+        assert str(claim_attempt(left.paths.attempts("tuned", "eval"))) not in claimed
+    assert claimed == {"1", "2", "3"}
