@@ -70,8 +70,9 @@ class Attempt:
                 f"{self.job.experiment}: {self.job.stage}: its result cannot be recorded: {error}; "
                 f"what it made is in {self.job.run_dir}"
             ) from None
-        self.completed = True
-        self.job.save(self.registry, "completed", result, self._ended())
+        with uninterrupted():
+            self.completed = True
+            self.job.save(self.registry, "completed", result, self._ended())
         return result
 
     def __exit__(
@@ -143,11 +144,12 @@ class OtherRank:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ignore a second signal to end while the first is being recorded. Without effect outside the main thread."""
+    """Ignore signals to end, or to stop, while an end is being recorded. Without effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
     try:
         yield
     finally:
@@ -161,12 +163,13 @@ def sole_user(run_dir: Path, experiment: str) -> Iterator[None]:
 
     The lock ends with its process. Where the file system has none, two attempts must be kept apart by their users.
     """
-    lock = FileLock(run_dir / ".lock", timeout=_LOCK_SECONDS, mode=0o664)
+    # A lock that is only a file would outlive a killed process.
+    lock = FileLock(run_dir / ".lock", timeout=_LOCK_SECONDS, mode=0o664, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
         raise StageFailure(f"{experiment}: another attempt is at work in {run_dir}; wait until it has ended") from None
-    except (OSError, NotImplementedError) as error:
+    except OSError as error:
         log.warning("%s: the file system grants no lock (%s); run one attempt at a time", run_dir, error)
     try:
         yield

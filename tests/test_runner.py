@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -16,13 +17,16 @@ import pytest
 from filelock import FileLock
 
 import registry.attempt
+from registry.attempt import Attempt
 from registry.document import render
 from registry.errors import MissingError, StageFailure, StageStopped, UsageError
 from registry.job import Job, claim, load_job
 from registry.runner import run_job
 from registry.schema import STAGES
+from registry.stage import StageOutput
 from registry.store import Registry
 from slurm.launch import run_here
+from tests.faults import Failing, calls_of, intercepted, interrupting_at, without_waiting
 from tests.registry_case import (
     CURATION,
     edit,
@@ -91,6 +95,27 @@ def test_ctrl_c_is_recorded_as_cancelled(lab: Registry, monkeypatch: pytest.Monk
         run(lab, ("curation",))
     assert result_in_file(lab, stage="curation")["status"] == "cancelled"
     assert states(lab)["curation"] == "cancelled"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2], ids=lambda number: number.name)
+def test_a_signal_while_the_result_is_being_saved_takes_it_from_nobody(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    without_waiting(monkeypatch)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        for moment in itertools.count(1):
+            job = claim(lab, plans(lab, ("eval",), name="base", force=True)[0])
+            with Attempt(lab, job) as attempt:
+                attempt.start()
+                strike = interrupting_at(moment, lambda: os.kill(os.getpid(), number))
+                with intercepted(strike):
+                    attempt.complete(StageOutput({"score": moment}, {}, job.folder))
+            assert lab.read().state.headers("base", "eval")[-1].event == "completed"
+            if moment > len(calls_of(lambda job=job: job.save(lab, "completed", {}))):  # type: ignore
+                break
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_result_that_is_no_json_fails_in_one_line(lab: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +314,18 @@ def test_a_second_attempt_keeps_out_of_a_run_directory_in_use(lab: Registry, mon
         run_job(job)
     assert entry(lab, "curation")["status"] == "failed"
     assert run(lab, ("curation",)) == ["run"]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK], ids=errno.errorcode.get)
+def test_where_there_are_no_locks_what_a_dead_host_left_behind_keeps_nobody_out(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    monkeypatch.setattr(registry.attempt, "_LOCK_SECONDS", 0.1)
+    job = claim(lab, plans(lab, ("curation",))[0])
+    (Path(job.run_dir) / ".lock").write_text("99999\nnode-that-died\n")
+    with intercepted(Failing(error, lambda call, _: call.name == "flock")):
+        run_job(job)
+    assert entry(lab, "curation")["status"] == "completed"
 
 
 def test_the_failure_of_another_rank_is_what_is_recorded(lab: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
