@@ -10,6 +10,7 @@ from pathlib import Path
 from registry.catalog import HubOrFile
 from registry.errors import MissingError, UsageError
 from registry.hub_cache import RepoType, cache_root
+from registry.paths import is_here
 
 # Weights that no engine of ours reads; for some models they are as large as the safetensors beside them.
 IGNORED_MODEL_FILES = ["original/*", "consolidated*", "*.gguf", "*.onnx", "*.onnx_data", "*.msgpack", "*.h5", "*.ot"]
@@ -22,7 +23,7 @@ def resolve(entry: HubOrFile, repo_type: RepoType, name: str | None = None) -> P
     """
     if entry.file_path is not None:
         path = Path(entry.file_path)
-        if not path.exists():
+        if not is_here(path):
             raise MissingError(f"there is no {path}; correct file_path in the catalog, or mount what holds it")
         return path
     from huggingface_hub.errors import HFValidationError, IncompleteSnapshotError, LocalEntryNotFoundError

@@ -59,6 +59,8 @@ class Contents:
                 self._known[kind, place] = compute(Path(place))
             except MissingError as error:
                 self._known[kind, place] = error
+            except OSError as error:
+                self._known[kind, place] = _unreadable(error.filename or place, error)
         found = self._known[kind, place]
         if isinstance(found, MissingError):
             raise found
@@ -115,4 +117,8 @@ def _digest(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise MissingError(f"{path}: cannot be read: {error.strerror}; mend its permissions") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str | Path, error: OSError) -> MissingError:
+    return MissingError(f"{path}: cannot be read: {error.strerror}; mend its permissions")

@@ -76,6 +76,11 @@ class OutputPaths:
         return cache / "content-hashes"
 
 
+def is_here(path: str | Path) -> bool:
+    """Whether this user finds anything at `path`; in a folder that is closed to him, `Path.exists` raises instead."""
+    return os.path.exists(path)
+
+
 def attempt_dir(run_dir: Path, attempt: int) -> Path:
     """One attempt's logs and job files."""
     return run_dir / "attempts" / str(attempt)

@@ -13,6 +13,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import MissingError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Header
+from registry.paths import is_here
 from registry.provenance import process_start, restart_count, same_node, slurm_job_id
 from registry.reading import View
 from registry.schema import STAGES, Stage
@@ -190,7 +191,7 @@ def _twin(view: View, name: str, stage: Stage, fingerprint: str) -> str | None:
 
 def _has_files(entry: Mapping[str, Any]) -> bool:
     paths = [value for key, value in entry.items() if key.endswith("_path") and isinstance(value, str)]
-    return all(Path(path).exists() for path in paths)
+    return all(is_here(path) for path in paths)
 
 
 def _require_parent(registry: Registry, view: View, case: _Case, inputs: Inputs) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
+from registry.paths import is_here
 from registry.schema import Stage
 
 
@@ -28,7 +29,7 @@ class Upstream:
     def path(self, key: str) -> Path:
         """The artifact recorded under `key` (such as `dataset_path`); `MissingError` when it is not on this machine."""
         recorded = self.result.get(key)
-        if not recorded or not Path(recorded).exists():
+        if not recorded or not is_here(recorded):
             raise MissingError(
                 f"{self.experiment}: the {self.stage} result names {key} {recorded!r}, which is not here; "
                 f"run {self.stage} again with --force, or mount the file system that holds it"

@@ -17,6 +17,7 @@ from registry.json_path import join
 from registry.layers import CATALOG, Layers
 from registry.names import flaw as flaw_of_name
 from registry.original.contradictions import contradictions
+from registry.paths import is_here
 from registry.problems import ConfigError, Problem
 from registry.resolve import located, resolve
 from registry.schema import CONFIG_FIELD, STAGES, CurationConfig, EvalConfig, Resources, Stage, TrainingParams
@@ -148,7 +149,7 @@ def _files(catalog: Catalog, folder: Path) -> tuple[list[Problem], list[Problem]
             except ConfigError as error:
                 unknown += error.problems
                 continue
-            if not Path(path).exists():
+            if not is_here(path):
                 absent.append(
                     Problem(where, f"{path} does not exist here", "make it, or correct the path", file=CATALOG)
                 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from registry.errors import MissingError
 from registry.history import Header
-from registry.paths import attempt_dir, job_file, stop_mark
+from registry.paths import attempt_dir, is_here, job_file, stop_mark
 from registry.plan import Plan, gone_from_here
 from registry.provenance import slurm_job_id, user_name
 from registry.reading import View
@@ -87,7 +87,7 @@ def _has_stopped(registry: Registry, name: str, stage: Stage, header: Header) ->
     if "CACHE_DIR" not in os.environ:
         return False  # a laptop with a copy of the registry
     folder = attempt_dir(registry.outputs.run_dir(name, stage, header.fingerprint), header.attempt)
-    return stop_mark(folder, header.restart).exists()
+    return is_here(stop_mark(folder, header.restart))
 
 
 def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], queue: Queue) -> dict[str, Parent]:

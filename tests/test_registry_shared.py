@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from registry.document import render
+from registry.errors import MissingError
 from registry.records import claim_attempt
+from registry.stage import Upstream
 from registry.store import Registry
 from tests.faults import in_child
-from tests.registry_case import edit, entry, record, result_in_file, write_lab
+from tests.registry_case import edit, entry, plans, record, result_in_file, run, tuned, use_stages, write_lab
 
 GROUP = 54300
 USERS = (54301, 54302)
@@ -104,3 +107,52 @@ def test_nothing_is_open_to_people_outside_the_group_that_the_registry_is_closed
     assert len(made) > 6
     assert [path for path in made if path.stat().st_mode & 0o007 and path != lab.paths.lock] == []
     assert {path.stat().st_gid for path in made} == {GROUP}
+
+
+def test_what_lies_in_somebodys_private_folder_is_not_here_and_no_crash(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lab.paths.file.parent
+    private = folder / "private"
+    monkeypatch.setenv("CACHE_DIR", str(private / "cache"))
+    monkeypatch.setenv("MED_S1K_OUTPUT", str(private / "output"))
+    use_stages(monkeypatch)
+    lab.paths.file.write_bytes(render({"experiments": {"tuned": tuned(), "twin": tuned()}}))
+    run(lab)
+    private.chmod(0o700)
+
+    def see() -> None:
+        assert [step.action for step in plans(lab, name="twin")] == ["run", "run", "run"]
+        upstream = Upstream("curation", "tuned", "0" * 64, entry(lab, "curation"))
+        with pytest.raises(MissingError, match="which is not here"):
+            upstream.path("dataset_path")
+
+    assert [step.action for step in plans(lab, name="twin")] == ["reuse", "reuse", "reuse"]
+    assert as_user(1, 0o022, see) == 0
+
+
+@pytest.mark.parametrize("section", ["train_datasets", "models"])
+def test_files_in_somebodys_private_folder_cannot_be_checked_and_the_status_says_so(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    folder = lab.paths.file.parent
+    monkeypatch.setenv("CACHE_DIR", str(folder / "cache"))
+    monkeypatch.setenv("MED_S1K_OUTPUT", str(folder / "output"))
+    use_stages(monkeypatch)
+    private = folder / "private"
+    shutil.copytree(folder / "model", private / "model")
+    shutil.copy(folder / "train.jsonl", private)
+    entries = {
+        "train_datasets": {"train": {"file_path": str(private / "train.jsonl")}},
+        "models": {"tiny": {"file_path": str(private / "model"), "max_length": 512}},
+    }
+    theirs = write_lab(folder, **{section: entries[section]})
+    run(theirs, ("curation",))
+    private.chmod(0o700)
+
+    def see() -> None:
+        status = theirs.statuses(theirs.read(), "tuned")["curation"]
+        assert (status.status, status.reason.split(":")[0]) == ("completed", "cannot be checked here")
+        assert "Permission denied" in status.reason
+
+    assert as_user(1, 0o022, see) == 0

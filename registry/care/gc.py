@@ -21,7 +21,7 @@ from registry.attempt import sole_user
 from registry.care.judge import DAY, Judge, RunDir, judge, run_dirs
 from registry.durable import TEMPORARY
 from registry.errors import Meds1Error, StageFailure
-from registry.paths import OutputPaths, RegistryPaths
+from registry.paths import OutputPaths, RegistryPaths, is_here
 from registry.store import Registry
 
 Kind = Literal["run directory", "checkpoints", "content hash", "broken link", "temporary file", "left half deleted"]
@@ -153,7 +153,7 @@ def _broken_links(outputs: OutputPaths, collected: list[Path]) -> Iterator[Item]
                 continue
             if any(target.is_relative_to(path) for path in collected):
                 yield Item("broken link", link, f"leads into {target}, which goes")
-            elif not target.exists():
+            elif not is_here(target):
                 yield Item("broken link", link, f"leads to {target}, which is gone")
 
 

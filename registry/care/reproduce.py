@@ -21,6 +21,7 @@ from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Entry
 from registry.names import check_name
+from registry.paths import is_here
 from registry.provenance import gather
 from registry.reading import View, load_record
 from registry.resolve import effective
@@ -186,7 +187,7 @@ def _patch(then: Mapping[str, Any]) -> str:
         return (
             f"had uncommitted changes, which were not saved ({then.get('diff_lost', 'recorded by an older version')})"
         )
-    if not Path(diff).exists():
+    if not is_here(diff):
         return f"had uncommitted changes, whose patch {diff} is gone{without}"
     return f"had uncommitted changes: `git apply {diff}`{without}"
 
