@@ -94,6 +94,8 @@ def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
     found, told_of = _unknown(paths, state, list(strays), strays)
     warnings += told_of + _absorb(paths, state, found)
     known = state.known()
+    for name in archived:  # a stray that another user's folder did not let go of
+        strays.pop(name, None)
     waiting = {name: path for name, path in {**strays, **waiting}.items() if _id(name) in known}
     if first:  # the file as it is found is the first version
         state.document = {**document, "experiments": plain(file, state)}

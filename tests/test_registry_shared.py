@@ -14,6 +14,7 @@ import pytest
 
 from registry.document import render
 from registry.errors import MissingError
+from registry.paths import attempt_dir, records_in
 from registry.records import claim_attempt
 from registry.stage import Upstream
 from registry.store import Registry
@@ -142,7 +143,7 @@ def test_files_in_somebodys_private_folder_cannot_be_checked_and_the_status_says
     private = folder / "private"
     shutil.copytree(folder / "model", private / "model")
     shutil.copy(folder / "train.jsonl", private)
-    entries = {
+    entries: dict[str, dict[str, Any]] = {
         "train_datasets": {"train": {"file_path": str(private / "train.jsonl")}},
         "models": {"tiny": {"file_path": str(private / "model"), "max_length": 512}},
     }
@@ -156,3 +157,22 @@ def test_files_in_somebodys_private_folder_cannot_be_checked_and_the_status_says
         assert "Permission denied" in status.reason
 
     assert as_user(1, 0o022, see) == 0
+
+
+def test_a_record_that_stays_in_anothers_run_directory_is_taken_over_once(lab: Registry) -> None:
+    run_dir = lab.paths.file.parent / "runs" / "tuned"
+    kept = records_in(attempt_dir(run_dir, 1))
+    lab.save(record(1, "intent", run_dir=str(run_dir)))
+    kept.mkdir(parents=True)
+    failed = record(1, "failed", error="no space left")
+    (kept / failed.file_name).write_bytes(failed.to_bytes())
+    for path in (kept, *kept.parents[:4]):
+        path.chmod(0o755)
+
+    def fold_twice() -> None:
+        assert lab.fold().applied == 2
+        assert result_in_file(lab)["error"] == "no space left"
+        assert lab.fold().applied == 0
+
+    assert as_user(1, 0o022, fold_twice) == 0
+    assert len(list(kept.iterdir())) == 1
