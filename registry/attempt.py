@@ -99,7 +99,10 @@ class Attempt:
 
     def _record_end(self, kind: type[BaseException] | None, error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, StageStopped):
-            stop_mark(self.job.folder, restart_count()).touch()
+            try:
+                stop_mark(self.job.folder, restart_count()).touch()
+            except OSError as full:  # the stop itself is the error to be raised
+                log.error("%s: cannot be marked as stopped: %s", self.job.folder, full.strerror)
             return
         event: Event = "cancelled" if self.interrupted or isinstance(error, KeyboardInterrupt) else "failed"
         text = masked("".join(traceback.format_exception(kind, error, trace)))
@@ -192,10 +195,10 @@ def fold_or_warn(registry: Registry) -> None:
     try:
         report = registry.fold()
     except Meds1Error as error:
-        log.warning("the result is saved but not yet in the registry file: %s", error)
+        log.warning("saved, but not yet in the registry file: %s", error)
         return
     if report.skipped:
-        log.warning("the result is saved; the registry file is left to the next fold: %s", report.skipped)
+        log.warning("saved; the registry file is left to the next fold: %s", report.skipped)
     for warning in report.warnings:
         log.warning("%s", warning)
 

@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from registry.canonical import sha256
-from registry.durable import write_durably
+from registry.durable import make_folder, write_durably
 from registry.errors import MissingError
 from registry.paths import OutputPaths
 
@@ -30,6 +31,7 @@ _MODEL_FILES = (
 )
 _BY_HEADER = 64 * 2**20
 _SMALL = 2**20
+_SETTLED = 2.0  # seconds: within a tick of the clock a file may change again and keep its time
 
 
 class Contents:
@@ -106,8 +108,10 @@ class Contents:
         except (OSError, ValueError, KeyError):
             pass
         digest = _digest(path)
+        if time.time() - stat.st_mtime < _SETTLED:
+            return digest
         with contextlib.suppress(OSError):  # a read-only mount only costs time
-            memory.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(memory.parent)
             write_durably(memory, json.dumps({**key, "path": str(path), "sha256": digest}).encode())
         return digest
 

@@ -178,6 +178,18 @@ def render(document: Document) -> bytes:
     return encoded("".join(parts) + "\n")
 
 
+def value_text(value: Any) -> str:
+    """One JSON value in the canonical form; `read_value` reads it back with the spelling of its numbers."""
+    parts: list[str] = []
+    _write(value, "\n", parts.append)
+    return "".join(parts)
+
+
+def read_value(text: str) -> Any:
+    """Read `value_text` back."""
+    return json.loads(text, parse_float=_finite)
+
+
 def respelled(raw: bytes, before: Document, now: Document) -> bytes:
     """Canonical text `raw` with the experiments written anew of which the body is not the same in `before` and `now`.
 

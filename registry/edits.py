@@ -12,7 +12,8 @@ from typing import Any
 from registry.attempt import fold_or_warn
 from registry.errors import StageFailure, UsageError
 from registry.history import plain
-from registry.merge import ABSENT, Change
+from registry.json_path import ABSENT
+from registry.merge import Change
 from registry.names import check_name
 from registry.provenance import now, user_name
 from registry.reading import View

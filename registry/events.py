@@ -7,7 +7,8 @@ from typing import Any
 
 from registry.console import Grid
 from registry.history import State
-from registry.merge import ABSENT, Change
+from registry.json_path import ABSENT
+from registry.merge import Change
 from registry.reading import described
 from registry.schema import STAGES
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.durable import write_durably
+from registry.durable import make_folder, write_durably
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.history import Entry, entry_of
 from registry.paths import RegistryPaths, attempt_dir, job_file, records_in
@@ -87,7 +87,7 @@ def claim(registry: Registry, plan: Plan) -> Job:
     assert plan.run_dir is not None
     assert plan.inputs is not None
     with _writing_in(plan.run_dir, plan.experiment):  # before a number is taken
-        plan.run_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(plan.run_dir)
     number = claim_attempt(registry.paths.attempts(plan.experiment, plan.stage))
     job = Job(
         experiment=plan.experiment,
@@ -102,7 +102,7 @@ def claim(registry: Registry, plan: Plan) -> Job:
         catalog=str(registry.catalog_path),
     )
     with _writing_in(job.folder, job.experiment):
-        job.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(job.folder)
         write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
     # Without a fallback: nothing has been done yet, and a fold finds an attempt's folder through its intent.
     registry.save(job.record("intent", {"config": job.config, "run_dir": job.run_dir}))
@@ -115,6 +115,12 @@ def _writing_in(folder: Path, experiment: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StageFailure(f"{experiment}: {folder}: {error.strerror}; check CACHE_DIR and its permissions") from None
+
+
+def has_completed(job: Job) -> bool:
+    """Whether this attempt has completed, whatever came after."""
+    headers = job.open().read().state.headers(job.experiment, job.stage)
+    return any(header.attempt == job.attempt and header.event == "completed" for header in headers)
 
 
 def last_word(registry: Registry, job: Job) -> Entry | None:

@@ -17,7 +17,16 @@ from registry.names import MAX_LENGTH
 
 Step = str | int
 Steps = tuple[Step, ...]
-ABSENT: Final = object()
+
+
+class _Absent:
+    """There is no such key."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+ABSENT: Final = _Absent()
 
 _PLAIN = re.compile(r'[^\s."\[\]\\]+')
 _STEP = re.compile(r'\[(\d+)\]|\.?("(?:[^"\\]|\\.)*"|[^\s."\[\]\\]+)')

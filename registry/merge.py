@@ -7,23 +7,15 @@ changed one value, the loser is named.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
+
+from registry.document import read_value, value_text
+from registry.json_path import ABSENT
 
 Experiments = dict[str, Any]
 _BY_ITEM = (("tags",), ("notes",))
-
-
-class _Absent:
-    """There is no such key."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-ABSENT: Final = _Absent()
 
 
 @dataclass(frozen=True)
@@ -49,13 +41,13 @@ class Change:
     def to_json(self) -> dict[str, Any]:
         """JSON; a side without the key is left out. Values are JSON texts: a record sorts its keys, people's do not."""
         sides = {"old": self.old, "new": self.new}
-        texts = {side: json.dumps(value, ensure_ascii=False) for side, value in sides.items() if value is not ABSENT}
+        texts = {side: value_text(value) for side, value in sides.items() if value is not ABSENT}
         return {"path": list(self.path), **texts}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Change:
         """Read `to_json` back."""
-        old, new = (json.loads(body[side]) if side in body else ABSENT for side in ("old", "new"))
+        old, new = (read_value(body[side]) if side in body else ABSENT for side in ("old", "new"))
         return cls(tuple(body["path"]), old, new)
 
 

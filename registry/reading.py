@@ -21,9 +21,10 @@ from registry.contents import Contents
 from registry.document import Document, content, load_registry
 from registry.errors import MissingError, StageFailure
 from registry.history import Header, State, absorb, overlay, plain
-from registry.merge import ABSENT, Change, Conflict, Experiments, applied, differences
+from registry.json_path import ABSENT, join
+from registry.merge import Change, Conflict, Experiments, applied, differences
 from registry.paths import RegistryPaths, attempt_dir, records_in
-from registry.records import DamagedRecordError, Record, UnreadableRecordError, parse_record, record_name
+from registry.records import TERMINAL, DamagedRecordError, Record, UnreadableRecordError, parse_record, record_name
 from registry.schema import Stage
 from registry.state import load_state
 
@@ -133,7 +134,7 @@ def requested(records: list[Record]) -> Iterator[Change]:
 
 def described(change: Change) -> str:
     """One line about a change: path, old and new value."""
-    return f"{'.'.join(change.path) or 'experiment'}: {shown(change.old)} -> {shown(change.new)}"
+    return f"{join(*change.path) or 'experiment'}: {shown(change.old)} -> {shown(change.new)}"
 
 
 def told(conflict: Conflict, state: State, author: str) -> str:
@@ -144,7 +145,7 @@ def told(conflict: Conflict, state: State, author: str) -> str:
     for edit in state.edits.get(name, ()):
         if any(body["path"] == path[: len(body["path"])] for body in edit.get("changes", ())):
             other = f"{edit['author']} ({edit['timestamp']})"
-    where = ".".join(("experiments", *change.path))
+    where = join("experiments", *change.path)
     return (
         f"{where}: the file says {shown(conflict.there)} ({author}), {other} set {shown(change.new)}; the file's stands"
     )
@@ -192,8 +193,7 @@ def _as_people_left_it(file: Experiments, digest: str, state: State) -> tuple[Ex
         return file, [], []
     if not differences(base, file):
         lines = [
-            f"{'.'.join(('experiments', *change.path))}: the file was put back to before its last change"
-            for change in undone
+            f"{join('experiments', *change.path)}: the file was put back to before its last change" for change in undone
         ]
         return file, [], lines
     merged, conflicts = applied(file, undone)
@@ -257,12 +257,15 @@ def _id(name: str) -> str:
 
 
 def _strays(state: State) -> Iterator[Path]:
-    """Records that attempts could not save in the registry: looked for while an attempt has no last word there."""
+    """Records that could not be saved in the registry: looked for while an attempt has no last word, or failed last."""
     for stages in state.history.values():
         for headers in stages.values():
             last = {header.attempt: header.event for header in headers}
             for header in headers:
-                if header.run_dir and last[header.attempt] != "completed":
+                ended = last[header.attempt] == "completed" or (
+                    last[header.attempt] in TERMINAL and header.attempt != headers[-1].attempt
+                )
+                if header.run_dir and not ended:
                     folder = records_in(attempt_dir(Path(header.run_dir), header.attempt))
                     with contextlib.suppress(MissingError):  # another machine's, or another user's own folder
                         yield from (folder / name for name in _names(folder))

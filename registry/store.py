@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 from registry.catalog import Catalog
 from registry.document import FORMAT
 from registry.effective import EffectiveConfig
-from registry.errors import UsageError, no_experiment
+from registry.errors import StageFailure, UsageError, no_experiment
 from registry.fold import FoldReport, fold
 from registry.history import Entry, entry_of
 from registry.names import check_name
@@ -80,7 +81,8 @@ class Registry:
         removed = view.state.removed(name, stage)
         for header in reversed(view.state.headers(name, stage)):
             if header.event == "completed" and header.fingerprint == fingerprint and header.attempt > removed:
-                return entry_of(load_record(self.paths, name, stage, header))
+                with contextlib.suppress(StageFailure):  # a damaged record is as if it had never been
+                    return entry_of(load_record(self.paths, name, stage, header))
         return None
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 
 from registry.console import speak
 from registry.errors import Meds1Error, MissingError, StageStopped
-from registry.job import Job, last_word, load_job
+from registry.job import Job, has_completed, last_word, load_job
 from registry.plan import gone_from_here
 from registry.provenance import slurm_job_id
 from registry.records import TERMINAL
@@ -38,10 +38,15 @@ def run_in_slurm(job_file: str) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, stop)
     job = load_job(Path(job_file))
+    if has_completed(job):  # requeued by Slurm all the same: a run that failed now would stand for the result
+        log.info("%s: %s: attempt %d has completed already", job.experiment, job.stage, job.attempt)
+        return
     try:
         run_job(job)
     except StageStopped as stopped:
         log.info("%s: %s: %s", job.experiment, job.stage, stopped)
+        if has_completed(job):
+            return
         if ranks()[0] == 0 and stopped.signal_number == signal.SIGUSR2:
             subprocess.run(["scontrol", "requeue", str(slurm_job_id())], check=True)
         sys.exit(stopped.exit_code)

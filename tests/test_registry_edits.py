@@ -14,7 +14,8 @@ import pytest
 from registry.document import FORMAT, load, render
 from registry.edits import add_note, change_tags, create, remove
 from registry.errors import UsageError
-from registry.merge import ABSENT, Change
+from registry.json_path import ABSENT
+from registry.merge import Change
 from registry.store import Registry, experiments_of
 from tests.registry_case import base, edit, record, result_in_file, tuned, write_lab
 

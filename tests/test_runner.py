@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -25,6 +26,7 @@ from registry.runner import run_job
 from registry.schema import STAGES
 from registry.stage import StageOutput
 from registry.store import Registry
+from slurm.job import run_in_slurm
 from slurm.launch import run_here
 from tests.faults import Failing, calls_of, intercepted, interrupting_at, without_waiting
 from tests.registry_case import (
@@ -191,7 +193,7 @@ def test_a_registry_file_that_is_torn_meanwhile_costs_no_result(
     use_stages(monkeypatch, curation="tear")
     with caplog.at_level(logging.WARNING, logger="meds1"):
         run(lab, ("curation",))
-    assert "the result is saved but not yet in the registry file" in caplog.text
+    assert "saved, but not yet in the registry file" in caplog.text
     lab.paths.file.write_text(whole)
     assert entry(lab, "curation")["metrics"] == {"rows": 10}
 
@@ -230,7 +232,7 @@ def test_a_full_disk_at_the_claim_is_one_line(lab: Registry, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StageFailure, match="no number can be claimed: No space left on device; free space"):
+    with pytest.raises(StageFailure, match=r"tuned: .*: No space left on device; check CACHE_DIR"):
         claim(lab, step)
     assert lab.read().state.headers("tuned", "curation") == []
 
@@ -269,6 +271,33 @@ def test_a_requeued_job_is_a_restart_of_its_attempt(lab: Registry, monkeypatch: 
     lab.save(zombie)
     found = entry(lab, "curation")
     assert (found["attempt"], found["restart"], found["metrics"]) == (1, 1, {"rows": 10})
+
+
+def test_a_requeue_of_an_attempt_that_has_completed_changes_nothing(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = claim(lab, plans(lab, ("curation",))[0])
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    run_job(job)
+    before = lab.paths.file.read_bytes()
+    use_stages(monkeypatch, curation="fail")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    child = multiprocessing.get_context("fork").Process(target=run_in_slurm, args=(str(job.file),))
+    child.start()  # in a process of its own, whose signal handlers it replaces
+    child.join()
+    assert child.exitcode == 0
+    assert lab.paths.file.read_bytes() == before
+    assert [header.restart for header in lab.read().state.headers("tuned", "curation")] == [0, 0, 0]
+
+
+def test_a_damaged_record_of_the_past_keeps_nobody_from_running(lab: Registry) -> None:
+    run(lab, ("curation",))
+    edit(lab, curation={"method": "random", "n_samples": 3})
+    run(lab, ("curation",))
+    (old,) = lab.paths.applied.glob("tuned~curation~00001-000~completed~*")
+    old.write_text("torn")
+    edit(lab, curation={"method": "random", "n_samples": 10})
+    assert run(lab, ("curation",)) == ["run"]
 
 
 def test_a_killed_stage_leaves_a_failed_record(lab: Registry) -> None:
