@@ -28,7 +28,7 @@ from registry.options import (
     chosen_one,
     stages_of,
 )
-from registry.reading import shown
+from registry.people import shown
 from registry.resolve import effective
 from registry.store import experiments_of, open_registry, results_of
 

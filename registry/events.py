@@ -9,7 +9,7 @@ from registry.console import Grid
 from registry.history import State
 from registry.json_path import ABSENT
 from registry.merge import Change
-from registry.reading import described
+from registry.people import described
 from registry.schema import STAGES
 
 

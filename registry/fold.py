@@ -25,8 +25,9 @@ from registry.errors import MissingError, UsageError
 from registry.history import add_edit, plain
 from registry.merge import differences
 from registry.paths import RegistryPaths
+from registry.people import author_of, results_digest, told
 from registry.provenance import now
-from registry.reading import Reading, author_of, reading, results_digest, told
+from registry.reading import Reading, reading
 from registry.records import Record, claim_attempt
 from registry.state import load_state, state_bytes
 

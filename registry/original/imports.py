@@ -16,7 +16,7 @@ from registry.errors import Meds1Error, UsageError, nearest
 from registry.json_path import join
 from registry.layers import build
 from registry.names import check_name
-from registry.reading import shown
+from registry.people import shown
 from registry.references import FIELDS, follow
 from registry.resolve import catalog_keys
 
