@@ -80,6 +80,7 @@ def lab_environment(folder: Path) -> dict[str, str]:
     python = Path(sys.executable)
     return {
         **os.environ,
+        "MEDS1_NO_LOCAL": "1",
         "MEDS1_REGISTRY": str(folder / "results.json"),
         "MEDS1_CONFIG": str(folder / "config.json"),
         "MEDS1_ROOT": str(folder),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import lab_environment
+
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEM_PATH = "/usr/bin:/bin"
 SHELLS = [
@@ -108,6 +110,14 @@ def test_own_settings_come_first(checkout: Path, shell: str) -> None:
     assert (done.output, done.status) == ("", 0)
     assert done.environment["HF_HOME"] == "/scratch/lab/huggingface"
     assert done.environment["MEDS1_REGISTRY"] == f"{checkout}/lab.json"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_tests_of_a_clone_that_works_for_a_lab_stay_out_of_the_labs_registry(checkout: Path, shell: str) -> None:
+    (checkout / "config.local.sh").write_text("export MEDS1_REGISTRY=/shared/registry/results.json\n")
+    variables = lab_environment(checkout.parent / "lab")
+    done = source(checkout, shell, **{key: value for key, value in variables.items() if key.startswith("MEDS1_")})
+    assert done.environment["MEDS1_REGISTRY"] == f"{checkout.parent}/lab/results.json"
 
 
 @pytest.mark.parametrize("shell", SHELLS)
