@@ -122,6 +122,17 @@ def test_what_the_group_cannot_use_is_told(lab: Registry) -> None:
     assert str(lab.paths.inbox) in found(lab)["permissions"].message
 
 
+def test_numbers_that_somebody_has_claimed_may_be_closed(lab: Registry) -> None:
+    place = lab.paths.file.parent
+    for path in (place, lab.paths.file, lab.paths.root, *lab.paths.root.rglob("*")):
+        path.chmod(0o2775 if path.is_dir() else 0o664)
+    (claim,) = lab.paths.attempts("tuned", "curation").iterdir()
+    claim.chmod(0o700)
+    assert found(lab)["permissions"].message.startswith("open to the group")
+    claim.parent.chmod(0o700)
+    assert found(lab)["permissions"].level == "warning"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user_that_is_closed_is_a_problem(lab: Registry) -> None:
     (name, *_) = lab.paths.applied.iterdir()

@@ -68,7 +68,7 @@ def _permissions(paths: RegistryPaths) -> Iterator[Check]:
     umask = os.umask(0)
     os.umask(umask)
     if mine:
-        todo = f"chmod, or ask the owner: chmod -R g+rwX {paths.root}"
+        todo = f"chmod, or ask the owner: chmod -R g+rwX {paths.root} {paths.file}"
         yield Check(name, "problem", f"not readable and writable for you: {_some(mine)}", todo)
     folder = paths.file.parent.stat()
     shared = bool(folder.st_mode & stat.S_IWGRP) or len(owners) > 1
@@ -113,7 +113,10 @@ def _barred(paths: RegistryPaths) -> tuple[list[Path], list[Path], set[int]]:
 def _all_in(paths: RegistryPaths) -> Iterator[Path]:
     if paths.file.exists():
         yield paths.file
-    yield from (paths.root, *paths.root.rglob("*")) if paths.root.is_dir() else ()
+    if paths.root.is_dir():
+        # A claimed number is an empty folder: that it is there is all, nobody opens it.
+        claims = set((paths.root / "attempts").glob("*/*/*"))
+        yield from (paths.root, *(path for path in paths.root.rglob("*") if path not in claims))
 
 
 def _files(registry: Registry) -> Iterator[Check]:
