@@ -19,12 +19,12 @@ def history_of(state: State, name: str) -> dict[str, Any]:
 
 
 def as_grid(history: Mapping[str, Any]) -> Grid:
-    """`history_of` in the order of its timestamps."""
-    rows = [
+    """`history_of` in the order of its timestamps; of one second the edits first: what is run was made before."""
+    rows = [[e["timestamp"], "", f"edit {e['number']}", e["event"], e["author"], e["remark"]] for e in history["edits"]]
+    rows += [
         [a["timestamp"], a["stage"], f"{a['attempt']}.{a['restart']}", a["event"], a["who"], a["remark"]]
         for a in history["attempts"]
     ]
-    rows += [[e["timestamp"], "", str(e["number"]), e["event"], e["author"], e["remark"]] for e in history["edits"]]
     return Grid(["time (UTC)", "stage", "attempt", "event", "by", "what"], sorted(rows, key=lambda row: row[0]))
 
 
@@ -64,7 +64,9 @@ def _edit(edit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told(change: Change) -> str:
-    """One line about a change; a note that was added in full."""
+    """One line about a change; a note that was added in full, of an experiment that came or went just that."""
+    if not change.path and ABSENT in (change.old, change.new):
+        return "experiment made" if change.old is ABSENT else "experiment removed"
     if change.path == ("notes",) and isinstance(change.new, list):
         before = change.old if isinstance(change.old, list) else []
         added = [note for note in change.new if note not in before]
