@@ -85,7 +85,8 @@ def run_app(app: typer.Typer, arguments: list[str]) -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "meds1"
-        message = f"{' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`"
+        said = " ".join(error.format_message().split()).replace("Value error, ", "").replace("'. Did", "'; did")
+        message = f"{said.rstrip('.?')}; see `{path} --help`"
         if "--json" in arguments:
             _print_json(path.removeprefix("meds1 "), Answer(), message, EXIT_USAGE)
         print(masked(f"{path}: {message}"), file=sys.stderr)

@@ -110,7 +110,8 @@ def _text(raw: bytes, path: Path) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}: line {line}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
 
 
 def load_registry(path: Path) -> tuple[Document, bytes]:
