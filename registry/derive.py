@@ -40,9 +40,6 @@ def grid(settings: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         if key in keys:
             raise UsageError(f"--set {key}: given twice; write several values as {key}=v1,v2")
         keys[key] = _values(text)
-        twice = [value for index, value in enumerate(keys[key]) if value in keys[key][:index]]
-        if twice:
-            raise UsageError(f"--set {setting}: the value {json.dumps(twice[0])} is given twice")
     for combination in itertools.product(*keys.values()):
         values = dict(zip(keys, combination, strict=True))
         yield "".join(f"-{_short(key)}{_word(value)}" for key, value in values.items() if len(keys[key]) > 1), values

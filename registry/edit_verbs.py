@@ -111,6 +111,9 @@ def tag(
             raise UsageError("say which: --add TAG or --remove TAG")
         if any(not word.strip() for word in [*(add or []), *(remove or [])]):
             raise UsageError("a tag must not be empty")
+        both = sorted(set(add or []) & set(remove or []))
+        if both:
+            raise UsageError(f"--add and --remove both say {both[0]}; say one")
         opened, _, selected = chosen(answer, Files(registry, config), Choice(names))
         answer.data = edits.change_tags(opened, selected, add or [], remove or [])
         answer.lines += [f"{name}: {', '.join(tags) or 'no tags'}" for name, tags in answer.data.items()]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from registry.attempt import fold_or_warn
-from registry.errors import StageFailure, UsageError
+from registry.errors import StageFailure, UsageError, listed
 from registry.history import plain
 from registry.json_path import ABSENT
 from registry.merge import Change
@@ -102,7 +102,7 @@ def check_removable(view: View, name: str) -> None:
         if other != name and any(target((body.get("config") or {}).get(field)) == name for field in FIELDS)
     ]
     if users:
-        raise UsageError(f'{name}: {", ".join(users)} say "same as {name}"; give them values of their own first')
+        raise UsageError(f'{name}: {listed(users)} say "same as {name}"; give them values of their own first')
 
 
 def _to_be_changed(registry: Registry) -> View:

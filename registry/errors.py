@@ -7,7 +7,7 @@ A message is one clear line: what is wrong, in which experiment and path, and wh
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -66,6 +66,11 @@ def suggestion(word: str, legal: Iterable[str]) -> str:
     shown = ", ".join(name if name.isprintable() and len(name) <= _LONG else shortened(name) for name in names[:20])
     shown += f" and {len(names) - 20} more" if len(names) > 20 else ""
     return f"legal: {shown}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The names in one line, the first `most` of a long list and the number of the others."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def shortened(text: str) -> str:

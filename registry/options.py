@@ -16,6 +16,8 @@ from registry.schema import STAGES, Stage
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry, results_of
 
+NO_EXPERIMENTS = "the registry has no experiments yet; make them in the file, or bring them with `meds1 import`"
+
 Names = Annotated[list[str] | None, typer.Argument(help="Experiments, by name or glob.")]
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 All = Annotated[bool, typer.Option("--all", help="All experiments of the registry.")]

@@ -12,7 +12,19 @@ from registry.console import Answer, Grid, answering
 from registry.errors import Meds1Error, UsageError, nearest
 from registry.events import as_grid, history_of
 from registry.fold import rebuild as rebuild_file
-from registry.options import Choice, ConfigFile, Files, Json, Name, Names, RegistryFile, Tag, chosen, chosen_one
+from registry.options import (
+    NO_EXPERIMENTS,
+    Choice,
+    ConfigFile,
+    Files,
+    Json,
+    Name,
+    Names,
+    RegistryFile,
+    Tag,
+    chosen,
+    chosen_one,
+)
 from registry.reading import View
 from registry.schema import STAGES
 from registry.selection import model_of, of_model
@@ -49,7 +61,7 @@ def list_experiments(  # noqa: PLR0913 - one parameter per option of the command
         if rows:
             answer.lines.append(Grid(["experiment", "model", "tags", "results", "description"], rows))
         else:
-            answer.lines.append("nothing here has all that")
+            answer.lines.append("nothing here has all that" if experiments_of(view) else NO_EXPERIMENTS)
         if left_out:
             answer.lines.append(f"and {left_out} more")
 

@@ -10,6 +10,7 @@ from registry.console import Answer, Grid, answering
 from registry.errors import Meds1Error, MissingError, StageStopped
 from registry.main import show_configs, show_plans
 from registry.options import (
+    NO_EXPERIMENTS,
     All,
     Choice,
     ConfigFile,
@@ -179,6 +180,8 @@ def status(
             rows.append([name, *(found[stage].status for stage in STAGES), remarks])
         if rows:
             answer.lines.append(Grid(["experiment", *STAGES, "remarks"], rows))
+        elif not selected:
+            answer.lines.append(NO_EXPERIMENTS)
 
 
 def _plans(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:

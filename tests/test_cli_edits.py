@@ -193,3 +193,32 @@ def test_show_has_the_states_of_results_whose_config_does_not_resolve(lab: Lab) 
     assert body["data"]["effective"] is None
     assert [body["data"]["status"][stage]["status"] for stage in ("curation", "training", "eval")] == ["completed"] * 3
     assert any("did you mean 'tiny'?" in line for line in body["warnings"])
+
+
+def test_a_tag_cannot_be_added_and_removed_at_once(lab: Lab) -> None:
+    assert "both say x" in lab.meds1("tag", "tuned", "--add", "x", "--remove", "x", code=2).stderr
+
+
+def test_history_says_where_an_experiment_comes_from(lab: Lab) -> None:
+    lab.meds1("new", "copy", "--from", "tuned")
+
+    made = lab.meds1("history", "copy").stdout.splitlines()[2]
+
+    assert "edit 1" in made
+    assert made.endswith("experiment made; new --from tuned")
+
+
+def test_a_registry_without_experiments_says_so(lab: Lab) -> None:
+    edit_json(lab.folder / "results.json", lambda document: document["experiments"].clear())
+
+    for verb in ("list", "status"):
+        assert "no experiments yet" in lab.meds1(verb).stdout
+
+
+def test_rm_names_some_of_many_that_depend_on_it(lab: Lab) -> None:
+    lab.meds1("new", "g", "--from", "tuned", "--set", "training_params.num_epochs=1,2,3,4,5,6,7")
+
+    said = lab.meds1("rm", "tuned", "--yes", code=2).stderr
+
+    assert "g-ne1, " in said
+    assert " more say" in said
