@@ -126,8 +126,11 @@ def load_registry(path: Path) -> tuple[Document, bytes]:
 def _misshapen(document: Document) -> Iterator[str]:
     if not isinstance(document.get("format", FORMAT), int):
         yield "format must be a number"
-    experiments = document.get("experiments") or {}
-    if not isinstance(document.get("experiments", {}), dict):
+    experiments = document.get("experiments")
+    if "experiments" not in document:
+        yield 'has no experiments; an empty registry is {"experiments": {}}'
+        return
+    if not isinstance(experiments, dict):
         yield "experiments must be an object"
         return
     for name, body in experiments.items():

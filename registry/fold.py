@@ -21,8 +21,9 @@ from filelock import FileLock, Timeout
 from registry.canonical import sha256
 from registry.document import FORMAT, Document, load_registry, render, respelled
 from registry.durable import ChangedMeanwhileError, flush_folder, make_folder, write_durably
-from registry.errors import MissingError, UsageError
+from registry.errors import MissingError, UsageError, listed
 from registry.history import add_edit, plain
+from registry.json_path import ABSENT
 from registry.merge import differences
 from registry.paths import RegistryPaths
 from registry.people import author_of, results_digest, told
@@ -109,6 +110,10 @@ def _fold(paths: RegistryPaths) -> FoldReport:
             return FoldReport(0, f"{paths.file} has a newer format: update the checkout", ())
         found = reading(paths, document, raw)
         warnings = list(found.view.warnings)
+        gone = [change.path[0] for change in found.by_hand if len(change.path) == 1 and change.new is ABSENT]
+        if gone:
+            said = f"deleted by hand: {listed(gone)}; `meds1 history NAME` keeps what was there"
+            warnings.append(f"{paths.file}: {said}")
         content = _new_content(document, raw, found)
         if found.is_behind(paths.file):
             continue

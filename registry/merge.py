@@ -34,6 +34,14 @@ class Change:
             return old is not None and new is not None and all(item in new for item in old)
         return len(self.path) == 1 and self.old is ABSENT
 
+    @property
+    def size(self) -> int:
+        """How much differs: one value, or so many tags or notes."""
+        old, new = _items(self.old), _items(self.new)
+        if self.path[1:] not in _BY_ITEM or old is None or new is None:
+            return 1
+        return sum(item not in new for item in old) + sum(item not in old for item in new)
+
     def undone(self) -> Change:
         """The way back."""
         return Change(self.path, self.new, self.old)

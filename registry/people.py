@@ -47,7 +47,7 @@ def _opened(state: State, digest: str, file: Experiments) -> Experiments:
     base, opened, distance = state.experiments, None, 0
     for version in reversed(state.versions):
         if version["results"] == digest:
-            away = len(differences(base, file))
+            away = sum(change.size for change in differences(base, file))
             if opened is None or away < distance:
                 opened, distance = base, away
         steps = [Change.from_json(body) for body in version["changes"]]

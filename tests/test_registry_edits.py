@@ -14,6 +14,7 @@ import pytest
 from registry.document import FORMAT, load, render
 from registry.edits import add_note, change_tags, create, remove
 from registry.errors import UsageError
+from registry.fold import rebuild
 from registry.json_path import ABSENT
 from registry.merge import Change
 from registry.store import Registry, experiments_of
@@ -126,7 +127,8 @@ def test_an_experiment_without_results_can_be_deleted_by_hand(lab: Registry) -> 
     document, _ = load(lab.paths.file)
     del document["experiments"]["base"]
     write(lab, document)
-    lab.fold()
+    (warning,) = lab.fold().warnings
+    assert warning.endswith("deleted by hand: base; `meds1 history NAME` keeps what was there")
     assert "base" not in experiments(lab)
     assert edited(lab, "base")[-1][2] is ABSENT
 
@@ -143,6 +145,24 @@ def test_a_note_and_tags_stand_beside_edits_of_the_file(lab: Registry) -> None:
     assert (body["tags"], body["config"]["model_key"]) == (["mine", "ablation"], "other")
     assert [(note["text"], note["author"]) for note in body["notes"]] == [("diverged at step 300", ME)]
     assert experiments(lab)["base"]["tags"] == ["b"]
+
+
+def test_a_tag_of_a_command_stands_beside_one_from_an_older_buffer(lab: Registry) -> None:
+    buffer, _ = load(lab.paths.file)
+    change_tags(lab, ["tuned"], ["commands"], [])
+    buffer["experiments"]["tuned"]["tags"] = ["peoples"]
+    write(lab, buffer)
+    lab.fold()
+    assert sorted(experiments(lab)["tuned"]["tags"]) == ["commands", "peoples"]
+
+
+def test_a_file_without_experiments_is_torn_and_takes_none_away(lab: Registry) -> None:
+    before = lab.paths.file.read_bytes()
+    lab.paths.file.write_text("{}\n")
+    with pytest.raises(UsageError, match="has no experiments; an empty registry is"):
+        lab.fold()
+    rebuild(lab.paths)
+    assert lab.paths.file.read_bytes() == before
 
 
 def test_two_notes_from_one_state_of_the_file_both_stand(lab: Registry) -> None:

@@ -242,6 +242,7 @@ def test_checkpoints_that_a_completed_training_left_go(lab: Registry, monkeypatc
 def test_remembered_hashes_of_files_that_are_gone_go(lab: Registry, tmp_path: Path) -> None:
     data = lab.paths.file.parent / "train.jsonl"
     data.write_text('{"question": "Which drug?"}\n' * 60_000)
+    os.utime(data, (1e9, 1e9))  # a file that has just been written is not remembered
     run(lab, ("curation",))
     (memo,) = OutputPaths.hashes_in(tmp_path / "cache").iterdir()
     assert listed(lab) == []
