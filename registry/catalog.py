@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from registry.schema import Positive, Stage, Strict, said
+from registry.schema import Positive, Stage, Strict, described
 
 
 class HubOrFile(Strict):
@@ -15,9 +15,9 @@ class HubOrFile(Strict):
     A relative `file_path` is relative to the catalog's folder; `${NAME}` is read from the environment.
     """
 
-    hf_path: str | None = said("Its name on the Hugging Face hub.", None)
-    revision: str | None = said("The commit to use; else the one of the first run is kept.", None)
-    file_path: str | None = said("A file or folder, relative to the catalog's; may hold ${NAME}.", None)
+    hf_path: str | None = described("Its name on the Hugging Face hub.", None)
+    revision: str | None = described("The commit to use; else the one of the first run is kept.", None)
+    file_path: str | None = described("A file or folder, relative to the catalog's; may hold ${NAME}.", None)
 
     @model_validator(mode="after")
     def _one_place(self) -> HubOrFile:
@@ -29,9 +29,9 @@ class HubOrFile(Strict):
 class ModelEntry(HubOrFile):
     """A base model. `max_length` is the longest sequence in tokens that it is trained and run with."""
 
-    max_length: Positive = said("Longest sequence in tokens.")
-    gated: bool = said("Whether the hub asks for a token.", False)
-    system_prompt: str | None = said("Put before every conversation.", None)
+    max_length: Positive = described("Longest sequence in tokens.")
+    gated: bool = described("Whether the hub asks for a token.", False)
+    system_prompt: str | None = described("Put before every conversation.", None)
 
 
 class Columns(Strict):
@@ -57,11 +57,11 @@ class DatasetEntry(HubOrFile):
     `answer_index_base` says whether a numeric `answer_idx` counts from 0 or 1.
     """
 
-    hf_config: str | None = said("Configuration of the hub's data set.", None)
-    hf_split: str = said("Split of the hub's data set.", "train")
-    columns: Columns = said("Which columns hold what.", Columns())
-    answer_index_base: Annotated[int, Field(ge=0, le=1)] = said("Whether answer_idx counts from 0 or 1.", 0)
-    max_length: Positive | None = said("Kept from catalogs of the original project.", None)
+    hf_config: str | None = described("Configuration of the hub's data set.", None)
+    hf_split: str = described("Split of the hub's data set.", "train")
+    columns: Columns = described("Which columns hold what.", Columns())
+    answer_index_base: Annotated[int, Field(ge=0, le=1)] = described("Whether answer_idx counts from 0 or 1.", 0)
+    max_length: Positive | None = described("Kept from catalogs of the original project.", None)
 
 
 class StageDefaults(Strict):
@@ -70,34 +70,34 @@ class StageDefaults(Strict):
     `reference_gpus` is the number of GPUs that a config's `batch_size` x `gradient_accumulation_steps` is meant for.
     """
 
-    reference_gpus: Positive = said("GPUs that batch_size x gradient_accumulation_steps is meant for.", 4)
-    curation: dict[str, Any] = said("For experiments that have curation.", {})
-    training_params: dict[str, Any] = said("For experiments that have training_params.", {})
-    eval: dict[str, Any] = said("For every experiment.", {})
+    reference_gpus: Positive = described("GPUs that batch_size x gradient_accumulation_steps is meant for.", 4)
+    curation: dict[str, Any] = described("For experiments that have curation.", {})
+    training_params: dict[str, Any] = described("For experiments that have training_params.", {})
+    eval: dict[str, Any] = described("For every experiment.", {})
 
 
 class DisplayEntry(Strict):
     """How an experiment is called and drawn in tables and figures."""
 
-    name: str | None = said("What to call it in tables and figures.", None)
-    group: str | None = said("Experiments of one group share a colour.", None)
-    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = said("Such as #1f77b4.", None)
+    name: str | None = described("What to call it in tables and figures.", None)
+    group: str | None = described("Experiments of one group share a colour.", None)
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = described("Such as #1f77b4.", None)
 
 
 class Display(Strict):
     """Readable names, groups and colours of experiments and benchmarks."""
 
-    experiments: dict[str, DisplayEntry] = said("By the experiment's name.", {})
-    benchmarks: dict[str, str] = said("What to call a benchmark, by its key or source.", {})
+    experiments: dict[str, DisplayEntry] = described("By the experiment's name.", {})
+    benchmarks: dict[str, str] = described("What to call a benchmark, by its key or source.", {})
 
 
 class Catalog(Strict):
     """The whole of `config.json`."""
 
     schema_: str | None = Field(None, alias="$schema")
-    models: dict[str, ModelEntry] = said("Base models by key.", {})
-    train_datasets: dict[str, DatasetEntry] = said("Data sets to curate from, by key.", {})
-    eval_datasets: dict[str, DatasetEntry] = said("Benchmarks by key.", {})
-    defaults: StageDefaults = said("Fill what experiments leave out of their stages.", StageDefaults())
-    slurm: dict[Stage, dict[str, Any]] = said("What jobs ask of Slurm, by stage.", {})
-    display: Display = said("Names, groups and colours.", Display())
+    models: dict[str, ModelEntry] = described("Base models by key.", {})
+    train_datasets: dict[str, DatasetEntry] = described("Data sets to curate from, by key.", {})
+    eval_datasets: dict[str, DatasetEntry] = described("Benchmarks by key.", {})
+    defaults: StageDefaults = described("Fill what experiments leave out of their stages.", StageDefaults())
+    slurm: dict[Stage, dict[str, Any]] = described("What jobs ask of Slurm, by stage.", {})
+    display: Display = described("Names, groups and colours.", Display())

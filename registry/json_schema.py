@@ -29,7 +29,7 @@ from registry.schema import (
     Stage,
     StageResources,
     TrainingParams,
-    said,
+    described,
 )
 from registry.written import Experiment, RegistryFile
 
@@ -47,16 +47,16 @@ SameAs = Annotated[
 class WrittenCuration(CurationConfig):
     """How training data is chosen and laid out, also in the original project's spelling."""
 
-    huatuo_format: bool | None = said("Old spelling of format: huatuo.", None)
-    extract: str | list[str] | None = said("Original registries only; not built yet.", None)
-    perturbation: dict[str, Any] | None = said("Original registries only; not built yet.", None)
-    restore: bool | None = said("Original registries only; not built yet.", None)
+    huatuo_format: bool | None = described("Old spelling of format: huatuo.", None)
+    extract: str | list[str] | None = described("Original registries only; not built yet.", None)
+    perturbation: dict[str, Any] | None = described("Original registries only; not built yet.", None)
+    restore: bool | None = described("Original registries only; not built yet.", None)
 
 
 class WrittenEval(EvalConfig):
     """Question answering."""
 
-    repetitions: dict[str, Positive] | None = said("Original registries only; not built yet.", None)
+    repetitions: dict[str, Positive] | None = described("Original registries only; not built yet.", None)
 
 
 class WrittenResources(StageResources):
@@ -70,39 +70,39 @@ class WrittenResources(StageResources):
 class WrittenConfig(ExperimentConfig):
     """What an experiment is. An absent or null curation or training_params means that there is no such stage."""
 
-    datasets: ExperimentDatasets | SameAs = said("What to curate from and to evaluate on.", {})  # type: ignore[assignment]
-    curation: WrittenCuration | SameAs | None = said("How training data is chosen.", None)  # type: ignore[assignment]
-    training_params: TrainingParams | SameAs | None = said("Fine-tuning.", None)  # type: ignore[assignment]
-    eval: WrittenEval | SameAs | None = said("Question answering.", None)  # type: ignore[assignment]
-    slurm: WrittenResources | None = said("What the jobs ask of Slurm beyond the catalog's.", None)  # type: ignore[assignment]
-    format: FormatName | None = said("Old place of curation.format.", None)
+    datasets: ExperimentDatasets | SameAs = described("What to curate from and to evaluate on.", {})  # type: ignore[assignment]
+    curation: WrittenCuration | SameAs | None = described("How training data is chosen.", None)  # type: ignore[assignment]
+    training_params: TrainingParams | SameAs | None = described("Fine-tuning.", None)  # type: ignore[assignment]
+    eval: WrittenEval | SameAs | None = described("Question answering.", None)  # type: ignore[assignment]
+    slurm: WrittenResources | None = described("What the jobs ask of Slurm beyond the catalog's.", None)  # type: ignore[assignment]
+    format: FormatName | None = described("Old place of curation.format.", None)
 
 
 class WrittenExperiment(Experiment):
     """One experiment: what it is and what came of its stages."""
 
-    config: WrittenConfig | None = said("What the experiment is.", None)  # type: ignore[assignment]
+    config: WrittenConfig | None = described("What the experiment is.", None)  # type: ignore[assignment]
 
 
 class WrittenRegistry(RegistryFile):
     """A registry of experiments."""
 
-    experiments: dict[str, WrittenExperiment] = said("Experiments by name.", {})  # type: ignore[assignment]
+    experiments: dict[str, WrittenExperiment] = described("Experiments by name.", {})  # type: ignore[assignment]
 
 
 class WrittenDefaults(StageDefaults):
     """Fill what experiments leave out of a stage that they have; never a whole stage."""
 
-    curation: CurationConfig = said("For experiments that have curation.", {})  # type: ignore[assignment]
-    training_params: TrainingParams = said("For experiments that have training_params.", {})  # type: ignore[assignment]
-    eval: EvalConfig = said("For every experiment.", {})  # type: ignore[assignment]
+    curation: CurationConfig = described("For experiments that have curation.", {})  # type: ignore[assignment]
+    training_params: TrainingParams = described("For experiments that have training_params.", {})  # type: ignore[assignment]
+    eval: EvalConfig = described("For every experiment.", {})  # type: ignore[assignment]
 
 
 class WrittenCatalog(Catalog):
     """The catalog: models, data sets, defaults, resources and names."""
 
-    defaults: WrittenDefaults = said("Fill what experiments leave out of their stages.", {})
-    slurm: dict[Stage, Resources] = said("What jobs ask of Slurm, by stage.", {})  # type: ignore[assignment]
+    defaults: WrittenDefaults = described("Fill what experiments leave out of their stages.", {})
+    slurm: dict[Stage, Resources] = described("What jobs ask of Slurm, by stage.", {})  # type: ignore[assignment]
 
 
 class _WithoutTitles(GenerateJsonSchema):

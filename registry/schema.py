@@ -33,7 +33,7 @@ def no_outcome(description: str, default: Any = None) -> Any:
     return Field(default, description=description, json_schema_extra={"no_outcome": True})
 
 
-def said(description: str, default: Any = ..., **constraints: Any) -> Any:
+def described(description: str, default: Any = ..., **constraints: Any) -> Any:
     """A field with a description, for the JSON Schema that editors show; required without a default."""
     return Field(default, description=description, **constraints)
 
@@ -47,8 +47,10 @@ class Strict(BaseModel):
 class QualityConfig(Strict):
     """Rules of the quality filter. Lengths are tokens of the tuned model's tokenizer."""
 
-    truncation_tokens: tuple[Positive, ...] = said("Lengths at which reasoning was cut off: remove those.", (1024,))
-    max_tokens: Positive | None = said("Longest reasoning that is kept.", None)
+    truncation_tokens: tuple[Positive, ...] = described(
+        "Lengths at which reasoning was cut off: remove those.", (1024,)
+    )
+    max_tokens: Positive | None = described("Longest reasoning that is kept.", None)
 
 
 class DifficultyConfig(Strict):
@@ -60,12 +62,12 @@ class DifficultyConfig(Strict):
 
     # The model that `model_key` names has its own place in the fingerprint.
     model_key: str | None = no_outcome("Model of the catalog that answers; null: the experiment's own base model.")
-    engine: EngineName = said("What generates the answers.", "vllm")
-    samples: Positive = said("Answers per question.", 1)
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = said("0 is greedy; samples > 1 needs more.", 0.0)
-    max_tokens: Positive = said("Longest answer.", 1024)
-    pass_rate: tuple[Fraction, Fraction] = said("Keep a row whose pass rate is in [lowest, highest].", (0.0, 0.0))
-    unjudged: Literal["keep", "remove"] = said("What becomes of a row that could not be answered.", "remove")
+    engine: EngineName = described("What generates the answers.", "vllm")
+    samples: Positive = described("Answers per question.", 1)
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = described("0 is greedy; samples > 1 needs more.", 0.0)
+    max_tokens: Positive = described("Longest answer.", 1024)
+    pass_rate: tuple[Fraction, Fraction] = described("Keep a row whose pass rate is in [lowest, highest].", (0.0, 0.0))
+    unjudged: Literal["keep", "remove"] = described("What becomes of a row that could not be answered.", "remove")
 
     @model_validator(mode="after")
     def _check(self) -> DifficultyConfig:
@@ -84,14 +86,16 @@ class CurationConfig(Strict):
     they are given.
     """
 
-    method: MethodName = said("How rows are chosen.")
-    n_samples: Positive | None = said("Rows to choose; not with method 'all'.", None)
-    format: FormatName = said("How reasoning and answer are laid out.", "huatuo")
-    quality: QualityConfig | None = said("The quality filter; null turns it off.", None)
-    difficulty: DifficultyConfig | None = said("The base-model difficulty filter; null turns it off.", None)
-    long_tokens: Annotated[int, Field(ge=0)] = said("s1: fewest tokens of long reasoning.", 1000)
-    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = said("Part of the rows held out of training.", 0.05)
-    seed: int = said("Seed of every random choice.", 42)
+    method: MethodName = described("How rows are chosen.")
+    n_samples: Positive | None = described("Rows to choose; not with method 'all'.", None)
+    format: FormatName = described("How reasoning and answer are laid out.", "huatuo")
+    quality: QualityConfig | None = described("The quality filter; null turns it off.", None)
+    difficulty: DifficultyConfig | None = described("The base-model difficulty filter; null turns it off.", None)
+    long_tokens: Annotated[int, Field(ge=0)] = described("s1: fewest tokens of long reasoning.", 1000)
+    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = described(
+        "Part of the rows held out of training.", 0.05
+    )
+    seed: int = described("Seed of every random choice.", 42)
 
     @model_validator(mode="before")
     @classmethod
@@ -112,9 +116,9 @@ class CurationConfig(Strict):
 class OptimizerConfig(Strict):
     """AdamW's constants."""
 
-    adam_beta1: Fraction = said("Decay of the first moment.", 0.9)
-    adam_beta2: Fraction = said("Decay of the second moment.", 0.95)
-    adam_epsilon: Annotated[float, Field(gt=0.0)] = said("Added to the denominator.", 1e-8)
+    adam_beta1: Fraction = described("Decay of the first moment.", 0.9)
+    adam_beta2: Fraction = described("Decay of the second moment.", 0.95)
+    adam_epsilon: Annotated[float, Field(gt=0.0)] = described("Added to the denominator.", 1e-8)
 
 
 class TrainingParams(Strict):
@@ -125,21 +129,21 @@ class TrainingParams(Strict):
     at its end as `truncation` says, and counted.
     """
 
-    method: Literal["sft"] = said("Supervised fine-tuning.", "sft")
-    learning_rate: Annotated[float, Field(gt=0.0)] = said("Highest learning rate of the schedule.")
+    method: Literal["sft"] = described("Supervised fine-tuning.", "sft")
+    learning_rate: Annotated[float, Field(gt=0.0)] = described("Highest learning rate of the schedule.")
     # The fingerprint has the product of these, the global batch.
     batch_size: Positive = no_outcome("Rows per GPU and step.", 1)
     gradient_accumulation_steps: Positive = no_outcome("Steps per optimizer step.", 1)
     total_batch_size: Positive | None = no_outcome("Rows per optimizer step; wins over the product.")
-    num_epochs: Annotated[float, Field(gt=0.0)] = said("Passes over the training data.")
-    weight_decay: Annotated[float, Field(ge=0.0)] = said("AdamW's weight decay.", 0.0)
-    warmup_ratio: Fraction = said("Part of the steps in which the learning rate rises.", 0.0)
-    lr_scheduler: Literal["cosine", "linear", "constant"] = said("How the learning rate falls.", "cosine")
-    optimizer: OptimizerConfig = said("AdamW's constants.", OptimizerConfig())
-    max_length: Positive | None = said("Longest row in tokens; null: the model's.", None)
-    truncation: Literal["drop", "cut"] = said("What becomes of a longer row.", "drop")
-    max_grad_norm: Annotated[float, Field(gt=0.0)] = said("Gradients are clipped to this norm.", 1.0)
-    seed: int = said("Seed of the order of rows.", 42)
+    num_epochs: Annotated[float, Field(gt=0.0)] = described("Passes over the training data.")
+    weight_decay: Annotated[float, Field(ge=0.0)] = described("AdamW's weight decay.", 0.0)
+    warmup_ratio: Fraction = described("Part of the steps in which the learning rate rises.", 0.0)
+    lr_scheduler: Literal["cosine", "linear", "constant"] = described("How the learning rate falls.", "cosine")
+    optimizer: OptimizerConfig = described("AdamW's constants.", OptimizerConfig())
+    max_length: Positive | None = described("Longest row in tokens; null: the model's.", None)
+    truncation: Literal["drop", "cut"] = described("What becomes of a longer row.", "drop")
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = described("Gradients are clipped to this norm.", 1.0)
+    seed: int = described("Seed of the order of rows.", 42)
     per_device_batch_size: Positive | None = no_outcome("Rows per GPU and forward pass; null: batch_size.")
     gradient_checkpointing: bool = no_outcome("Less memory for more time.", True)
     checkpoints_per_epoch: Annotated[int, Field(ge=0)] = no_outcome("How often state is saved for a resume.", 1)
@@ -154,12 +158,12 @@ class TrainingParams(Strict):
 class EvalConfig(Strict):
     """Question answering. Greedy by default; `limit` takes the first questions of each benchmark, for a quick look."""
 
-    engine: EngineName = said("What generates the answers.", "vllm")
-    max_tokens: Positive = said("Longest answer.", 2048)
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = said("0 is greedy.", 0.0)
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = said("Nucleus sampling.", 1.0)
-    seed: int = said("Seed of the sampling.", 0)
-    limit: Positive | None = said("Only the first questions of each benchmark, for a quick look.", None)
+    engine: EngineName = described("What generates the answers.", "vllm")
+    max_tokens: Positive = described("Longest answer.", 2048)
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = described("0 is greedy.", 0.0)
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = described("Nucleus sampling.", 1.0)
+    seed: int = described("Seed of the sampling.", 0)
+    limit: Positive | None = described("Only the first questions of each benchmark, for a quick look.", None)
     tensor_parallel: Positive = no_outcome("GPUs that share one model.", 1)
 
 
@@ -170,16 +174,16 @@ class Resources(Strict):
     `time` is in minutes, `memory` as Slurm writes it ("64G", per node). `extra` goes to sbatch as it is.
     """
 
-    partition: str | None = said("Slurm partition.", None)
-    account: str | None = said("Account that pays.", None)
-    qos: str | None = said("Quality of service.", None)
-    nodes: Positive = said("Nodes of the job.", 1)
-    gpus: Annotated[int, Field(ge=0)] = said("GPUs per node.", 0)
-    cpus: Positive = said("Cores per task.", 1)
-    memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = said("Per node, such as 64G.", None)
-    time: Positive | None = said("Minutes.", None)
-    constraint: str | None = said("Features that nodes must have.", None)
-    extra: dict[str, str | int | bool] = said("More options of sbatch, as they are.", {})
+    partition: str | None = described("Slurm partition.", None)
+    account: str | None = described("Account that pays.", None)
+    qos: str | None = described("Quality of service.", None)
+    nodes: Positive = described("Nodes of the job.", 1)
+    gpus: Annotated[int, Field(ge=0)] = described("GPUs per node.", 0)
+    cpus: Positive = described("Cores per task.", 1)
+    memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = described("Per node, such as 64G.", None)
+    time: Positive | None = described("Minutes.", None)
+    constraint: str | None = described("Features that nodes must have.", None)
+    extra: dict[str, str | int | bool] = described("More options of sbatch, as they are.", {})
 
 
 class StageResources(Strict):
@@ -193,17 +197,19 @@ class StageResources(Strict):
 class ExperimentDatasets(Strict):
     """Keys into the catalog: the set to curate from and the benchmark files to evaluate on (one or several)."""
 
-    curate: str | None = said("Key of the catalog's train_datasets.", None)
-    eval: str | tuple[str, ...] | None = said("One key or several of the catalog's eval_datasets.", None)
+    curate: str | None = described("Key of the catalog's train_datasets.", None)
+    eval: str | tuple[str, ...] | None = described("One key or several of the catalog's eval_datasets.", None)
 
 
 class ExperimentConfig(Strict):
     """An experiment's `config` with references followed and catalog defaults filled in."""
 
-    model_key: str = said("The base model: a key of the catalog's models.")
-    datasets: ExperimentDatasets = said("What to curate from and to evaluate on.", ExperimentDatasets())
-    curation: CurationConfig | None = said("How training data is chosen; null: no such stage.", None)
-    training_params: TrainingParams | None = said("Fine-tuning; null: no such stage.", None)
-    prompting: PromptStyle = said("How a question is put to the model.", "plain")
-    eval: EvalConfig = said("Question answering.", EvalConfig())
-    slurm: StageResources = said("What this experiment's jobs ask of Slurm beyond the catalog's.", StageResources())
+    model_key: str = described("The base model: a key of the catalog's models.")
+    datasets: ExperimentDatasets = described("What to curate from and to evaluate on.", ExperimentDatasets())
+    curation: CurationConfig | None = described("How training data is chosen; null: no such stage.", None)
+    training_params: TrainingParams | None = described("Fine-tuning; null: no such stage.", None)
+    prompting: PromptStyle = described("How a question is put to the model.", "plain")
+    eval: EvalConfig = described("Question answering.", EvalConfig())
+    slurm: StageResources = described(
+        "What this experiment's jobs ask of Slurm beyond the catalog's.", StageResources()
+    )

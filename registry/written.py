@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry.schema import Strict, said
+from registry.schema import Strict, described
 
 
 class Note(Strict):
     """What somebody had to say about an experiment (`meds1 note`)."""
 
-    text: str = said("The note.")
-    author: str | None = said("Who wrote it.", None)
-    timestamp: str | None = said("When, in UTC.", None)
+    text: str = described("The note.")
+    author: str | None = described("Who wrote it.", None)
+    timestamp: str | None = described("When, in UTC.", None)
 
 
 class LastAttempt(BaseModel):
@@ -35,22 +35,22 @@ class Result(BaseModel):
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    status: Literal["completed", "failed", "cancelled"] = said("How the stage ended.", "completed")
-    timestamp: str | None = said("When it ended.", None)
-    dataset_path: str | None = said("Curation: the folder of the curated data set.", None)
-    model_path: str | None = said("Training: the folder of the trained model.", None)
-    predictions_path: str | None = said("Eval: the file of all answers.", None)
-    metrics: dict[str, Any] | None = said("What was measured.", None)
-    fingerprint: str | None = said("Hash of what decides the outcome; none for results of other programs.", None)
-    inputs: dict[str, Any] | None = said("What the fingerprint hashes.", None)
-    provenance: dict[str, Any] | None = said("Commit, host, versions and times.", None)
-    last_attempt: LastAttempt | None = said("A later attempt that did not complete.", None)
-    stats_file: str | None = said("Original registries: counts of the curation.", None)
-    outputs_path: str | None = said("Original registries: all answers.", None)
-    metrics_path: str | None = said("Original registries: accuracies.", None)
-    metrics_file: str | None = said("Original registries: accuracies.", None)
-    summary_file: str | None = said("Original registries: accuracies by benchmark.", None)
-    output_dir: str | None = said("Original registries: the folder of the eval.", None)
+    status: Literal["completed", "failed", "cancelled"] = described("How the stage ended.", "completed")
+    timestamp: str | None = described("When it ended.", None)
+    dataset_path: str | None = described("Curation: the folder of the curated data set.", None)
+    model_path: str | None = described("Training: the folder of the trained model.", None)
+    predictions_path: str | None = described("Eval: the file of all answers.", None)
+    metrics: dict[str, Any] | None = described("What was measured.", None)
+    fingerprint: str | None = described("Hash of what decides the outcome; none for results of other programs.", None)
+    inputs: dict[str, Any] | None = described("What the fingerprint hashes.", None)
+    provenance: dict[str, Any] | None = described("Commit, host, versions and times.", None)
+    last_attempt: LastAttempt | None = described("A later attempt that did not complete.", None)
+    stats_file: str | None = described("Original registries: counts of the curation.", None)
+    outputs_path: str | None = described("Original registries: all answers.", None)
+    metrics_path: str | None = described("Original registries: accuracies.", None)
+    metrics_file: str | None = described("Original registries: accuracies.", None)
+    summary_file: str | None = described("Original registries: accuracies by benchmark.", None)
+    output_dir: str | None = described("Original registries: the folder of the eval.", None)
 
 
 class Results(Strict):
@@ -64,16 +64,16 @@ class Results(Strict):
 class Experiment(Strict):
     """One experiment: what it is and what came of its stages."""
 
-    description: str | None = said("What it is for, in a line.", None)
-    tags: list[str] | None = said("Words to choose experiments by (--tag).", None)
-    notes: list[Note | str] | None = said("What people had to say (`meds1 note`).", None)
-    config: dict[str, Any] | None = said("What the experiment is.", None)
-    results: Results | None = said("What came of its stages; written by jobs.", None)
+    description: str | None = described("What it is for, in a line.", None)
+    tags: list[str] | None = described("Words to choose experiments by (--tag).", None)
+    notes: list[Note | str] | None = described("What people had to say (`meds1 note`).", None)
+    config: dict[str, Any] | None = described("What the experiment is.", None)
+    results: Results | None = described("What came of its stages; written by jobs.", None)
 
 
 class RegistryFile(Strict):
     """A registry of experiments."""
 
     schema_: str | None = Field(None, alias="$schema", description="The JSON Schema of this file, for editors.")
-    format: int = said("Number of the file's format.", 1)
-    experiments: dict[str, Experiment] = said("Experiments by name.", {})
+    format: int = described("Number of the file's format.", 1)
+    experiments: dict[str, Experiment] = described("Experiments by name.", {})
