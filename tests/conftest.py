@@ -1,6 +1,7 @@
 """What every test meets: an environment without the developer's own settings; one Slurm cluster for `slurm` tests."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(home.cleanup)
     os.environ.update(HF_HOME=home.name, HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: more threads only make the times unsteady
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores interrupts and so would all its children, whom tests interrupt.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
