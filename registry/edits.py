@@ -15,9 +15,10 @@ from registry.history import plain
 from registry.json_path import ABSENT
 from registry.merge import Change
 from registry.names import check_name
+from registry.people import edit_record
 from registry.provenance import now, user_name
 from registry.reading import View
-from registry.records import EditEvent, Record, claim_attempt
+from registry.records import EditEvent
 from registry.references import FIELDS, target
 from registry.schema import STAGES, Stage
 from registry.store import Registry, experiments_of, refuse_newer, results_of
@@ -122,22 +123,5 @@ def _body(view: View, name: str) -> Mapping[str, Any]:
 
 
 def _save(registry: Registry, name: str, event: EditEvent, changes: list[Change], more: Mapping[str, Any]) -> None:
-    registry.save(
-        Record(
-            experiment=name,
-            stage=None,
-            event=event,
-            attempt=claim_attempt(registry.paths.attempts(name, None)),
-            restart=0,
-            fingerprint="",
-            inputs={},
-            result={
-                "timestamp": now(),
-                "author": user_name(),
-                "by": "command",
-                "changes": [change.to_json() for change in changes],
-                **more,
-            },
-            provenance={},
-        )
-    )
+    said = {"author": user_name(), "by": "command", "changes": [change.to_json() for change in changes], **more}
+    registry.save(edit_record(registry.paths, name, event, said))

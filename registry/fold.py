@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,10 +26,9 @@ from registry.history import add_edit, plain
 from registry.json_path import ABSENT
 from registry.merge import differences
 from registry.paths import RegistryPaths
-from registry.people import author_of, results_digest, told
+from registry.people import author_of, edit_record, results_digest, told
 from registry.provenance import now
 from registry.reading import Reading, reading
-from registry.records import Record, claim_attempt
 from registry.state import load_state, state_bytes
 
 LOCK_SECONDS = 30
@@ -114,12 +113,13 @@ def _fold(paths: RegistryPaths) -> FoldReport:
         if gone:
             said = f"deleted by hand: {listed(gone)}; `meds1 history NAME` keeps what was there"
             warnings.append(f"{paths.file}: {said}")
-        content = _new_content(document, raw, found)
+        folded = found.view.state.file == hashlib.sha256(raw).hexdigest()
+        content = _new_content(document, raw, found, folded)
         if found.is_behind(paths.file):
             continue
         _keep_hand_edits(paths, found)
         if content != raw:
-            if not _as_folded(found, raw) and render(document) != raw:
+            if not folded and render(document) != raw:
                 warnings.append(f"{paths.file}: brought into canonical form (two-space indent) once")
             try:
                 write_durably(paths.file, content, expected=raw)
@@ -141,38 +141,24 @@ def _keep_hand_edits(paths: RegistryPaths, found: Reading) -> None:
         identity = sha256([state.versions[-1]["number"], name, changes])[:32]
         if any(edit["id"] == identity for edit in state.edits.get(name, ())):
             continue
-        record = Record(
-            experiment=name,
-            stage=None,
-            event="config",
-            attempt=claim_attempt(paths.attempts(name, None)),
-            restart=0,
-            fingerprint="",
-            inputs={},
-            result={
-                "timestamp": now(),
-                "author": author,
-                "by": "hand",
-                "changes": [{**body, "path": body["path"][1:]} for body in changes],
-                "conflicts": [told(one, state, author) for one in found.conflicts if one.change.path[0] == name],
-            },
-            provenance={},
-            id=identity,
-        )
+        result = {
+            "author": author,
+            "by": "hand",
+            "changes": [{**body, "path": body["path"][1:]} for body in changes],
+            "conflicts": [told(one, state, author) for one in found.conflicts if one.change.path[0] == name],
+        }
+        record = replace(edit_record(paths, name, "config", result), id=identity)
         make_folder(paths.applied)
         write_durably(paths.applied / record.file_name, record.to_bytes())
         add_edit(state, record)
 
 
-def _new_content(document: Document, raw: bytes, found: Reading) -> bytes:
+def _new_content(document: Document, raw: bytes, found: Reading, folded: bool) -> bytes:
+    """The file with the view in it; `folded` says that it is as the last fold left it, in canonical form."""
     before, now = document.get("experiments") or {}, found.view.document["experiments"]
-    if _as_folded(found, raw) and list(before) == list(now):
+    if folded and list(before) == list(now):
         return respelled(raw, before, now)
     return render(found.view.document)
-
-
-def _as_folded(found: Reading, raw: bytes) -> bool:
-    return found.view.state.file == hashlib.sha256(raw).hexdigest()
 
 
 def _write_state(paths: RegistryPaths, found: Reading, content: bytes) -> None:

@@ -9,14 +9,16 @@ import hashlib
 import json
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from registry.history import State
 from registry.json_path import ABSENT, join
 from registry.merge import Change, Conflict, Experiments, applied, differences
-from registry.records import Record
+from registry.paths import RegistryPaths
+from registry.provenance import now
+from registry.records import EditEvent, Record, claim_attempt
 
 
 def as_people_left_it(file: Experiments, digest: str, state: State) -> tuple[Experiments, list[Conflict], list[str]]:
@@ -93,6 +95,21 @@ def results_digest(experiments: Experiments) -> str:
         if entry and "record" in entry
     ]
     return hashlib.sha256("\n".join(sorted(held)).encode()).hexdigest()
+
+
+def edit_record(paths: RegistryPaths, name: str, event: EditEvent, result: Mapping[str, Any]) -> Record:
+    """A record of an edit under the experiment's next number; `result` says by whom, how and what."""
+    return Record(
+        experiment=name,
+        stage=None,
+        event=event,
+        attempt=claim_attempt(paths.attempts(name, None)),
+        restart=0,
+        fingerprint="",
+        inputs={},
+        result={"timestamp": now(), **result},
+        provenance={},
+    )
 
 
 def described(change: Change) -> str:
