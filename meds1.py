@@ -14,8 +14,8 @@ from registry.console import run_app
 # verb: (where its function is, the first line of that function's docstring)
 VERBS = {
     "run": ("slurm.verbs:run", "Run the due stages of experiments here, one after the other."),
-    "submit": ("slurm.verbs:submit", "Submit the due stages of experiments as batch jobs; waits for none."),
-    "status": ("slurm.verbs:status", "Show the state of every stage, and why."),
+    "submit": ("slurm.submit_verb:submit", "Submit the due stages of experiments as batch jobs; waits for none."),
+    "status": ("slurm.watch_verbs:status", "Show the state of every stage, and why."),
     "fetch": ("slurm.verbs:fetch", "Bring models and data sets onto this machine; run it where there is network."),
     "list": ("registry.verbs:list_experiments", "List experiments with their descriptions and tags."),
     "show": ("registry.verbs:show", "Show one experiment: config, results, history, notes."),

@@ -10,22 +10,17 @@ import logging
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 
 from registry.console import speak
-from registry.errors import Meds1Error, MissingError, StageStopped
-from registry.job import Job, has_completed, last_word, load_job
-from registry.plan import gone_from_here
+from registry.errors import Meds1Error, StageStopped
+from registry.job import has_completed, load_job
 from registry.provenance import slurm_job_id
-from registry.records import TERMINAL
 from registry.runner import ranks, run_job
 from registry.secrets import masked
-from slurm.launch import run_here
 
 log = logging.getLogger("meds1")
-_POLL_SECONDS = 1.0
 
 
 def run_in_slurm(job_file: str) -> None:
@@ -53,26 +48,3 @@ def run_in_slurm(job_file: str) -> None:
     except Meds1Error as error:
         print(masked(str(error)), file=sys.stderr)
         raise
-
-
-def run_in_background(job_file: str, parent_file: str | None) -> None:
-    """Run a claimed attempt as a background process of this machine, after its parent attempt."""
-    speak()
-    for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_DFL)
-    job = load_job(Path(job_file))
-    if parent_file is not None:
-        _wait_for(load_job(Path(parent_file)))
-    run_here(job)
-
-
-def _wait_for(parent: Job) -> None:
-    registry = parent.open()
-    while True:
-        headers = registry.read().state.headers(parent.experiment, parent.stage)
-        own = [header for header in headers if header.attempt == parent.attempt]
-        if own and own[-1].event in TERMINAL:
-            return  # whether it completed is checked when the stage starts
-        if own and gone_from_here(own[-1]) and last_word(registry, parent) is None:
-            raise MissingError(f"{parent.experiment}: {parent.stage} ended without a result; see {parent.folder}")
-        time.sleep(_POLL_SECONDS)
