@@ -43,6 +43,11 @@ class RegistryPaths:
         """The fold's lock."""
         return self.root / "lock"
 
+    @property
+    def queue(self) -> Path:
+        """What Slurm said last of the attempts in flight; may be deleted at any time."""
+        return self.root / "queue.json"
+
     def attempts(self, experiment: str, stage: Stage | None) -> Path:
         """The folder whose numbered children are the attempts of a stage, or an experiment's edits."""
         return self.root / "attempts" / experiment / (stage or "edit")

@@ -3,84 +3,197 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
-from registry.errors import MissingError
+from registry.errors import counted
 from registry.history import Header
 from registry.paths import attempt_dir, is_here, job_file, stop_mark
-from registry.plan import Plan, gone_from_here
-from registry.provenance import slurm_job_id, user_name
+from registry.plan import Plan
 from registry.reading import View
-from registry.schema import STAGES, Stage
-from registry.status import StageStatus, Word, all_in_flight, in_flight, in_flight_with
+from registry.schema import Stage
+from registry.status import StageStatus, Word, in_flight, in_flight_with
 from registry.store import Registry
-from slurm.queue import JobState, job_states
+from slurm.asking import Queue
+from slurm.queue import JobInfo
 from slurm.submit import Parent
+
+# Slurm's reasons in words; any other is shown as Slurm says it.
+_WAITS = {
+    "Dependency": "waits for {parent}",
+    "Priority": "waits behind jobs of higher priority",
+    "Resources": "waits for free resources",
+    "JobArrayTaskLimit": "waits for its turn in the array (--max-parallel)",
+    "BeginTime": "starts again in a moment",
+    "JobHeldUser": "held; `scontrol release` lets it go on",
+    "JobHeldAdmin": "held by an administrator",
+    "ReqNodeNotAvail": "waits for a node that is down or reserved",
+}
 
 
 @dataclass(frozen=True)
-class Queue:
-    """What Slurm knows of the jobs that were `asked` for; `silent` says why it could not be asked."""
+class Standing:
+    """Where a stage stands: its status, and of an attempt in flight which job it is and where and how long it runs."""
 
-    states: Mapping[str, JobState]
-    silent: str | None = None
-    asked: tuple[str, ...] = ()
+    status: StageStatus
+    job: str | None = None
+    user: str | None = None
+    restart: int = 0
+    node: str | None = None
+    seconds: int | None = None
 
-    def is_gone(self, header: Header) -> bool:
-        """Whether an attempt in flight has surely ended without a record."""
-        if header.job.get("cluster") != "slurm" or header.job.get("id") == slurm_job_id():
-            return gone_from_here(header)
-        if self.silent or self.hides(header):
-            return False
-        state = self.states.get(str(header.job.get("id")))
-        return state is None or not (state.pending or state.running)
+    @property
+    def cell(self) -> str:
+        """The state in a few words, for a table."""
+        if self.status.status != "running":
+            return self.status.status
+        clock = None if self.seconds is None else as_clock(self.seconds)
+        return " ".join(filter(None, ["running", clock, self.node]))
 
-    def hides(self, header: Header) -> bool:
-        """Whether Slurm says nothing of a job that may be there: many clusters show a user only his own jobs."""
-        owner = header.job.get("user")
-        return str(header.job.get("id")) not in self.states and owner not in (None, user_name())
+    @property
+    def remark(self) -> str:
+        """Why, for a table; which attempt this is where it is not the first, or the first run of it."""
+        if self.job is None:
+            return self.status.reason
+        again = f"attempt {self.status.attempt}" if self.status.attempt and self.status.attempt > 1 else ""
+        restarts = counted(self.restart, "restart") if self.restart else ""
+        return "; ".join(filter(None, [self.status.reason, ", ".join(filter(None, [again, restarts]))]))
+
+    def to_json(self) -> dict[str, Any]:
+        """All that is known, for `--json`."""
+        own = {key: getattr(self.status, key) for key in ("status", "reason", "attempt", "timestamp")}
+        rest = {"restart": self.restart, "job_id": self.job, "user": self.user}
+        return {**own, **rest, "node": self.node, "seconds": self.seconds}
 
 
-def ask_queue(view: View, names: list[str]) -> Queue:
-    """Ask about every Slurm job of these experiments that is in flight, in one call."""
-    flying = [header for name in names for stage in STAGES for header in all_in_flight(view.state.headers(name, stage))]
-    ids = [str(header.job["id"]) for header in flying if header.job.get("cluster") == "slurm"]
-    try:
-        return Queue(job_states(ids), None, tuple(ids))
-    except MissingError as error:
-        return Queue({}, str(error), tuple(ids))
-
-
-def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[Stage, StageStatus]:
-    """The state of an experiment's stages, corrected by the queue."""
-    found = registry.statuses(view, name)
-    for stage, status in found.items():
+def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[Stage, Standing]:
+    """Where an experiment's stages stand, corrected by what the queue says of attempts in flight."""
+    found: dict[Stage, Standing] = {}
+    causes: dict[Stage, str] = {}
+    parent: Stage | None = None
+    for stage, status in registry.statuses(view, name).items():
         header = in_flight(view.state.headers(name, stage))
-        if header is not None and status.status in ("submitted", "running"):
-            found[stage] = _asked(status, header, queue, _has_stopped(registry, name, stage, header))
+        if header is None or status.status not in ("submitted", "running"):
+            found[stage] = Standing(status)
+        else:
+            cause = causes.get(parent) or _ended(view.state.headers(name, parent), parent) if parent else None
+            stopped = _has_stopped(registry, name, stage, header)
+            found[stage] = _standing(_judged(status, _Flight(header, queue, stopped, parent, cause)), header, queue)
+            if found[stage].status.status == "cancelled" and cause:
+                causes[stage] = cause
+            elif found[stage].status.status in ("failed", "cancelled"):
+                causes[stage] = f"{stage} {found[stage].status.status} (attempt {header.attempt})"
+        parent = parent if status.status == "n/a" else stage
     return found
 
 
-def _asked(status: StageStatus, header: Header, queue: Queue, stopped: bool) -> StageStatus:
-    job = str(header.job.get("id") or header.job.get("pid") or "?")
-    if header.job.get("cluster") == "slurm" and queue.silent:
-        return replace(status, status="unknown", reason=f"job {job}: {queue.silent}")
-    if header.job.get("cluster") == "slurm" and queue.hides(header):
-        return replace(status, status="unknown", reason=f"job {job} of {header.job['user']}: not shown to you")
-    if queue.is_gone(header) and stopped:
-        return replace(status, status="cancelled", reason=f"job {job} stopped after saving; run it again to resume")
+def as_clock(seconds: int) -> str:
+    """A duration as Slurm writes it: `12:34`, `1:02:03`, `2-00:00:00`."""
+    days, rest = divmod(seconds, 24 * 3600)
+    hours, rest = divmod(rest, 3600)
+    short = f"{rest // 60:02d}:{rest % 60:02d}"
+    if days:
+        return f"{days}-{hours:02d}:{short}"
+    return f"{hours}:{short}" if hours else short
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """An attempt in flight by the registry, what the queue said, and what kept its parent from success, if anything."""
+
+    header: Header
+    queue: Queue
+    stopped: bool
+    parent: Stage | None
+    cause: str | None
+
+    @property
+    def job(self) -> str:
+        return job_name(self.header)
+
+
+def job_name(header: Header) -> str:
+    """How the job of an attempt is called: Slurm's id of it, or a process id."""
+    return str(header.job.get("id") or header.job.get("pid") or "?")
+
+
+def _ended(headers: list[Header], stage: Stage) -> str | None:
+    """That a stage's newest attempt did not succeed, in words."""
+    last = headers[-1] if headers else None
+    return f"{stage} {last.event} (attempt {last.attempt})" if last and last.event in ("failed", "cancelled") else None
+
+
+def _judged(status: StageStatus, flight: _Flight) -> StageStatus:
+    header, queue, job = flight.header, flight.queue, flight.job
+    if header.job.get("cluster") == "slurm":
+        if queue.silent:
+            known = queue.taken is not None and header.id in queue.asked
+            since = _utc(queue.taken) if known and queue.taken else header.timestamp
+            return replace(status, status="unknown", reason=f"since {since}: job {job}: {queue.silent}")
+        if header.id not in queue.asked:
+            return replace(status, reason=f"job {job}")
+        if queue.hides(header):
+            return replace(status, status="unknown", reason=f"job {job} of {header.job['user']}: not shown to you")
     if queue.is_gone(header):
-        state = queue.states.get(job)
-        how = f"ended as {state.word}" if state else "is gone"
-        ended: Word = "cancelled" if state and state.word == "CANCELLED" else "failed"
-        return replace(status, status=ended, reason=f"job {job} {how} without a record")
-    state = queue.states.get(job)
-    waits = state is not None and state.pending
-    word: Word = "submitted" if waits else status.status
-    return replace(
-        status, status=word, reason=f"job {job}{' (requeued)' if waits and header.event == 'started' else ''}"
-    )
+        word, reason = _gone(flight)
+        return replace(status, status=word, reason=reason)
+    said = queue.job(header) if header.job.get("cluster") == "slurm" else None
+    if said is None:
+        return replace(status, reason=f"job {job}")
+    if said.pending:
+        requeued = " (requeued)" if header.event == "started" else ""
+        return replace(status, status="submitted", reason=f"job {job}{requeued}{_why_pending(said, flight)}")
+    starting = ": starting" if header.event == "submitted" else ""
+    return replace(status, status="running", reason=f"job {job}{starting}")
+
+
+def _gone(flight: _Flight) -> tuple[Word, str]:
+    """The state of an attempt that has ended without a record, and why."""
+    said, job, never_started = flight.queue.job(flight.header), flight.job, flight.header.event == "submitted"
+    if flight.stopped:
+        return "cancelled", f"job {job} stopped after saving; run it again to resume"
+    if never_started and flight.cause:
+        return "cancelled", flight.cause
+    if never_started and said and said.never_starts:
+        return "cancelled", f"job {job}: {flight.parent} did not succeed"
+    if never_started and said and said.word == "CANCELLED":
+        return "cancelled", f"job {job} was cancelled before it started"
+    how = f"ended as {said.word}" if said else "is gone"
+    return "cancelled" if said and said.word == "CANCELLED" else "failed", f"job {job} {how} without a record"
+
+
+def _why_pending(said: JobInfo, flight: _Flight) -> str:
+    if said.never_starts:
+        return f": never starts: {flight.cause or f'{flight.parent} did not succeed'}"
+    words = _WAITS.get(said.reason, said.reason).format(parent=flight.parent or "another job")
+    return f": {words}" if words else ""
+
+
+def _standing(status: StageStatus, header: Header, queue: Queue) -> Standing:
+    owner = header.job.get("user")
+    said = queue.job(header) if header.job.get("cluster") == "slurm" and header.id in queue.asked else None
+    node, seconds = header.job.get("node") or header.job.get("host"), None
+    if said is not None:
+        node, seconds = said.nodes or node, said.seconds if said.running else None
+    if seconds is None and header.event == "started":
+        seconds = _seconds_since(header.timestamp)
+    if status.status != "running":
+        node = seconds = None
+    return Standing(status, job_name(header), owner, header.restart, node, seconds)
+
+
+def _seconds_since(timestamp: str) -> int | None:
+    try:
+        began = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None
+    return max(0, round((datetime.now(UTC) - began).total_seconds()))
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _has_stopped(registry: Registry, name: str, stage: Stage, header: Header) -> bool:
@@ -101,6 +214,7 @@ def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], queue:
         header = in_flight_with(view.state.headers(plan.experiment, stage), fingerprint)
         if header is not None and not queue.is_gone(header):
             run_dir = registry.outputs.run_dir(plan.experiment, stage, fingerprint)
-            job = str(header.job.get("id") or header.job.get("pid"))
-            found[fingerprint] = Parent(job, str(header.job.get("cluster")), job_file(run_dir, header.attempt))
+            found[fingerprint] = Parent(
+                job_name(header), str(header.job.get("cluster")), job_file(run_dir, header.attempt)
+            )
     return found

@@ -1,23 +1,49 @@
-"""Ask Slurm what became of jobs: `squeue` for those it still holds, `sacct` for the rest; two calls for any number."""
+"""Ask Slurm about jobs: one `squeue` for all that it still holds, at most one `sacct` for the rest, however many.
+
+`squeue` is asked by the users who own the jobs, not by a list of ids: it refuses a whole list for one id that it has
+forgotten. Accounting that is off or down costs no answer: what only it could tell is left out.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from registry.errors import MissingError
+from registry.provenance import user_name
 
+COMMENT = "meds1:"
 _PENDING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED"})
 _RUNNING = frozenset({"RUNNING", "COMPLETING", "CONFIGURING", "STAGE_OUT", "SIGNALING", "STOPPED", "RESIZING"})
+_NEVER = frozenset({"DependencyNeverSatisfied"})
+_NO_REASON = frozenset({"None", "(null)", "N/A", "NonZeroExitCode"})
+_CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_SEPARATOR = "\x1f"
+# The comment comes last: whoever wrote it may have put anything into it.
+_QUEUE_FORMAT = _SEPARATOR.join(("%i", "%T", "%r", "%N", "%M", "%E", "%u", "%k"))
+_ACCOUNT_FORMAT = "JobID,State,Reason,NodeList,Elapsed,User"
+_TIMEOUT_S = 30
+_IDS_PER_ARGUMENT = 5000  # Linux takes no argument longer than 128 KiB
 
 
 @dataclass(frozen=True)
-class JobState:
-    """A job's state in Slurm's own word, such as RUNNING or OUT_OF_MEMORY."""
+class JobInfo:
+    """What Slurm says of one job or array element; `id` is `123` or `123_4`, `word` Slurm's own, such as TIMEOUT.
 
+    `seconds` is how long its present run has lasted, `nodes` where; `reason` is empty where Slurm has none.
+    """
+
+    id: str
     word: str
+    reason: str = ""
+    nodes: str = ""
+    seconds: int | None = None
+    dependency: str = ""
+    user: str = ""
+    comment: str = ""
 
     @property
     def pending(self) -> bool:
@@ -29,39 +55,114 @@ class JobState:
         """Whether the job has started and not ended."""
         return self.word in _RUNNING
 
+    @property
+    def in_queue(self) -> bool:
+        """Whether the job waits or runs."""
+        return self.pending or self.running
 
-def job_states(ids: Iterable[str]) -> dict[str, JobState]:
-    """The state of each job that Slurm knows of; ids it has forgotten are left out.
+    @property
+    def never_starts(self) -> bool:
+        """Whether the job waits, or waited until Slurm ended it, for a parent that did not succeed."""
+        return self.reason in _NEVER
 
-    `MissingError` when the queue cannot be asked at all.
+    @property
+    def token(self) -> str | None:
+        """The token of the submission that the job belongs to."""
+        return self.comment.removeprefix(COMMENT) if self.comment.startswith(COMMENT) else None
+
+
+def ask_slurm(wanted: Mapping[str, str | None], users: Iterable[str] = ()) -> dict[str, JobInfo]:
+    """All jobs in the queue, by id, of the owners of `wanted` (job id -> owner) and of `users`, and the wanted others.
+
+    An owner that is null may be anyone: then everybody's jobs are asked for. Jobs that Slurm has forgotten or does not
+    show to this user are left out. `MissingError` when the queue cannot be asked.
     """
-    wanted = sorted(set(ids))
-    if not wanted:
+    owners = {*wanted.values(), *users}
+    if not owners:
         return {}
     if shutil.which("squeue") is None:
         raise MissingError("squeue is not on this machine")
-    states = _ask(["squeue", "--noheader", "--states=all", f"--jobs={','.join(wanted)}", "--format=%i|%T"])
-    if states is None:
-        # squeue refuses the whole list when it has forgotten a single id. Every user's jobs: a registry is shared.
-        states = _ask(["squeue", "--noheader", "--states=all", "--format=%i|%T"])
-        if states is None:
-            raise MissingError("squeue does not answer")
-    left = [job for job in wanted if job not in states]
+    whose = [] if None in owners else [f"--users={','.join(sorted(filter(None, owners)))}"]
+    command = ["squeue", "--noheader", "--states=all", "--array", *whose, f"--format={_QUEUE_FORMAT}"]
+    jobs = {job.id: job for job in _queue_lines(_output(command))}
+    left = [job for job in wanted if job not in jobs]
     if left and shutil.which("sacct") is not None:
-        accounted = _ask(
-            ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(left)}", "--format=JobID,State"]
-        )
-        states.update(accounted or {})
-    return {job: states[job] for job in wanted if job in states}
+        jobs.update((job.id, job) for job in _accounted(left) if _is_news(job, wanted.get(job.id, "")))
+    return jobs
 
 
-def _ask(command: list[str]) -> dict[str, JobState] | None:
+def jobs_of(jobs: Mapping[str, JobInfo], tokens: Iterable[str]) -> dict[str, list[JobInfo]]:
+    """By token: the jobs of `ask_slurm` that a submission with this token has made; an empty list when there is none.
+
+    Only squeue knows tokens (accounting keeps no comment unless it is told to), so what ended long ago is not found.
+    """
+    found: dict[str, list[JobInfo]] = {token: [] for token in tokens}
+    for job in jobs.values():
+        if job.token in found:
+            found[job.token].append(job)
+    return found
+
+
+def _accounted(ids: list[str]) -> Iterator[JobInfo]:
+    # One id for all elements of an array; several arguments add up.
+    asked = sorted({job.partition("_")[0] for job in ids})
+    parts = [asked[start : start + _IDS_PER_ARGUMENT] for start in range(0, len(asked), _IDS_PER_ARGUMENT)]
+    command = ["sacct", "--noheader", "--parsable2", f"--delimiter={_SEPARATOR}", "--allocations"]
+    command += [*(f"--jobs={','.join(part)}" for part in parts), f"--format={_ACCOUNT_FORMAT}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        text = _output(command)
+    except MissingError:  # no accounting, or its daemon is down
+        return
+    wanted = set(ids)
+    for line in text.splitlines():
+        fields = line.split(_SEPARATOR)
+        if len(fields) == 6 and fields[0] in wanted and fields[1]:
+            job, word, reason, nodes, clock, user = fields
+            yield JobInfo(job, _word(word), _said(reason), _said(nodes), _seconds(clock), "", user)
+
+
+def _is_news(job: JobInfo, owner: str | None) -> bool:
+    """Whether to believe accounting about a job that the queue does not have.
+
+    It takes a job whose end it missed for a running one for ever; only of another user's jobs it may know more.
+    """
+    return not job.in_queue or owner not in (None, user_name())
+
+
+def _queue_lines(text: str) -> Iterator[JobInfo]:
+    for line in text.splitlines():
+        fields = line.split(_SEPARATOR, 7)
+        if len(fields) == 8:  # else the rest of a comment of several lines
+            job, word, reason, nodes, clock, dependency, user, comment = fields
+            seconds = _seconds(clock)
+            yield JobInfo(job, word, _said(reason), _said(nodes), seconds, _said(dependency), user, _said(comment))
+
+
+def _output(command: list[str]) -> str:
+    """What a Slurm command prints; `MissingError` with its own words when it does not answer."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, errors="replace"
+        )
     except subprocess.TimeoutExpired:
-        return None
+        raise MissingError(f"{command[0]} does not answer within {_TIMEOUT_S} s") from None
     if done.returncode != 0:
+        raise MissingError(f"{command[0]} does not answer: {' '.join(done.stderr.split()) or 'no word why'}")
+    return done.stdout
+
+
+def _word(state: str) -> str:
+    """`CANCELLED by 1000` is one state with a remark, and a trailing plus marks a shortened one."""
+    return state.split()[0].rstrip("+")
+
+
+def _said(field: str) -> str:
+    return "" if field in _NO_REASON or field == "None assigned" else field
+
+
+def _seconds(clock: str) -> int | None:
+    match = _CLOCK.fullmatch(clock)
+    if match is None:
         return None
-    pairs = (line.split("|", 1) for line in done.stdout.splitlines() if "|" in line)
-    # "CANCELLED by 1000" is one state with a remark.
-    return {job.strip(): JobState(state.split()[0].rstrip("+")) for job, state in pairs if state.strip()}
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -27,7 +27,8 @@ from registry.options import (
 )
 from registry.plan import Plan, Wish, plan
 from registry.resolve import parse_overrides
-from slurm.overview import ask_queue, flying_parents
+from slurm.asking import ask_queue
+from slurm.overview import flying_parents
 from slurm.sbatch import sbatch_script
 from slurm.submit import Cluster, check_cluster, check_present, default_cluster
 from slurm.submit import submit as submit_plans

@@ -31,9 +31,9 @@ from registry.reading import View
 from registry.resolve import parse_overrides
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
+from slurm.asking import ask_queue
 from slurm.fetch import fetch_all, needed, of_catalog
 from slurm.here import run_plans
-from slurm.overview import ask_queue
 
 
 def run(  # noqa: PLR0913 - one parameter per option of the command line

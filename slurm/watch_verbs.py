@@ -6,7 +6,8 @@ from registry.console import Grid, answering
 from registry.errors import Meds1Error
 from registry.options import NO_EXPERIMENTS, Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
 from registry.schema import STAGES
-from slurm.overview import ask_queue, overview
+from slurm.asking import recent_queue
+from slurm.overview import overview
 
 
 def status(
@@ -19,7 +20,7 @@ def status(
     """Show the state of every stage, and why."""
     with answering("status", as_json) as answer:
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
-        queue = ask_queue(view, selected)
+        queue = recent_queue(opened, view)
         if queue.asked:
             view = opened.read()  # what has ended since then has left its record by now
         rows: list[list[str]] = []
@@ -30,12 +31,9 @@ def status(
             except Meds1Error as error:
                 say(answer, name, error, names)
                 continue
-            answer.data[name] = {
-                stage: {"status": s.status, "reason": s.reason, "attempt": s.attempt, "timestamp": s.timestamp}
-                for stage, s in found.items()
-            }
-            remarks = "; ".join(f"{stage}: {s.reason}" for stage, s in found.items() if s.reason)
-            rows.append([name, *(found[stage].status for stage in STAGES), remarks])
+            answer.data[name] = {stage: standing.to_json() for stage, standing in found.items()}
+            remarks = "; ".join(f"{stage}: {s.remark}" for stage, s in found.items() if s.remark)
+            rows.append([name, *(found[stage].cell for stage in STAGES), remarks])
         if rows:
             answer.lines.append(Grid(["experiment", *STAGES, "remarks"], rows))
         elif not selected:

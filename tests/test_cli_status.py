@@ -145,7 +145,11 @@ def test_a_child_of_a_running_parent_is_not_started(lab: Lab, process: subproces
 def test_unknown_when_the_queue_cannot_be_asked(lab: Lab) -> None:
     save(lab, "base", "eval", "submitted", job={"cluster": "slurm", "id": "4711"})
 
-    assert status(without_slurm(lab), "base", "eval") == ("unknown", "job 4711: squeue is not on this machine")
+    word, reason = status(without_slurm(lab), "base", "eval")
+
+    assert word == "unknown"
+    (header,) = lab.registry.read().state.headers("base", "eval")
+    assert reason == f"since {header.timestamp}: job 4711: squeue is not on this machine"
 
 
 def test_the_table_says_the_same(lab: Lab) -> None:
