@@ -148,7 +148,7 @@ def test_unknown_when_the_queue_cannot_be_asked(lab: Lab) -> None:
     word, reason = status(without_slurm(lab), "base", "eval")
 
     assert word == "unknown"
-    (header,) = lab.registry.read().state.headers("base", "eval")
+    header = lab.registry.read().state.headers("base", "eval")[-1]
     assert reason == f"since {header.timestamp}: job 4711: squeue is not on this machine"
 
 
