@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from registry.durable import make_folder, write_durably
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.history import Entry, entry_of
-from registry.paths import RegistryPaths, attempt_dir, job_file, records_in
+from registry.paths import CHECKOUT, RegistryPaths, attempt_dir, job_file, records_in
 from registry.plan import Plan
 from registry.provenance import now, restart_count
 from registry.reading import load_record
@@ -23,7 +23,10 @@ from registry.store import Registry
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed attempt, frozen. Its `job.json` is all that a batch job needs."""
+    """A claimed attempt, frozen. Its `job.json` is all that a batch job needs.
+
+    `code` is the folder of the code that runs it: a snapshot, or a checkout as it will be then.
+    """
 
     experiment: str
     stage: Stage
@@ -35,6 +38,7 @@ class Job:
     run_dir: str
     registry: str
     catalog: str
+    code: str = ""
 
     @property
     def folder(self) -> Path:
@@ -84,11 +88,36 @@ def load_job(path: Path) -> Job:
 
 def claim(registry: Registry, plan: Plan) -> Job:
     """Take an attempt number for a planned stage and save its intent."""
+    job = _claim(registry, plan, CHECKOUT, lasting=True)
+    # Without a fallback: nothing has been done yet, and a fold finds an attempt's folder through its intent.
+    registry.save(_intent(job))
+    return job
+
+
+def claim_all(
+    registry: Registry, plans: Sequence[Plan], code: Path, identity: Mapping[str, Any] | None = None
+) -> list[Job]:
+    """Take attempt numbers for many planned stages and save their intents, in which `identity` says who submits them.
+
+    Only the records have to last: without its intent, an attempt has never been.
+    """
+    jobs = [_claim(registry, plan, code, lasting=False) for plan in plans]
+    registry.save_all([_intent(job, identity) for job in jobs])
+    return jobs
+
+
+def _intent(job: Job, identity: Mapping[str, Any] | None = None) -> Record:
+    """The record that an attempt has been claimed."""
+    who = {"job": dict(identity)} if identity else {}
+    return job.record("intent", {"config": job.config, "run_dir": job.run_dir, **who})
+
+
+def _claim(registry: Registry, plan: Plan, code: Path, lasting: bool) -> Job:
     assert plan.run_dir is not None
     assert plan.inputs is not None
     with _writing_in(plan.run_dir, plan.experiment):  # before a number is taken
-        make_folder(plan.run_dir)
-    number = claim_attempt(registry.paths.attempts(plan.experiment, plan.stage))
+        make_folder(plan.run_dir, lasting)
+    number = claim_attempt(registry.paths.attempts(plan.experiment, plan.stage), plan.last_attempt, lasting)
     job = Job(
         experiment=plan.experiment,
         stage=plan.stage,
@@ -100,12 +129,15 @@ def claim(registry: Registry, plan: Plan) -> Job:
         run_dir=str(plan.run_dir),
         registry=str(registry.paths.file),
         catalog=str(registry.catalog_path),
+        code=str(code),
     )
+    content = (json.dumps(vars(job), indent=2, ensure_ascii=False) + "\n").encode()
     with _writing_in(job.folder, job.experiment):
-        make_folder(job.folder)
-        write_durably(job.file, (json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n").encode())
-    # Without a fallback: nothing has been done yet, and a fold finds an attempt's folder through its intent.
-    registry.save(job.record("intent", {"config": job.config, "run_dir": job.run_dir}))
+        make_folder(job.folder, lasting)
+        if lasting:
+            write_durably(job.file, content)
+        else:
+            job.file.write_bytes(content)
     return job
 
 

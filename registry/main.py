@@ -87,7 +87,7 @@ def _one_stage(opened: Registry, name: str, wish: Wish, answer: Answer, verb: Ve
     elif step.action == "busy":
         raise MissingError(f"{name}: {stage}: {step.reason}")
     elif step.action == "reuse":
-        reuse(opened, step)
+        reuse(opened, [step])
         answer.lines.append(f"{name}: {stage}: reused ({step.reason})")
     else:
         answer.lines.append(f"{name}: {stage}: nothing to do ({step.reason})")

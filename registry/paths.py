@@ -10,6 +10,7 @@ from registry.errors import UsageError
 from registry.schema import Stage
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+JOB_FILE = "job.json"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ class OutputPaths:
         """Shared by all attempts of a stage with one fingerprint."""
         return self.cache / "runs" / experiment / stage / fingerprint[:12]
 
+    def submission(self, token: str) -> Path:
+        """The script of one submission to Slurm, and a link to the attempt's folder for each of its jobs."""
+        return self.cache / "submissions" / token
+
     def link(self, experiment: str, stage: Stage) -> Path:
         """Where users look for a stage's outputs; a link into the current run directory."""
         if stage == "curation":
@@ -103,7 +108,7 @@ def stop_mark(attempt: Path, restart: int) -> Path:
 
 def job_file(run_dir: Path, attempt: int) -> Path:
     """The frozen job of an attempt."""
-    return attempt_dir(run_dir, attempt) / "job.json"
+    return attempt_dir(run_dir, attempt) / JOB_FILE
 
 
 def _folder(variable: str) -> Path:

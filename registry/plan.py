@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,18 +18,19 @@ from registry.paths import is_here
 from registry.provenance import process_start, restart_count, same_node, slurm_job_id
 from registry.reading import View
 from registry.schema import STAGES, Stage
-from registry.status import ended_as, in_flight_with, recorded_inputs
+from registry.status import being_submitted, ended_as, in_flight_with, recorded_inputs
 from registry.store import Registry, experiments_of, refuse_newer, results_of
 
 Action = Literal["run", "skip", "busy", "reuse", "n/a"]
 IsGone = Callable[[Header], bool]
+_SUBMISSION_TAKES = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to do about one stage: `busy` means that another attempt with its fingerprint is in flight.
 
-    `overrides` is empty unless `--set` changed the stage's fingerprint.
+    `overrides` is empty unless `--set` changed the stage's fingerprint. `last_attempt` is the newest one on record.
     """
 
     experiment: str
@@ -41,6 +43,7 @@ class Plan:
     run_dir: Path | None = None
     overrides: Mapping[str, Any] | None = None
     reused_from: str | None = None
+    last_attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,18 @@ def gone_from_here(header: Header) -> bool:
             return True
     here = job.get("host") == socket.gethostname() and same_node(job)
     return here and job.get("pid") is not None and not _is_alive(int(job["pid"]), job.get("start"))
+
+
+def is_abandoned(intent: Header) -> bool:
+    """Whether the command that saved an intent has surely died before its job was in the queue.
+
+    Of one on another host it is taken for sure when it is older than any submission takes.
+    """
+    job = intent.job
+    if job.get("host") == socket.gethostname():
+        return not _is_alive(int(job["pid"]), job.get("start"))
+    age = datetime.now(UTC) - datetime.fromisoformat(intent.timestamp)
+    return age > _SUBMISSION_TAKES
 
 
 def _is_alive(pid: int, start: str | None) -> bool:
@@ -147,6 +162,7 @@ def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Pl
         run_dir=registry.outputs.run_dir(name, stage, fingerprint),
         overrides=dict(case.wish.overrides or {}) if case.foreign else {},
         reused_from=source,
+        last_attempt=max((header.attempt for header in view.state.headers(name, stage)), default=0),
     )
 
 
@@ -157,6 +173,9 @@ def _decide(registry: Registry, view: View, case: _Case, inputs: Inputs) -> tupl
         job = flying.job.get("id") or flying.job.get("pid") or "?"
         state = f"attempt {flying.attempt} is {flying.event} (job {job}); wait for it (`meds1 status {name}`)"
         return "busy", f"{state}, or {'use --force if it has ended' if _is_elsewhere(flying) else 'end it first'}", None
+    rival = _being_submitted(view, name, stage, fingerprint)
+    if rival is not None:
+        return "busy", rival, None
     if case.wish.force:
         return "run", "forced", None
     entry = results_of(view, name).get(stage) or {}
@@ -173,6 +192,15 @@ def _decide(registry: Registry, view: View, case: _Case, inputs: Inputs) -> tupl
         changes = changed_fields(entry.get("inputs") or {}, inputs)
         return "run", f"stale: {'; '.join(changes)}" if entry.get("fingerprint") else "fingerprint unknown", None
     return "run", "missing" if status == "missing" else f"the last attempt {status}", None
+
+
+def _being_submitted(view: View, name: str, stage: Stage, fingerprint: str) -> str | None:
+    for intent in being_submitted(view.state.headers(name, stage), fingerprint):
+        if not is_abandoned(intent):
+            job = intent.job
+            who = f"{job.get('user')} on {job.get('host')} (process {job.get('pid')}, since {intent.timestamp})"
+            return f"attempt {intent.attempt} is being submitted by {who}; try again when that command has ended"
+    return None
 
 
 def _is_elsewhere(header: Header) -> bool:
@@ -207,6 +235,9 @@ def _require_parent(registry: Registry, view: View, case: _Case, inputs: Inputs)
             f"{name}: {stage} needs {parent}, which is still in flight (attempt {flying.attempt}); "
             f"run again when `meds1 status {name}` shows it as completed"
         )
+    rival = _being_submitted(view, name, parent, upstream["fingerprint"])
+    if rival is not None:
+        raise MissingError(f"{name}: {stage} needs {parent}, of which {rival}")
     entry = results_of(view, name).get(parent) or {}
     status = ended_as(entry)
     if status == "completed" and entry.get("fingerprint") is None:

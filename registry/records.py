@@ -11,14 +11,14 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from registry.canonical import dumps
 from registry.document import FORMAT
-from registry.durable import flush_folder, make_folder, write_durably
+from registry.durable import flush_folder, make_folder, write_all_durably, write_durably
 from registry.errors import StageFailure
 from registry.schema import Stage
 
@@ -139,18 +139,35 @@ def save_record(record: Record, inbox: Path, fallback: Path | None = None) -> Pa
     return inbox / record.file_name
 
 
-def claim_attempt(folder: Path) -> int:
-    """Take the next free number of a stage's attempts, or of edits: `mkdir` succeeds for exactly one process."""
+def save_records(records: Sequence[Record], inbox: Path) -> None:
+    """Save many records durably; `StageFailure` when one of them could not be, and then others may have been."""
     try:
-        make_folder(folder)
-        number = max((int(name) for name in os.listdir(folder) if name.isdigit()), default=0) + 1
+        make_folder(inbox)
+        write_all_durably(inbox, {record.file_name: record.to_bytes() for record in records})
+    except OSError as error:
+        raise StageFailure(
+            f"{inbox}: records could not be saved: {error.strerror or error}; free space or mend the permissions"
+        ) from None
+
+
+def claim_attempt(folder: Path, above: int = 0, lasting: bool = True) -> int:
+    """Take the next free number of a stage's attempts, or of edits: `mkdir` succeeds for exactly one process.
+
+    It is greater than `above`, the last one that records know of. With that, a number need not be `lasting`: one that a
+    loss of power gives out twice has no record.
+    """
+    try:
+        make_folder(folder, lasting)
+        number = max((int(name) for name in os.listdir(folder) if name.isdigit()), default=0)
+        number = max(number, above) + 1
         while True:
             try:
                 (folder / str(number)).mkdir()
             except FileExistsError:
                 number += 1
             else:
-                flush_folder(folder)  # a number that is given out twice mixes two attempts
+                if lasting:
+                    flush_folder(folder)  # a number that is given out twice mixes two attempts
                 return number
     except OSError as error:
         raise StageFailure(

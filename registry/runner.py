@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -19,38 +20,46 @@ from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import changed_fields, own_inputs
 from registry.history import Entry
-from registry.job import Job, claim
+from registry.job import Job, claim_all
+from registry.paths import CHECKOUT
 from registry.plan import Plan
 from registry.provenance import now
+from registry.reading import View
 from registry.schema import Stage
 from registry.stage import ENTRY_POINT, StageContext, StageFunction, Upstream
 from registry.store import Registry
 
 log = logging.getLogger("meds1")
+# What a result says of itself, and not of what was made.
+_OWN = frozenset(
+    ("status", "fingerprint", "inputs", "attempt", "restart", "provenance", "record", "timestamp", "last_attempt")
+) | {"overrides"}
 
 
-def reuse(registry: Registry, plan: Plan) -> None:
-    """Record that another experiment's result of the same fingerprint is this experiment's too."""
+def reuse(registry: Registry, plans: Sequence[Plan]) -> None:
+    """Record that results of other experiments, or earlier ones, with the same fingerprints are these stages' too."""
+    view = registry.read()
+    sources = [_source(registry, view, plan) for plan in plans]
+    jobs = claim_all(registry, plans, CHECKOUT)
+    registry.save_all(
+        [
+            job.record(
+                "completed",
+                {**{key: value for key, value in source.items() if key not in _OWN}, "reused_from": plan.reused_from},
+                source.get("provenance"),
+            )
+            for plan, job, source in zip(plans, jobs, sources, strict=True)
+        ]
+    )
+    publish(registry, jobs)
+
+
+def _source(registry: Registry, view: View, plan: Plan) -> Entry:
     assert plan.reused_from is not None
-    source = registry.find_completed(registry.read(), plan.reused_from, plan.stage, plan.fingerprint)
+    source = registry.find_completed(view, plan.reused_from, plan.stage, plan.fingerprint)
     if source is None:
         raise MissingError(f"{plan.experiment}: the result of {plan.reused_from} is gone; run again")
-    job = claim(registry, plan)
-    own = (
-        "status",
-        "fingerprint",
-        "inputs",
-        "attempt",
-        "restart",
-        "provenance",
-        "record",
-        "timestamp",
-        "last_attempt",
-        "overrides",
-    )
-    result = {key: value for key, value in source.items() if key not in own}
-    job.save(registry, "completed", {**result, "reused_from": plan.reused_from}, source.get("provenance"))
-    publish(registry, job)
+    return source
 
 
 def run_job(job: Job) -> Entry | None:
@@ -67,7 +76,7 @@ def run_job(job: Job) -> Entry | None:
         _check_unchanged(registry, job, config)
         context = _context(registry, job, config, rank, world_size)
         result = attempt.complete(_function(job.stage)(context))
-    publish(registry, job)
+    publish(registry, [job])
     return result
 
 
@@ -121,13 +130,15 @@ def _function(stage: Stage) -> StageFunction:
     return cast(StageFunction, getattr(importlib.import_module(module), name))
 
 
-def publish(registry: Registry, job: Job) -> None:
-    """Fold, and point the path that users look in at the result that counts, which need not be this job's."""
+def publish(registry: Registry, jobs: Sequence[Job]) -> None:
+    """Fold, and point the paths that users look in at the results that count, which need not be these jobs'."""
     fold_or_warn(registry)
     try:
-        entry = registry.read().state.results.get(job.experiment, {}).get(job.stage, {})
-        if entry.get("status") == "completed":
-            _switch_link(registry.outputs.link(job.experiment, job.stage), Path(entry["link"]))
+        results = registry.read().state.results
+        for job in jobs:
+            entry = results.get(job.experiment, {}).get(job.stage, {})
+            if entry.get("status") == "completed":
+                _switch_link(registry.outputs.link(job.experiment, job.stage), Path(entry["link"]))
     except (Meds1Error, OSError) as error:
         log.warning("the result is saved, but its link is left as it was: %s", error)
 

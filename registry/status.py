@@ -68,6 +68,13 @@ def in_flight_with(headers: list[Header], fingerprint: str) -> Header | None:
     return same[-1] if same and same[-1].event in ("submitted", "started") else None
 
 
+def being_submitted(headers: list[Header], fingerprint: str | None = None) -> list[Header]:
+    """The intents of batch jobs, all or those with this fingerprint, that nothing is known to have come of."""
+    last = {header.attempt: header for header in headers}
+    intents = [header for header in last.values() if header.event == "intent" and "token" in header.job]
+    return [header for header in intents if fingerprint in (None, header.fingerprint)]
+
+
 def all_in_flight(headers: list[Header]) -> list[Header]:
     """The last word of every attempt, overridden or not, that has started or waits and has not ended."""
     last = {header.attempt: header for header in headers}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from registry.names import check_name
 from registry.original.status import recorded_statuses
 from registry.paths import OutputPaths, RegistryPaths, catalog_file, registry_file
 from registry.reading import View, load_record, read
-from registry.records import Record, save_record
+from registry.records import Record, save_record, save_records
 from registry.resolve import effective, load_catalog
 from registry.schema import Stage
 from registry.status import StageStatus, statuses
@@ -53,6 +53,10 @@ class Registry:
     def save(self, record: Record, fallback: Path | None = None) -> Path:
         """Save a record durably; see `save_record`."""
         return save_record(record, self.paths.inbox, fallback)
+
+    def save_all(self, records: Sequence[Record]) -> None:
+        """Save many records durably; see `save_records`."""
+        save_records(records, self.paths.inbox)
 
     def effective(self, view: View, name: str, overrides: Mapping[str, Any] | None = None) -> EffectiveConfig:
         """The effective config of an experiment."""

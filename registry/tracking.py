@@ -141,7 +141,7 @@ class Tracked:
         output = _output(run, model_path, plain(metrics or {}))
         run.attempt.complete(output)
         self._leave(None)
-        publish(run.registry, run.job)
+        publish(run.registry, [run.job])
         if run.evaluation is not None and run.job.stage == "training":
             _record_evaluation(run, run.evaluation)
 
@@ -289,4 +289,4 @@ def _record_evaluation(run: _Run, found: _Evaluation) -> None:
         attempt.start()
         results = run.log.results(found.metrics, folder)
         attempt.complete(StageOutput(found.metrics, {**found.artifacts, "results_path": results}, folder))
-    publish(run.registry, job)
+    publish(run.registry, [job])

@@ -13,7 +13,7 @@ from registry.plan import Plan
 from registry.runner import reuse
 from registry.store import Registry
 from slurm.launch import run_here
-from slurm.submit import check_present
+from slurm.submit import Presence
 
 log = logging.getLogger("meds1")
 
@@ -23,7 +23,7 @@ def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]
 
     What a later stage needs is looked for before the first one starts, not hours after.
     """
-    check_present(plans)
+    Presence().check(plans)
     for plan in plans:
         if plan.action == "n/a":
             log.info("=== %s: %s: does not apply: %s", plan.experiment, plan.stage, plan.reason)
@@ -41,7 +41,7 @@ def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]
         elif plan.action == "busy":
             raise MissingError(f"{plan.experiment}: {plan.stage}: {plan.reason}")
         elif plan.action == "reuse":
-            reuse(registry, plan)
+            reuse(registry, [plan])
             log.info("=== %s: %s: reused: %s", plan.experiment, plan.stage, plan.reason)
         else:
             log.info("=== %s: %s: nothing to do: %s", plan.experiment, plan.stage, plan.reason)

@@ -17,8 +17,8 @@ from registry.schema import Stage
 from registry.status import StageStatus, Word, in_flight, in_flight_with
 from registry.store import Registry
 from slurm.asking import Queue
+from slurm.chains import Parent
 from slurm.queue import JobInfo
-from slurm.submit import Parent
 
 # Slurm's reasons in words; any other is shown as Slurm says it.
 _WAITS = {

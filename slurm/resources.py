@@ -15,8 +15,8 @@ def tasks_per_node(stage: Stage, resources: Resources) -> int:
     return max(1, resources.gpus) if stage == "training" else 1
 
 
-def slurm_parameters(stage: Stage, resources: Resources, job_name: str, after: str | None) -> dict[str, Any]:
-    """Parameters of `submitit.SlurmExecutor` for one stage; `after` is the job id that must succeed first.
+def slurm_parameters(stage: Stage, resources: Resources, job_name: str, dependency: str | None) -> dict[str, Any]:
+    """Parameters of `submitit.SlurmExecutor` for one stage; `dependency` is as sbatch writes it.
 
     Slurm keeps a child of a failed parent pending for ever unless it is told to end it.
     """
@@ -36,8 +36,8 @@ def slurm_parameters(stage: Stage, resources: Resources, job_name: str, after: s
         "srun_args": ["--kill-on-bad-exit=1"],
     }
     extra: dict[str, Any] = {"requeue": True, **resources.extra}
-    if after is not None:
-        chosen["dependency"] = f"afterok:{after}"
+    if dependency is not None:
+        chosen["dependency"] = dependency
         extra["kill-on-invalid-dep"] = "yes"
     chosen["additional_parameters"] = extra
     # An explicit None keeps submitit's own default out of the script: 5 minutes, and an accounting key that few have.

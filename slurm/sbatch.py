@@ -1,52 +1,148 @@
-"""Hand stages to Slurm through submitit: the sbatch script of a stage, and its submission."""
+"""Hand stages to Slurm: one `sbatch` for a stage of one experiment, or for that of many as an array.
+
+submitit checks the parameters, writes the script and calls sbatch. Its pickles are not used: a job's whole input is the
+`job.json` that lies in the attempt's folder before sbatch is called, and what came of it is in the registry's records.
+A submission has a folder named by its token, in which link number i leads to the folder of attempt i, so that Slurm
+writes each job's logs there although it knows one pattern for the whole array.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from registry.errors import MissingError, UsageError
+from registry.errors import Meds1Error, MissingError, UsageError
 from registry.job import Job
-from registry.plan import Plan
-from slurm.job import run_in_slurm
+from registry.schema import Resources, Stage
 from slurm.launch import python_path_line
+from slurm.queue import COMMENT
 from slurm.resources import slurm_parameters
 
 _NO_ANSWER = re.compile(r"configuration source|contact slurm|connect|timed out|communication", re.IGNORECASE)
+_SECONDS = 60
 
 
-def sbatch_script(plan: Plan) -> str:
-    """The script that `submit` would hand to sbatch for this stage, as submitit writes it."""
-    from submitit.slurm.slurm import _make_sbatch_string
+@dataclass(frozen=True)
+class Call:
+    """One `sbatch` to be: `count` jobs of one stage, of which at most `parallel` run at once.
 
-    folder = plan.run_dir / "attempts" / "N" if plan.run_dir else Path("N")
-    command = shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(folder)])
-    return _make_sbatch_string(command=command, folder=folder, setup=_setup(), **_parameters(plan, None))
+    `dependency` is what they wait for, as sbatch writes it.
+    """
+
+    stage: Stage
+    resources: Resources
+    name: str
+    count: int
+    token: str
+    parallel: int | None = None
+    dependency: str | None = None
+
+    def logs(self, submission: Path) -> tuple[Path, Path]:
+        """Where the tasks write, as Slurm's patterns: stdout and stderr."""
+        folder, job = (submission / "%a", "%A_%a") if self.count > 1 else (submission / "0", "%j")
+        return folder / f"{job}_%t_log.out", folder / f"{job}_%t_log.err"
+
+    def parameters(self, submission: Path) -> dict[str, Any]:
+        """The parameters of submitit's executor."""
+        chosen = slurm_parameters(self.stage, self.resources, self.name, self.dependency)
+        out, err = (str(path) for path in self.logs(submission))
+        # A batch script has no task number; what it says itself belongs to the first task's.
+        own = {"output": out.replace("%t", "0"), "error": err.replace("%t", "0")}
+        return {
+            **chosen,
+            "additional_parameters": {**chosen["additional_parameters"], **own},
+            "srun_args": [*chosen["srun_args"], f"--output={out}", f"--error={err}"],
+            "comment": f"{COMMENT}{self.token}",
+            "array_parallelism": self.parallel or self.count,
+            "setup": _setup(),
+        }
 
 
-def _parameters(plan: Plan, after: str | None) -> dict[str, object]:
-    resources = getattr(plan.config.slurm, plan.stage)
-    return slurm_parameters(plan.stage, resources, f"{plan.experiment}.{plan.stage}", after)
+def script(call: Call, submission: Path) -> str:
+    """The script that `submit` hands to sbatch, as submitit writes it."""
+    text: str = _executor(call, submission)._make_submission_file_text(_command(submission), "")
+    return text
+
+
+def check(call: Call) -> None:
+    """Raise what sbatch refuses this call for, before anything has been claimed for it.
+
+    `--test-only` also refuses what can only not run now, such as a partition that is down: then a job that is held and
+    cancelled at once has the last word.
+    """
+    text = script(call, Path("/dev/null"))
+    if _sbatch(["--test-only"], text).returncode == 0:
+        return
+    probe = _sbatch(["--parsable", "--hold", "--output=/dev/null", "--error=/dev/null"], text)
+    if probe.returncode != 0:
+        raise refusal(call.stage, probe.stderr)
+    cancel([probe.stdout.strip().partition(";")[0]])
+
+
+def submit(call: Call, submission: Path, jobs: Sequence[Job]) -> list[str]:
+    """Submit the claimed jobs; returns the id of each. Nothing is left of a call that sbatch refuses."""
+    import submitit
+
+    submission.mkdir(parents=True)
+    for index, job in enumerate(jobs):
+        (submission / str(index)).symlink_to(job.folder)
+    try:
+        job_id = str(_executor(call, submission)._submit_command(_command(submission)).job_id)
+    except submitit.core.utils.FailedJobError as error:
+        shutil.rmtree(submission)
+        raise refusal(call.stage, str(error)) from None
+    return [f"{job_id}_{index}" for index in range(len(jobs))] if len(jobs) > 1 else [job_id]
+
+
+def _executor(call: Call, submission: Path) -> Any:
+    import submitit
+
+    executor = submitit.SlurmExecutor(folder=submission)
+    executor.update_parameters(**call.parameters(submission))
+    if call.count > 1:
+        executor.parameters["map_count"] = call.count  # what submitit's own arrays do
+    return executor
+
+
+def _command(submission: Path) -> str:
+    return shlex.join([sys.executable, "-u", "-m", "slurm.entry", str(submission)])
+
+
+def refusal(what: str, said: str) -> Meds1Error:
+    """Slurm's own words as an error: `MissingError` when it does not answer, `UsageError` when it refuses."""
+    text = "; ".join(line.removeprefix("sbatch: error: ") for line in said.splitlines() if line.strip())
+    if _NO_ANSWER.search(text):
+        return MissingError(f"Slurm does not answer: {text}")
+    return UsageError(f"sbatch refused {what}: {text}")
+
+
+def cancel(ids: Sequence[str]) -> None:
+    """Cancel jobs; one that has ended already is as good."""
+    subprocess.run(["scancel", "--quiet", *ids], capture_output=True, timeout=_SECONDS, check=False)
+
+
+def largest_array() -> int:
+    """How many jobs an array of this cluster may have."""
+    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    if found is None:
+        raise refusal("a job array", done.stderr or "scontrol show config names no MaxArraySize")
+    return max(1, int(found[1]))  # 0: this cluster has no arrays
+
+
+def _sbatch(options: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+    command = ["sbatch", *options]
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False)
 
 
 def _setup() -> list[str]:
     # Since Slurm 22.05 srun no longer reads the job's CPUs per task by itself.
     cpus = 'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"'
     return [python_path_line(), "export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1", cpus]
-
-
-def to_slurm(job: Job, plan: Plan, after: str | None) -> str:
-    """Submit one claimed stage, to start when the job `after` has succeeded; returns its job id."""
-    import submitit
-
-    executor = submitit.SlurmExecutor(folder=job.folder)
-    executor.update_parameters(setup=_setup(), **_parameters(plan, after))
-    try:
-        return str(executor.submit(run_in_slurm, str(job.file)).job_id)
-    except submitit.core.utils.FailedJobError as error:
-        said = " ".join(str(error).split())
-        if _NO_ANSWER.search(said):
-            raise MissingError(f"{job.experiment}: {job.stage}: Slurm does not answer: {said}") from None
-        raise UsageError(f"{job.experiment}: sbatch refused {job.stage}: {said}") from None

@@ -1,48 +1,59 @@
-"""Submit the due stages of experiments: to Slurm with dependencies, or to background processes of this machine.
+"""Submit chains of stages: to Slurm in groups that share job arrays, or to a background process of this machine.
 
-A stage is claimed, then handed to submitit, one after the other; nothing waits for a job. What is fresh is left out.
+Each stage is claimed before its job is submitted, and its intent record names the submission's token, which the job
+carries as its comment: so a submission that dies in between is found again (`slurm.adopt`). Nothing waits for a job.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
+from uuid import uuid4
 
 from data.hub import resolve
-from registry.errors import MissingError, UsageError
-from registry.job import claim
+from registry.catalog import HubOrFile
+from registry.errors import Meds1Error, MissingError
+from registry.hub_cache import RepoType
+from registry.job import Job, claim_all
 from registry.plan import Plan
 from registry.provenance import process_start, user_name
-from registry.runner import reuse
-from registry.schema import Stage
+from registry.reading import View
+from registry.records import TERMINAL
 from registry.store import Registry
+from slurm import sbatch
+from slurm.chains import Cluster, Group, resources_of
 from slurm.local import to_background
-from slurm.sbatch import to_slurm
 
-Cluster = Literal["slurm", "local"]
+
+@dataclass(frozen=True)
+class Submitted:
+    """A claimed stage and the id of its job."""
+
+    job: Job
+    id: str
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One submitted stage."""
+    """What all groups of one command share: the view they were planned with, the code to run, and the throttle."""
 
-    stage: Stage
-    attempt: int
-    id: str
-    logs: Path
+    registry: Registry
+    view: View
+    code: Path
+    parallel: int | None = None
 
 
 @dataclass(frozen=True)
-class Parent:
-    """An attempt in flight that a child has to wait for: its job's id, and its `job.json`."""
+class Outcome:
+    """The jobs of one group, and the experiments that gave way to another command, which why."""
 
-    id: str
-    cluster: str
-    file: Path
+    submitted: tuple[Submitted, ...]
+    left: dict[str, str]
 
 
 def default_cluster() -> Cluster:
@@ -56,49 +67,150 @@ def check_cluster(cluster: Cluster) -> None:
         raise MissingError("sbatch is not on this machine; log in to a Slurm login node, or use --cluster local")
 
 
-def check_present(plans: list[Plan]) -> None:
-    """Refuse (`MissingError`) when a model or data set that a due stage needs is not here: jobs run offline."""
-    for plan in plans:
-        if plan.action != "run":
-            continue
-        config = plan.config
-        resolve(config.model, "model", plan.experiment)
-        if plan.stage == "curation" and config.train_dataset is not None:
-            resolve(config.train_dataset, "dataset", plan.experiment)
-            if config.difficulty_model is not None:
-                resolve(config.difficulty_model, "model", plan.experiment)
-        if plan.stage == "eval":
-            for entry in config.eval_datasets.values():
-                resolve(entry, "dataset", plan.experiment)
+class Presence:
+    """Whether models and data sets are on this machine; each is looked for once."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, str]] = set()
+
+    def check(self, plans: Iterable[Plan]) -> None:
+        """Refuse (`MissingError`) when a model or data set that a due stage needs is not here: jobs run offline."""
+        for plan in plans:
+            for entry, kind in _needs(plan) if plan.action == "run" else ():
+                key = (entry.model_dump_json(), kind)
+                if key not in self._seen:
+                    resolve(entry, kind, plan.experiment)
+                    self._seen.add(key)
 
 
-def submit(
-    registry: Registry, plans: list[Plan], cluster: Cluster, flying: Mapping[str, Parent]
-) -> Iterator[Submission]:
-    """Submit one experiment's plans in order, and yield each as soon as it is in the queue.
+def _needs(plan: Plan) -> Iterator[tuple[HubOrFile, RepoType]]:
+    config = plan.config
+    yield config.model, "model"
+    if plan.stage == "curation" and config.train_dataset is not None:
+        yield config.train_dataset, "dataset"
+        if config.difficulty_model is not None:
+            yield config.difficulty_model, "model"
+    if plan.stage == "eval":
+        for entry in config.eval_datasets.values():
+            yield entry, "dataset"
 
-    `flying` are the attempts, by fingerprint, that an earlier submission left in flight.
+
+def submit_group(submission: Submission, group: Group) -> Outcome:
+    """Submit a group to Slurm, stage after stage.
+
+    Raises what sbatch refuses, and then nothing of the group stays in the queue.
     """
-    parents = dict(flying)
-    for plan in plans:
-        if plan.action == "reuse":
-            reuse(registry, plan)
-        if plan.action != "run":
-            continue
-        upstream = (plan.inputs or {}).get("upstream") or {}
-        after = parents.get(upstream.get("fingerprint", ""))
-        if after is not None and after.cluster != cluster:
-            raise UsageError(
-                f"{plan.experiment}: {plan.stage} would have to wait for {upstream['stage']}, which runs as job "
-                f"{after.id} ({after.cluster}); submit it again when that has ended"
-            )
-        job = claim(registry, plan)
-        identity: dict[str, object] = {"cluster": cluster, "user": user_name()}
-        if cluster == "slurm":
-            job_id = to_slurm(job, plan, after.id if after else None)
+    registry = submission.registry
+    calls = calls_of(group, submission.parallel)
+    for call in calls:
+        sbatch.check(call)
+    claimed, left = _claim(submission, group, calls)
+    done: list[Submitted] = []
+    waits = group.dependency
+    try:
+        for number, call in enumerate(calls if claimed else ()):
+            jobs = [of_chain[number] for of_chain in claimed]
+            now = replace(call, count=len(jobs), dependency=waits)
+            ids = sbatch.submit(now, registry.outputs.submission(call.token), jobs)
+            new = [Submitted(job, id_) for job, id_ in zip(jobs, ids, strict=True)]
+            save_submitted(registry, new, {"cluster": "slurm", "token": call.token, "user": user_name()})
+            done += new
+            waits = f"afterok:{ids[0]}" if len(ids) == 1 else f"aftercorr:{ids[0].partition('_')[0]}"
+    except Meds1Error as error:
+        sbatch.cancel([one.id for one in done])
+        give_up(registry, [job for jobs in claimed for job in jobs], str(error))
+        raise
+    return Outcome(tuple(done), left)
+
+
+def submit_here(submission: Submission, group: Group) -> Outcome:
+    """Start a group as background processes of this machine."""
+    done: list[Submitted] = []
+    for chain in group.chains:
+        parent = chain.after.file if chain.after else None
+        for plan in chain.plans:
+            (job,) = claim_all(submission.registry, [plan], submission.code)
+            process = to_background(job, parent)
+            done.append(Submitted(job, process))
+            start = {"host": socket.gethostname(), "pid": int(process), "start": process_start(int(process))}
+            save_submitted(submission.registry, done[-1:], {"cluster": "local", "user": user_name(), **start})
+            parent = job.file
+    return Outcome(tuple(done), {})
+
+
+def calls_of(group: Group, parallel: int | None) -> list[sbatch.Call]:
+    """The sbatch calls of a group, one for each stage; a later stage has yet to be told its parent's job."""
+    count, plans = len(group.chains), group.chains[0].plans
+    return [
+        sbatch.Call(
+            stage=plan.stage,
+            resources=resources_of(plan),
+            name=f"{plan.experiment}.{plan.stage}" if count == 1 else f"meds1.{plan.stage}",
+            count=count,
+            token=new_token(),
+            parallel=parallel,
+        )
+        for plan in plans
+    ]
+
+
+def new_token() -> str:
+    """What tells one submission from all others."""
+    return uuid4().hex[:16]
+
+
+def submitter(**more: Any) -> dict[str, Any]:
+    """Who submits, and from where, so that anyone there can see whether this process still does."""
+    pid = os.getpid()
+    return {**more, "user": user_name(), "host": socket.gethostname(), "pid": pid, "start": process_start(pid)}
+
+
+def save_submitted(registry: Registry, jobs: Iterable[Submitted], identity: dict[str, Any]) -> None:
+    """Record the ids of jobs that are in the queue."""
+    registry.save_all([one.job.record("submitted", {"job": {**identity, "id": one.id}}) for one in jobs])
+
+
+def give_up(registry: Registry, jobs: Iterable[Job], reason: str) -> None:
+    """Record that claimed attempts will never start, and why."""
+    registry.save_all([job.record("cancelled", {"error": reason, "log": str(job.folder)}) for job in jobs])
+
+
+def _claim(
+    submission: Submission, group: Group, calls: Sequence[sbatch.Call]
+) -> tuple[list[tuple[Job, ...]], dict[str, str]]:
+    """Claim every stage of the group; returns the jobs of each chain, and the experiments that gave way.
+
+    Two commands may claim the same stage at once, neither of which the other one's plans know of. Once the intents are
+    saved, at least one of them sees the other: the one with the higher attempt number gives way.
+    """
+    registry = submission.registry
+    stages = [
+        claim_all(
+            registry,
+            [chain.plans[number] for chain in group.chains],
+            submission.code,
+            submitter(cluster="slurm", token=call.token),
+        )
+        for number, call in enumerate(calls)
+    ]
+    view, known = registry.read(), submission.view.state.known()
+    kept, left = [], {}
+    for jobs in zip(*stages, strict=True):
+        rival = next(filter(None, (_rival(view, known, job) for job in jobs)), None)
+        if rival is None:
+            kept.append(jobs)
         else:
-            job_id = to_background(job, after.file if after else None)
-            identity.update(host=socket.gethostname(), pid=int(job_id), start=process_start(int(job_id)))
-        job.save(registry, "submitted", {"job": {**identity, "id": job_id}})
-        parents[plan.fingerprint] = Parent(job_id, cluster, job.file)
-        yield Submission(plan.stage, job.attempt, job_id, job.folder)
+            left[jobs[0].experiment] = rival
+            give_up(registry, jobs, rival)
+    return kept, left
+
+
+def _rival(view: View, known: set[str], job: Job) -> str | None:
+    """An earlier attempt at the same that has come up since the plans were made, in words."""
+    last = {header.attempt: header for header in view.state.headers(job.experiment, job.stage)}
+    for header in last.values():
+        fresh = header.id not in known and header.fingerprint == job.fingerprint
+        if fresh and header.attempt < job.attempt and header.event not in TERMINAL:
+            who = f"{header.job.get('user', '?')} on {header.job.get('host', 'another host')}"
+            return f"{job.stage}: attempt {header.attempt} is being submitted by {who}"
+    return None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import typer
 
+from registry.attempt import fold_or_warn
 from registry.console import Answer, answering
-from registry.errors import Meds1Error, MissingError
+from registry.errors import Meds1Error, MissingError, listed
 from registry.options import (
     All,
     Choice,
@@ -25,14 +29,30 @@ from registry.options import (
     chosen,
     stages_of,
 )
+from registry.paths import CHECKOUT
 from registry.plan import Plan, Wish, plan
+from registry.reading import View
 from registry.resolve import parse_overrides
-from slurm.asking import ask_queue
+from registry.runner import reuse
+from registry.store import Registry
+from slurm.adopt import settle
+from slurm.asking import Queue
+from slurm.chains import Chain, Cluster, Group, chains_of, grouped
 from slurm.overview import flying_parents
-from slurm.sbatch import sbatch_script
-from slurm.submit import Cluster, check_cluster, check_present, default_cluster
-from slurm.submit import submit as submit_plans
+from slurm.sbatch import largest_array, script
+from slurm.submit import (
+    Presence,
+    Submission,
+    Submitted,
+    calls_of,
+    check_cluster,
+    default_cluster,
+    submit_group,
+    submit_here,
+)
 from slurm.verbs import preview
+
+_EACH = 10  # experiments in one group of which every job is a line of its own
 
 
 def submit(  # noqa: PLR0913 - one parameter per option of the command line
@@ -42,6 +62,9 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
     stages: Stages = None,
     cluster: Annotated[
         Literal["slurm", "local"] | None, typer.Option(help="Default: slurm where sbatch exists, else local.")
+    ] = None,
+    max_parallel: Annotated[
+        int | None, typer.Option(min=1, help="Jobs of each stage that may run at once; default: no limit, local: 1.")
     ] = None,
     settings: Set = None,
     force: Force = False,
@@ -57,36 +80,106 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         where = cluster or default_cluster()
         wish = Wish(stages_of(stages), parse_overrides(settings or []), force, may_wait=True)
         if dry_run or print_config:
-            _preview_jobs(answer, preview(opened, view, selected, wish, answer, dry_run), where)
+            _preview_jobs(answer, opened, preview(opened, view, selected, wish, answer, dry_run), where)
             return
         check_cluster(where)
-        queue = ask_queue(view, selected)
+        view, queue = settle(opened, view, selected)
         answer.data = {"cluster": where, "jobs": []}
-        for name in selected:
+        chains = _due(answer, opened, _Asked(view, queue, wish), selected)
+        submission = Submission(opened, view, CHECKOUT, max_parallel)
+        for group in grouped(chains, _largest(where)) if chains else ():
             try:
-                # Read again: what has ended since the queue was asked has left its record by now.
-                view = opened.read()
-                plans = plan(opened, view, name, wish, queue.is_gone)
-                check_present(plans)
-                answer.lines += [f"{name}: {step.stage}: {step.reason}" for step in plans if step.action != "run"]
-                for job in submit_plans(opened, plans, where, flying_parents(opened, view, plans, queue)):
-                    answer.lines.append(
-                        f"{name}: {job.stage}: job {job.id} (attempt {job.attempt}), logs in {job.logs}"
-                    )
-                    said = {"experiment": name, "stage": job.stage, "attempt": job.attempt, "job_id": job.id}
-                    answer.data["jobs"].append(said)
+                outcome = submit_group(submission, group) if where == "slurm" else submit_here(submission, group)
             except Meds1Error as error:
-                answer.fail(name, error)
+                answer.fail(listed([chain.experiment for chain in group.chains]), error)
+                continue
+            _say(answer, outcome.submitted)
+            for name, why in outcome.left.items():
+                answer.fail(name, MissingError(f"{name}: {why}"))
+        if chains:
+            fold_or_warn(opened)
 
 
-def _preview_jobs(answer: Answer, plans: list[Plan], cluster: Cluster) -> None:
-    """Warn of what the submission would be refused for, and show the sbatch script of every due stage."""
+@dataclass(frozen=True)
+class _Asked:
+    """What the plans of all experiments are made with."""
+
+    view: View
+    queue: Queue
+    wish: Wish
+
+
+def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) -> list[Chain]:
+    """The chains that are to be submitted; says of every other stage why it is not."""
+    chains: list[Chain] = []
+    reused: list[Plan] = []
+    presence = Presence()
+    for name in names:
+        try:
+            plans = plan(opened, asked.view, name, asked.wish, asked.queue.is_gone)
+            presence.check(plans)
+            flying = flying_parents(opened, asked.view, plans, asked.queue)
+            chains += chains_of(plans, flying, {})
+        except Meds1Error as error:
+            answer.fail(name, error)
+            continue
+        reused += [step for step in plans if step.action == "reuse"]
+        answer.lines += [f"{name}: {step.stage}: {step.reason}" for step in plans if step.action != "run"]
+    if reused:
+        reuse(opened, reused)
+    return chains
+
+
+def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:
+    """Name every job, or of a long array its ends."""
+    for one in submitted:
+        job = one.job
+        answer.data["jobs"].append(
+            {"experiment": job.experiment, "stage": job.stage, "attempt": job.attempt, "job_id": one.id}
+        )
+    by_stage: dict[str, list[Submitted]] = {}
+    for one in submitted:
+        by_stage.setdefault(one.job.stage, []).append(one)
+    for stage, jobs in by_stage.items():
+        if len(jobs) > _EACH:
+            first, last = jobs[0], jobs[-1]
+            ends = f"jobs {first.id} ({first.job.experiment}) to {last.id} ({last.job.experiment})"
+            answer.lines.append(f"{len(jobs)} experiments: {stage}: {ends}")
+            continue
+        answer.lines += [
+            f"{one.job.experiment}: {stage}: job {one.id} (attempt {one.job.attempt}), logs in {one.job.folder}"
+            for one in jobs
+        ]
+
+
+def _preview_jobs(answer: Answer, opened: Registry, plans: Sequence[Plan], cluster: Cluster) -> None:
+    """Warn of what the submission would be refused for, and show the script of every sbatch call."""
     try:
         check_cluster(cluster)
-        check_present(plans)
+        Presence().check(plans)
     except MissingError as error:
         answer.warnings.append(f"would be refused: {error}")
-    due = [step for step in plans if step.action == "run"] if cluster == "slurm" else []
-    scripts = {f"{step.experiment}.{step.stage}": sbatch_script(step) for step in due}
+        if "sbatch" in str(error):
+            return
+    if cluster != "slurm":
+        return
+    by_name: dict[str, list[Plan]] = {}
+    for step in plans:
+        by_name.setdefault(step.experiment, []).append(step)
+    chains = [chain for steps in by_name.values() for chain in chains_of(steps, {}, {})]
+    scripts = {}
+    for group in grouped(chains, _largest(cluster)) if chains else ():
+        for call in calls_of(group, None):
+            name = _title(group, call.stage)
+            scripts[name] = script(replace(call, token="TOKEN"), opened.outputs.submission("TOKEN"))
+            answer.lines.append(f"--- sbatch script of {name}\n{scripts[name]}")
     answer.data["sbatch"] = scripts
-    answer.lines += [f"--- sbatch script of {name}\n{text}" for name, text in scripts.items()]
+
+
+def _largest(cluster: Cluster) -> int:
+    return largest_array() if cluster == "slurm" else sys.maxsize
+
+
+def _title(group: Group, stage: str) -> str:
+    names = [chain.experiment for chain in group.chains]
+    return f"{names[0]}.{stage}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")

@@ -31,7 +31,7 @@ from registry.reading import View
 from registry.resolve import parse_overrides
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
-from slurm.asking import ask_queue
+from slurm.adopt import settle
 from slurm.fetch import fetch_all, needed, of_catalog
 from slurm.here import run_plans
 
@@ -104,8 +104,8 @@ def fetch(  # noqa: PLR0913 - one parameter per option of the command line
 
 def plans_of(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:
     """What is to be done about each stage of one experiment, by the registry and the queue as they are now."""
-    queue = ask_queue(view, [name])
-    return plan(opened, opened.read(), name, wish, queue.is_gone)
+    view, queue = settle(opened, view, [name])
+    return plan(opened, view, name, wish, queue.is_gone)
 
 
 def preview(opened: Registry, view: View, names: list[str], wish: Wish, answer: Answer, with_plans: bool) -> list[Plan]:

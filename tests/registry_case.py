@@ -117,7 +117,7 @@ def run(registry: Registry, stages: Sequence[Stage] = STAGES, name: str = "tuned
         if step.action == "run":
             run_job(claim(registry, step))
         elif step.action == "reuse":
-            reuse(registry, step)
+            reuse(registry, [step])
         done.append(step.action)
     return done
 

@@ -1,0 +1,24 @@
+"""`python -m slurm.entry FOLDER`: what every task of a Slurm job runs. FOLDER is the submission's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from registry.errors import Meds1Error
+from registry.paths import JOB_FILE
+from slurm.job import run_in_slurm
+
+
+def main() -> None:
+    """Run this array element's attempt, or the only one; exits with the project's codes."""
+    index = os.environ.get("SLURM_ARRAY_TASK_ID", "0")
+    try:
+        run_in_slurm(str(Path(sys.argv[1], index, JOB_FILE).resolve()))
+    except Meds1Error as error:
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
