@@ -141,6 +141,8 @@ def save_record(record: Record, inbox: Path, fallback: Path | None = None) -> Pa
 
 def save_records(records: Sequence[Record], inbox: Path) -> None:
     """Save many records durably; `StageFailure` when one of them could not be, and then others may have been."""
+    if not records:
+        return
     try:
         make_folder(inbox)
         write_all_durably(inbox, {record.file_name: record.to_bytes() for record in records})

@@ -111,10 +111,12 @@ def plans_of(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:
 def preview(opened: Registry, view: View, names: list[str], wish: Wish, answer: Answer, with_plans: bool) -> list[Plan]:
     """Show effective configs, which need neither parents nor files, and with `with_plans` what would be done."""
     configs, plans = [], []
+    if with_plans:
+        view, queue = settle(opened, view, names)
     for name in names:
         try:
             configs.append(opened.effective(view, name, wish.overrides))
-            plans += plans_of(opened, view, name, wish) if with_plans else []
+            plans += plan(opened, view, name, wish, queue.is_gone) if with_plans else []
         except Meds1Error as error:
             answer.fail(name, error)
     show_configs(configs, answer)
