@@ -154,26 +154,26 @@ def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:
 
 def _preview_jobs(answer: Answer, opened: Registry, plans: Sequence[Plan], cluster: Cluster) -> None:
     """Warn of what the submission would be refused for, and show the script of every sbatch call."""
+    largest = sys.maxsize
     try:
         check_cluster(cluster)
         Presence().check(plans)
+        largest = _largest(cluster)
     except MissingError as error:
         answer.warnings.append(f"would be refused: {error}")
-        if "sbatch" in str(error):
-            return
-    if cluster != "slurm":
-        return
+    if default_cluster() != cluster or cluster == "local":
+        return  # no Slurm here, or none wanted
     by_name: dict[str, list[Plan]] = {}
     for step in plans:
         by_name.setdefault(step.experiment, []).append(step)
     chains = [chain for steps in by_name.values() for chain in chains_of(steps, {}, {})]
-    scripts = {}
-    for group in grouped(chains, _largest(cluster)) if chains else ():
+    answer.data["sbatch"] = {}
+    for group in grouped(chains, largest):
         for call in calls_of(group, None):
             name = _title(group, call.stage)
-            scripts[name] = script(replace(call, token="TOKEN"), opened.outputs.submission("TOKEN"))
-            answer.lines.append(f"--- sbatch script of {name}\n{scripts[name]}")
-    answer.data["sbatch"] = scripts
+            text = script(replace(call, token="TOKEN"), opened.outputs.submission("TOKEN"))
+            answer.data["sbatch"][name] = text
+            answer.lines.append(f"--- sbatch script of {name}\n{text}")
 
 
 def _largest(cluster: Cluster) -> int:

@@ -136,7 +136,7 @@ def test_a_dry_run_says_why_shows_the_config_and_writes_nothing(lab: Lab, verb: 
         assert body["configs"][name]["experiment"] == name
     assert '"limit": 2' in said
     assert len(body["plans"]) == 6
-    assert ("#SBATCH --job-name=tuned.curation" in said) == (verb == "submit")
+    assert ("#SBATCH --job-name=meds1.curation" in said) == (verb == "submit")
     assert sorted(lab.folder.rglob("*")) == files
 
 
