@@ -10,8 +10,10 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,34 @@ _EVERYTHING_ELSE = (
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 _FILE_LIMIT = 2**20
 _TOTAL_LIMIT = 16 * 2**20
-_KEY_MARK = b"PRIVATE KEY-----"
+_KEY_MARK = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SECONDS = 30
 
 
-class _GitError(Exception):
+class GitError(Exception):
     """git did not answer; the message says why."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What `git_state` says, and the files that commit and patch together bring back, by their paths below the root.
+
+    `left_out` are the untracked ones that a patch cannot hold.
+    """
+
+    state: dict[str, Any]
+    files: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def code_of(root: Path) -> Code:
+    """The code of the clone at `root` as it is now; `GitError` when git cannot say."""
+    state, untracked = _status(root)
+    tracked = _names(_git(root, ["ls-files", "-z", "--", *_EVERYTHING_ELSE]))
+    fit = [name for name in untracked if belongs_in_patch(root / name)]
+    # Also a file that is deleted and not yet committed is listed.
+    there = sorted({name for name in tracked if os.path.lexists(root / name)} | set(fit))
+    return Code(state, tuple(there), tuple(sorted(set(untracked) - set(fit))))
 
 
 def clone_of(path: Path) -> Path | None:
@@ -57,7 +81,7 @@ def git_state(root: Path, diff: Path | None = None) -> dict[str, Any]:
         found, untracked = _status(root)
         if found["dirty"] and diff is not None:
             found.update(_saved(root, found["commit"], untracked, diff))
-    except _GitError as error:
+    except GitError as error:
         log.warning("the state of the code in %s is not recorded: %s", root, error)
         return {"unknown": str(error)}
     return found
@@ -106,14 +130,15 @@ def _new_files(root: Path, names: Iterable[str]) -> tuple[bytes, list[str]]:
     """The patch that adds untracked files, and those that it leaves out."""
     patch, left_out = b"", []
     for name in names:
-        if len(patch) > _TOTAL_LIMIT or not _belongs_in_patch(root / name):
+        if len(patch) > _TOTAL_LIMIT or not belongs_in_patch(root / name):
             left_out.append(name)
         else:
             patch += _git(root, [*_DIFF, "--no-index", "--", os.devnull, name], right=(0, 1))
     return patch, left_out
 
 
-def _belongs_in_patch(path: Path) -> bool:
+def belongs_in_patch(path: Path) -> bool:
+    """Whether a file that git does not know is taken along: text of at most 1 MiB without a private key in it."""
     if path.is_symlink() or not path.is_file():
         return False
     keys = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
@@ -122,8 +147,12 @@ def _belongs_in_patch(path: Path) -> bool:
     with contextlib.suppress(OSError):
         if path.stat().st_size <= _FILE_LIMIT:
             content = path.read_bytes()
-            return b"\0" not in content and _KEY_MARK not in content
+            return b"\0" not in content and _KEY_MARK.search(content) is None
     return False
+
+
+def _names(raw: bytes) -> list[str]:
+    return [name for name in raw.decode(errors="surrogateescape").split("\0") if name]
 
 
 def _git(root: Path, arguments: Sequence[str], right: Sequence[int] = (0,)) -> bytes:
@@ -134,10 +163,10 @@ def _git(root: Path, arguments: Sequence[str], right: Sequence[int] = (0,)) -> b
     try:
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, timeout=_SECONDS, check=False)
     except OSError as error:
-        raise _GitError(f"git: {error.strerror}") from None
+        raise GitError(f"git: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise _GitError(f"git {arguments[0]} took longer than {_SECONDS} s") from None
+        raise GitError(f"git {arguments[0]} took longer than {_SECONDS} s") from None
     if done.returncode not in right:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise _GitError(f"git {arguments[0]}: {said[0]}")
+        raise GitError(f"git {arguments[0]}: {said[0]}")
     return done.stdout

@@ -80,6 +80,16 @@ class OutputPaths:
             return self.output / experiment
         return self.cache / {"training": "ckpts", "eval": "eval"}[stage] / experiment
 
+    @property
+    def snapshots(self) -> Path:
+        """Copies of the code that submitted jobs run, by content."""
+        return self.cache / "snapshots"
+
+    @property
+    def submissions(self) -> Path:
+        """A folder for each call of sbatch: its script, and links to the attempts that it submitted."""
+        return self.cache / "submissions"
+
     @staticmethod
     def hashes_in(cache: Path) -> Path:
         """Remembered content hashes of large files."""

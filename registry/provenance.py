@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from registry.git_state import git_state
+from registry.code_state import code_state
 from registry.paths import CHECKOUT
 
 PACKAGES = (
@@ -52,7 +52,7 @@ def gather(folder: Path | None = None) -> dict[str, Any]:
         "device": _device(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "git": git_state(CHECKOUT, folder / f"code-{restart_count()}.diff" if folder else None),
+        "git": code_state(CHECKOUT, folder / f"code-{restart_count()}.diff" if folder else None),
         "slurm": {
             key.removeprefix("SLURM_").lower(): os.environ[key]
             for key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")

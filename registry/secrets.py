@@ -9,8 +9,16 @@ _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "WANDB_API_K
 
 def masked(text: str) -> str:
     """`text` with the values of known key variables hidden."""
-    for name in _SECRETS:
-        secret = os.environ.get(name)
-        if secret and len(secret) >= 8:
-            text = text.replace(secret, f"<{name}>")
+    for name, secret in _values():
+        text = text.replace(secret, f"<{name}>")
     return text
+
+
+def key_in(content: bytes) -> str | None:
+    """The name of a known key variable whose value stands in `content`."""
+    return next((name for name, secret in _values() if secret.encode() in content), None)
+
+
+def _values() -> list[tuple[str, str]]:
+    values = ((name, os.environ.get(name)) for name in _SECRETS)
+    return [(name, secret) for name, secret in values if secret and len(secret) >= 8]

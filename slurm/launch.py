@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -92,12 +93,17 @@ def command(job: Job) -> list[str]:
     return [sys.executable, *stage]
 
 
-def environment() -> dict[str, str]:
-    """The environment of a stage's processes: this checkout (or snapshot) first on the path."""
-    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(CHECKOUT)]
+def environment(code: Path = CHECKOUT) -> dict[str, str]:
+    """The environment of a stage's processes: `code`, a checkout or a snapshot of one, first on the path.
+
+    Python itself would put the folder that the user stands in before it: with `-m` that is most often the checkout.
+    """
+    ours = ("", str(CHECKOUT), str(code))
+    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part not in ours]
     cpus = os.environ.get("SLURM_CPUS_PER_TASK")  # since Slurm 22.05 srun no longer reads it by itself
     more = {"SRUN_CPUS_PER_TASK": cpus} if cpus else {}
-    return {**os.environ, **more, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *others])}
+    path = os.pathsep.join([str(code), *others])
+    return {**os.environ, **more, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "MEDS1_SNAPSHOT": str(code)}
 
 
 def in_batch_script() -> bool:
@@ -124,6 +130,7 @@ def visible_gpus() -> int:
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
 
 
-def python_path_line() -> str:
-    """The shell line that puts this checkout first on a job's path."""
-    return f'export PYTHONPATH="{Path(CHECKOUT)}${{PYTHONPATH:+:$PYTHONPATH}}"'
+def python_path_line(code: Path = CHECKOUT) -> str:
+    """The shell line that puts `code` first on a job's path, as `environment` does."""
+    path = f"{shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}"
+    return f"export PYTHONPATH={path} PYTHONSAFEPATH=1 MEDS1_SNAPSHOT={shlex.quote(str(code))}"
