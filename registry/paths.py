@@ -106,6 +106,11 @@ def attempt_dir(run_dir: Path, attempt: int) -> Path:
     return run_dir / "attempts" / str(attempt)
 
 
+def used_mark(snapshot: Path) -> Path:
+    """Says when a snapshot of the code was last handed out."""
+    return snapshot.with_name(f"{snapshot.name}.used")
+
+
 def records_in(attempt: Path) -> Path:
     """Where an attempt keeps the records that it could not save in the registry."""
     return attempt / "records"

@@ -28,7 +28,7 @@ from registry.code_state import MANIFEST, PATCH, discard, manifest
 from registry.durable import TEMPORARY, make_folder
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.git_state import PRIVATE, Code, GitError, belongs_in_patch, code_of, git_state
-from registry.paths import CHECKOUT
+from registry.paths import CHECKOUT, used_mark
 from registry.provenance import now, user_name
 from registry.secrets import key_in
 
@@ -67,7 +67,7 @@ def snapshot(checkout: Path, store: Path) -> Path:
         name = _name(code, files)
         folder = store / name
         make_folder(store)
-        _mark_used(store / f"{name}.used")  # before the look: what gc finds marked it puts back
+        _mark_used(used_mark(folder))  # before the look: what gc finds marked it puts back
         if not (folder / MANIFEST).is_file():
             _make(folder, checkout, code, files)
     except OSError as error:

@@ -282,7 +282,7 @@ def find_at(lab: Registry, days: int) -> Garbage:
 
     with pytest.MonkeyPatch.context() as patch:
         later = time.time() + days * 86_400
-        patch.setattr("registry.care.gc.time.time", lambda: later)
+        patch.setattr("registry.care.garbage.time.time", lambda: later)
         found = find(lab)
     return Garbage(tuple(sorted(found.items, key=lambda item: (len(str(item.path)), item.path))), found.kept)
 

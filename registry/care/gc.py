@@ -1,6 +1,7 @@
-"""What nothing refers to any more: run directories, checkpoints, remembered hashes, broken links, temporary files.
+"""What nothing refers to any more: run directories, checkpoints, code, hashes, broken links, temporary files.
 
-Whether a run directory may go is judged in `registry.care.judge`. Links are never followed.
+Whether a run directory may go is judged in `registry.care.judge`, code and submissions in `registry.care.code`. Links
+are never followed.
 """
 
 from __future__ import annotations
@@ -10,51 +11,22 @@ import json
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from registry.attempt import sole_user
+from registry.care.code import code_garbage, delete_snapshots
+from registry.care.garbage import ASIDE, Garbage, Item, Kept, age, undeleted
 from registry.care.judge import DAY, Judge, RunDir, judge, run_dirs
 from registry.durable import TEMPORARY
 from registry.errors import Meds1Error, StageFailure
 from registry.paths import OutputPaths, RegistryPaths, is_here
 from registry.store import Registry
 
-Kind = Literal["run directory", "checkpoints", "content hash", "broken link", "temporary file", "left half deleted"]
 SCRATCH = ".doctor-"
-_ASIDE = ".gc-"
 _TEMPORARY = re.compile(rf"({re.escape(TEMPORARY)}|{re.escape(SCRATCH)})[0-9a-f]{{32}}")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing that can go. `bytes` is what it takes on disk. `run_dir` is set for a whole run directory."""
-
-    kind: Kind
-    path: Path
-    reason: str
-    bytes: int = 0
-    run_dir: RunDir | None = None
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A run directory that stays though no current result refers to it, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class Garbage:
-    """What can go and what stays."""
-
-    items: tuple[Item, ...]
-    kept: tuple[Kept, ...]
 
 
 def find(registry: Registry) -> Garbage:
@@ -62,8 +34,8 @@ def find(registry: Registry) -> Garbage:
     judged = judge(registry)
     items, kept = [], []
     for run_dir in run_dirs(registry.outputs.cache / "runs"):
-        if run_dir.path.name.startswith(_ASIDE):
-            if _age(run_dir.path) > DAY:
+        if run_dir.path.name.startswith(ASIDE):
+            if age(run_dir.path) > DAY:
                 items.append(Item("left half deleted", run_dir.path, "an earlier gc was ended while it deleted this"))
             continue
         owner = judged.owner_of(run_dir.path)
@@ -77,7 +49,8 @@ def find(registry: Registry) -> Garbage:
     items += _stale_hashes(OutputPaths.hashes_in(registry.outputs.cache))
     items += _broken_links(registry.outputs, [item.path for item in items if item.run_dir])
     items += leftovers(registry.paths)
-    return Garbage(tuple(items), tuple(kept))
+    code = code_garbage(judged)
+    return Garbage((*items, *code.items), (*kept, *code.kept))
 
 
 def measured(item: Item) -> Item:
@@ -105,8 +78,9 @@ def delete(registry: Registry, items: Sequence[Item]) -> Iterator[tuple[Item, Me
         assert item.run_dir is not None
         why = judged.owner_of(item.path) or judged.why_kept(replace(item.run_dir, path=path))
         yield item, _put_back(item, path, why) if why else _removed(path)
+    yield from delete_snapshots(registry, [item for item in items if item.kind == "code snapshot"])
     for item in items:
-        if item.run_dir is None:
+        if item.run_dir is None and item.kind != "code snapshot":
             yield item, _removed(item.path)
 
 
@@ -117,7 +91,7 @@ def leftovers(paths: RegistryPaths) -> list[Item]:
         temporary = [name for name in (*folders, *files) if _TEMPORARY.fullmatch(name)]
         folders[:] = [name for name in folders if name not in temporary]
         found += [Path(folder) / name for name in temporary]
-    return [Item("temporary file", path, "its writer is gone") for path in found if _age(path) > DAY]
+    return [Item("temporary file", path, "its writer is gone") for path in found if age(path) > DAY]
 
 
 def _left_checkpoints(judged: Judge, run_dir: RunDir) -> bool:
@@ -170,12 +144,12 @@ def _sizes(path: Path, seen: set[tuple[int, int]]) -> Iterator[int]:
 
 def _set_aside(item: Item) -> Path:
     assert item.run_dir is not None
-    aside = item.path.with_name(f"{_ASIDE}{uuid.uuid4().hex}")
+    aside = item.path.with_name(f"{ASIDE}{uuid.uuid4().hex}")
     with sole_user(item.path, item.run_dir.experiment):
         try:
             item.path.rename(aside)
         except OSError as error:
-            raise _undeleted(item.path, error) from None
+            raise undeleted(item.path, error) from None
     return aside
 
 
@@ -193,18 +167,5 @@ def _removed(path: Path) -> StageFailure | None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        return _undeleted(path, error)
+        return undeleted(path, error)
     return None
-
-
-def _undeleted(path: Path, error: OSError) -> StageFailure:
-    return StageFailure(f"{error.filename or path}: cannot be deleted: {error.strerror}; ask its owner to")
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file was written, or moved to where it is."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return 0.0
-    return time.time() - max(status.st_mtime, status.st_ctime)

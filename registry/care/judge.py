@@ -74,6 +74,22 @@ class Judge:
             return "a record of this stage cannot be read; see `meds1 doctor`"
         return next(filter(None, (self._why_alive(run_dir, number) for number in jobs)), None)
 
+    def in_use(self, run_dir: RunDir) -> Iterator[tuple[int, dict[str, Any], str]]:
+        """The attempts that may start or go on, with their `job.json` and the reason to think so.
+
+        `OSError` or `ValueError` when one cannot be read.
+        """
+        headers = self.view.state.headers(run_dir.experiment, run_dir.stage)
+        for number, job in _jobs(run_dir.path).items():
+            own = [header for header in headers if header.attempt == number]
+            if os.path.realpath(str(job.get("registry"))) != os.path.realpath(self.registry.paths.file):
+                yield number, job, f"attempt {number} is of another registry: {job.get('registry')}"
+            elif not own:
+                yield number, job, f"attempt {number} has no record here (yet)"
+            elif _may_run(own[-1]) or (own[-1].event == "intent" and own[-1].job.get("cluster") == "slurm"):
+                # sbatch may have taken a job whose id was not recorded; it may wait in the queue for days
+                yield number, job, f"attempt {number} is in flight, or not known to have ended"
+
     def _why_alive(self, run_dir: RunDir, attempt: int) -> str | None:
         headers = self.view.state.headers(run_dir.experiment, run_dir.stage)
         own = [header for header in headers if header.attempt == attempt]
