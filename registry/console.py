@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure
 from registry.json_path import join
 from registry.names import in_message
 from registry.secrets import masked
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SCHEMA = 1
 _ROOMS = ("meds1", "registry", "data", "scoring", "inference", "curation", "train", "eval", "plotting", "slurm", "demo")
@@ -151,21 +154,30 @@ def _print(command: str, as_json: bool, answer: Answer) -> None:
 
 
 def _print_grid(grid: Grid) -> None:
-    rows = [[masked(cell) for cell in row] for row in grid.rows]
     if not sys.stdout.isatty():
-        print("\n".join(_unfolded(grid, rows)))
+        print("\n".join(_unfolded(grid, _masked_rows(grid))))
         return
-    from rich import box
     from rich.console import Console
+
+    Console(highlight=False, markup=False, emoji=False).print(rich_table(grid))
+
+
+def rich_table(grid: Grid) -> Table:
+    """The table for a terminal, to be printed without markup."""
+    from rich import box
     from rich.table import Table
 
     table = Table(title=grid.title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, name in enumerate(grid.header):
         # Folded, never shortened: a cut name or remark would be lost.
         table.add_column(name, justify="right" if index in grid.right else "left", overflow="fold")
-    for row in rows:
+    for row in _masked_rows(grid):
         table.add_row(*row)
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    return table
+
+
+def _masked_rows(grid: Grid) -> list[list[str]]:
+    return [[masked(cell) for cell in row] for row in grid.rows]
 
 
 def _unfolded(grid: Grid, rows: list[list[str]]) -> list[str]:

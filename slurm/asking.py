@@ -31,7 +31,8 @@ SHARED_SECONDS = 10.0
 class Queue:
     """Slurm's answer: `jobs` by id, and the ids of the records that were asked about (`asked`), by whom and when.
 
-    `silent` says why there was none; `taken` is then the time of the last good one, if that is known.
+    `silent` says why there was none; `taken` is then the time of the last good one, if that is known. A `shared` one
+    was got a little earlier, perhaps by somebody else.
     """
 
     jobs: Mapping[str, JobInfo]
@@ -39,6 +40,7 @@ class Queue:
     asker: str
     taken: float | None
     silent: str | None = None
+    shared: bool = False
 
     def is_gone(self, header: Header) -> bool:
         """Whether an attempt in flight has surely ended without a record."""
@@ -125,6 +127,8 @@ def _load(path: Path) -> Queue | None:
     try:
         body: dict[str, Any] = json.loads(path.read_bytes())
         jobs = [JobInfo(*values) for values in body["jobs"]]
-        return Queue({job.id: job for job in jobs}, frozenset(body["asked"]), body["asker"], float(body["taken"]))
+        return Queue(
+            {job.id: job for job in jobs}, frozenset(body["asked"]), body["asker"], float(body["taken"]), shared=True
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
