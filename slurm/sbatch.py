@@ -31,7 +31,7 @@ _SECONDS = 60
 
 @dataclass(frozen=True)
 class Call:
-    """One `sbatch` to be: `count` jobs of one stage, of which at most `parallel` run at once.
+    """One `sbatch` to be: `count` jobs of one stage that run `code`, of which at most `parallel` run at once.
 
     `dependency` is what they wait for, as sbatch writes it.
     """
@@ -41,6 +41,7 @@ class Call:
     name: str
     count: int
     token: str
+    code: Path
     parallel: int | None = None
     dependency: str | None = None
 
@@ -61,7 +62,7 @@ class Call:
             "srun_args": [*chosen["srun_args"], f"--output={out}", f"--error={err}"],
             "comment": f"{COMMENT}{self.token}",
             "array_parallelism": self.parallel or self.count,
-            "setup": _setup(),
+            "setup": _setup(self.code),
         }
 
 
@@ -142,7 +143,7 @@ def _sbatch(options: Sequence[str], text: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False)
 
 
-def _setup() -> list[str]:
+def _setup(code: Path) -> list[str]:
     # Since Slurm 22.05 srun no longer reads the job's CPUs per task by itself.
     cpus = 'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"'
-    return [python_path_line(), "export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1", cpus]
+    return [python_path_line(code), "export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1", cpus]

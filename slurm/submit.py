@@ -101,7 +101,7 @@ def submit_group(submission: Submission, group: Group) -> Outcome:
     Raises what sbatch refuses, and then nothing of the group stays in the queue.
     """
     registry = submission.registry
-    calls = calls_of(group, submission.parallel)
+    calls = calls_of(group, submission.code, submission.parallel)
     for call in calls:
         sbatch.check(call)
     claimed, left = _claim(submission, group, calls)
@@ -138,7 +138,7 @@ def submit_here(submission: Submission, group: Group) -> Outcome:
     return Outcome(tuple(done), {})
 
 
-def calls_of(group: Group, parallel: int | None) -> list[sbatch.Call]:
+def calls_of(group: Group, code: Path, parallel: int | None) -> list[sbatch.Call]:
     """The sbatch calls of a group, one for each stage; a later stage has yet to be told its parent's job."""
     count, plans = len(group.chains), group.chains[0].plans
     return [
@@ -148,6 +148,7 @@ def calls_of(group: Group, parallel: int | None) -> list[sbatch.Call]:
             name=f"{plan.experiment}.{plan.stage}" if count == 1 else f"meds1.{plan.stage}",
             count=count,
             token=new_token(),
+            code=code,
             parallel=parallel,
         )
         for plan in plans

@@ -11,7 +11,7 @@ import typer
 
 from registry.attempt import fold_or_warn
 from registry.console import Answer, answering
-from registry.errors import Meds1Error, MissingError, listed
+from registry.errors import Meds1Error, MissingError, StageFailure, UsageError, listed
 from registry.options import (
     All,
     Choice,
@@ -36,10 +36,11 @@ from registry.resolve import parse_overrides
 from registry.runner import reuse
 from registry.store import Registry
 from slurm.adopt import settle
-from slurm.asking import Queue
+from slurm.asking import Queue, ask_queue
 from slurm.chains import Chain, Cluster, Group, chains_of, grouped
-from slurm.overview import flying_parents
+from slurm.overview import flying_parents, overview
 from slurm.sbatch import largest_array, script
+from slurm.snapshot import code_root
 from slurm.submit import (
     Presence,
     Submission,
@@ -51,6 +52,7 @@ from slurm.submit import (
     submit_here,
 )
 from slurm.verbs import preview
+from slurm.waiting import wait_for
 
 _EACH = 10  # experiments in one group of which every job is a line of its own
 
@@ -66,6 +68,10 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
     max_parallel: Annotated[
         int | None, typer.Option(min=1, help="Jobs of each stage that may run at once; default: no limit, local: 1.")
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Jobs run the checkout's code as it is when they start, not as it is now.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when all of these jobs have ended.")] = False,
     settings: Set = None,
     force: Force = False,
     dry_run: DryRun = False,
@@ -85,19 +91,44 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         check_cluster(where)
         view, queue = settle(opened, view, selected)
         answer.data = {"cluster": where, "jobs": []}
-        chains = _due(answer, opened, _Asked(view, queue, wish), selected)
-        submission = Submission(opened, view, CHECKOUT, max_parallel)
-        for group in grouped(chains, _largest(where)) if chains else ():
-            try:
-                outcome = submit_group(submission, group) if where == "slurm" else submit_here(submission, group)
-            except Meds1Error as error:
-                answer.fail(listed([chain.experiment for chain in group.chains]), error)
-                continue
-            _say(answer, outcome.submitted)
-            for name, why in outcome.left.items():
-                answer.fail(name, MissingError(f"{name}: {why}"))
-        if chains:
-            fold_or_warn(opened)
+        chains = _due(answer, opened, _Asked(view, queue, wish, where), selected)
+        code = code_root(live, opened.outputs.snapshots) if chains else CHECKOUT
+        submission = Submission(opened, view, code, max_parallel)
+        done = _submit_groups(answer, submission, grouped(chains, _largest(where)) if chains else [], where)
+        if wait:
+            _wait(answer, opened, done)
+
+
+def _submit_groups(
+    answer: Answer, submission: Submission, groups: Sequence[Group], cluster: Cluster
+) -> list[Submitted]:
+    done: list[Submitted] = []
+    for group in groups:
+        try:
+            outcome = submit_group(submission, group) if cluster == "slurm" else submit_here(submission, group)
+        except Meds1Error as error:
+            answer.fail(listed([chain.experiment for chain in group.chains]), error)
+            continue
+        _say(answer, outcome.submitted)
+        done += outcome.submitted
+        for name, why in outcome.left.items():
+            answer.fail(name, MissingError(f"{name}: {why}"))
+    if groups:
+        fold_or_warn(submission.registry)
+    return done
+
+
+def _wait(answer: Answer, opened: Registry, submitted: Sequence[Submitted]) -> None:
+    failed = wait_for(opened, submitted)
+    view = opened.read()
+    queue = ask_queue(view, {one.job.experiment for one in failed})
+    for one in failed:
+        name, stage = one.job.experiment, one.job.stage
+        standing = overview(opened, view, name, queue)[stage].status
+        error = StageFailure(
+            f"{name}: {stage}: job {one.id}: {standing.status}: {standing.reason}; see {one.job.folder}"
+        )
+        answer.fail(name, error)
 
 
 @dataclass(frozen=True)
@@ -107,6 +138,7 @@ class _Asked:
     view: View
     queue: Queue
     wish: Wish
+    cluster: Cluster
 
 
 def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) -> list[Chain]:
@@ -119,7 +151,7 @@ def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) 
             plans = plan(opened, asked.view, name, asked.wish, asked.queue.is_gone)
             presence.check(plans)
             flying = flying_parents(opened, asked.view, plans, asked.queue)
-            chains += chains_of(plans, flying, {})
+            chains += _on(asked.cluster, chains_of(plans, flying, {}))
         except Meds1Error as error:
             answer.fail(name, error)
             continue
@@ -127,6 +159,17 @@ def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) 
         answer.lines += [f"{name}: {step.stage}: {step.reason}" for step in plans if step.action != "run"]
     if reused:
         reuse(opened, reused)
+    return chains
+
+
+def _on(cluster: Cluster, chains: list[Chain]) -> list[Chain]:
+    """The chains; `UsageError` for one that would have to wait for a job of the other kind."""
+    for chain in chains:
+        if chain.after is not None and chain.after.cluster != cluster:
+            raise UsageError(
+                f"{chain.experiment}: {chain.stages[0]} would have to wait for job {chain.after.id} "
+                f"({chain.after.cluster}); submit it again when that has ended"
+            )
     return chains
 
 
@@ -169,7 +212,7 @@ def _preview_jobs(answer: Answer, opened: Registry, plans: Sequence[Plan], clust
     chains = [chain for steps in by_name.values() for chain in chains_of(steps, {}, {})]
     answer.data["sbatch"] = {}
     for group in grouped(chains, largest):
-        for call in calls_of(group, None):
+        for call in calls_of(group, CHECKOUT, None):
             name = _title(group, call.stage)
             text = script(replace(call, token="TOKEN"), opened.outputs.submission("TOKEN"))
             answer.data["sbatch"][name] = text

@@ -1,0 +1,49 @@
+"""`meds1 submit --wait`: until every submitted attempt has ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from registry.history import Header
+from registry.reading import View
+from registry.records import TERMINAL
+from registry.store import Registry
+from slurm.asking import Queue, recent_queue
+from slurm.submit import Submitted
+
+_POLL_SECONDS = 5.0
+
+
+def wait_for(registry: Registry, submitted: Sequence[Submitted]) -> list[Submitted]:
+    """Wait until the attempts have ended, with a progress bar on stderr; returns those that did not complete.
+
+    An interrupt ends the waiting and not the jobs.
+    """
+    left, failed = list(submitted), []
+    with tqdm(total=len(left), desc="jobs ended", unit="job", file=sys.stderr) as bar:
+        while True:
+            view = registry.read()
+            queue = recent_queue(registry, view)
+            view = registry.read()  # what has ended since the queue was asked has left its record by now
+            ended = [one for one in left if _has_ended(_last(view, one), queue)]
+            left = [one for one in left if one not in ended]
+            failed += [one for one in ended if _last(view, one).event != "completed"]
+            bar.update(len(ended))
+            if failed:
+                bar.set_postfix(failed=len(failed))
+            if not left:
+                return failed
+            time.sleep(_POLL_SECONDS)
+
+
+def _last(view: View, one: Submitted) -> Header:
+    headers = view.state.headers(one.job.experiment, one.job.stage)
+    return [header for header in headers if header.attempt == one.job.attempt][-1]
+
+
+def _has_ended(header: Header, queue: Queue) -> bool:
+    return header.event in TERMINAL or queue.is_gone(header)
