@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.errors import Meds1Error, MissingError, UsageError
+from registry.durable import make_folder
+from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
 from registry.job import Job
 from registry.schema import Resources, Stage
 from slurm.launch import python_path_line
@@ -88,17 +89,25 @@ def check(call: Call) -> None:
 
 
 def submit(call: Call, submission: Path, jobs: Sequence[Job]) -> list[str]:
-    """Submit the claimed jobs; returns the id of each. Nothing is left of a call that sbatch refuses."""
+    """Submit the claimed jobs; returns the id of each. Nothing is left of a call that sbatch refuses.
+
+    Where Slurm does not answer (`MissingError`) the jobs may be in the queue all the same, and their folder stays.
+    """
     import submitit
 
-    submission.mkdir(parents=True)
-    for index, job in enumerate(jobs):
-        (submission / str(index)).symlink_to(job.folder)
+    try:
+        make_folder(submission, lasting=False)
+        for index, job in enumerate(jobs):
+            (submission / str(index)).symlink_to(job.folder)
+    except OSError as error:
+        raise StageFailure(f"{submission}: {error.strerror}; check CACHE_DIR and its permissions") from None
     try:
         job_id = str(_executor(call, submission)._submit_command(_command(submission)).job_id)
     except submitit.core.utils.FailedJobError as error:
-        shutil.rmtree(submission)
-        raise refusal(call.stage, str(error)) from None
+        refused = refusal(call.stage, str(error))
+        if isinstance(refused, UsageError):
+            shutil.rmtree(submission)
+        raise refused from None
     return [f"{job_id}_{index}" for index in range(len(jobs))] if len(jobs) > 1 else [job_id]
 
 

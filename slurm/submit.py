@@ -98,7 +98,8 @@ def _needs(plan: Plan) -> Iterator[tuple[HubOrFile, RepoType]]:
 def submit_group(submission: Submission, group: Group) -> Outcome:
     """Submit a group to Slurm, stage after stage.
 
-    Raises what sbatch refuses, and then nothing of the group stays in the queue.
+    Raises what sbatch refuses, and then nothing of the group stays in the queue. Where Slurm falls silent in between,
+    the intents stay as they are: the next command finds out what became of them (`slurm.adopt`).
     """
     registry = submission.registry
     calls = calls_of(group, submission.code, submission.parallel)
@@ -116,8 +117,11 @@ def submit_group(submission: Submission, group: Group) -> Outcome:
             save_submitted(registry, new, {"cluster": "slurm", "token": call.token, "user": user_name()})
             done += new
             waits = f"afterok:{ids[0]}" if len(ids) == 1 else f"aftercorr:{ids[0].partition('_')[0]}"
+    except MissingError:
+        raise
     except Meds1Error as error:
-        sbatch.cancel([one.id for one in done])
+        if done:
+            sbatch.cancel([one.id for one in done])
         give_up(registry, [job for jobs in claimed for job in jobs], str(error))
         raise
     return Outcome(tuple(done), left)
