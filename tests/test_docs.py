@@ -22,6 +22,10 @@ def shown(page: Path) -> list[str]:
     return [re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, text in BLOCK.findall(page.read_text())]
 
 
+def needs_slurm(page: Path) -> bool:
+    return any(re.search(r"meds1 submit(?!.*--cluster local)|^sbatch|_all\.sh", block, re.M) for block in shown(page))
+
+
 def run_block(lab: Lab, block: str) -> None:
     script = f"set -euo pipefail\nsource config.sh\n{block}"
     lab.run(["bash", "-c", script])
@@ -50,7 +54,7 @@ def shipped_lab(tmp_path: Path) -> Lab:
     return lab
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if not needs_slurm(page)], ids=lambda page: page.name)
 def test_commands_of_a_docs_page_run(page: Path, shipped_lab: Lab) -> None:
     for block in shown(page):
         run_block(shipped_lab, block)
@@ -60,6 +64,17 @@ def test_commands_of_a_docs_page_run(page: Path, shipped_lab: Lab) -> None:
 def on_slurm(shipped_lab: Lab, slurm_cluster: Cluster) -> Iterator[Lab]:
     yield shipped_lab
     subprocess.run(["scancel", "--user", "root"], check=False)
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("page", [page for page in PAGES if needs_slurm(page)], ids=lambda page: page.name)
+def test_commands_of_a_docs_page_run_on_slurm(page: Path, on_slurm: Lab) -> None:
+    catalog = json.loads((on_slurm.folder / "config.json").read_text())
+    held = {"extra": {"hold": True}}  # what jobs do when they run is shown by other tests
+    catalog["slurm"] = {stage: held for stage in ("curation", "training", "eval")}
+    (on_slurm.folder / "config.json").write_text(json.dumps(catalog, indent=2))
+    for block in shown(page):
+        run_block(on_slurm, block)
 
 
 @pytest.mark.slurm
