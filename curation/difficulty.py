@@ -22,6 +22,7 @@ from inference.journal import generate_resumable
 from inference.prompts import messages
 from registry.errors import StageFailure
 from registry.schema import DifficultyConfig
+from registry.stopping import StopFlag
 from scoring.extraction import extract_choice
 from scoring.free_text import text_matches
 
@@ -40,7 +41,14 @@ class Judgement:
     metrics: Mapping[str, Any]
 
 
-def ask(entries: Ledger, spec: EngineSpec, system: str | None, config: DifficultyConfig, journal: Path) -> Answers:
+def ask(
+    entries: Ledger,
+    spec: EngineSpec,
+    system: str | None,
+    config: DifficultyConfig,
+    journal: Path,
+    stop: StopFlag | None = None,
+) -> Answers:
     """Let the model of `spec` answer every entry's question; answers are kept in `journal`, and resumed from it.
 
     Raises `StageFailure` when no answer at all could be generated or every answer is empty.
@@ -48,7 +56,7 @@ def ask(entries: Ledger, spec: EngineSpec, system: str | None, config: Difficult
     prompts = {entry.row.id: _request(entry.row, system) for entry in entries}
     requests = {request.id: request for request in prompts.values()}
     sampling = Sampling(config.max_tokens, config.temperature, seed=spec.seed, n=config.samples)
-    generations = generate_resumable(spec, list(requests.values()), sampling, journal)
+    generations = generate_resumable(spec, list(requests.values()), sampling, journal, stop)
     _require_answers(generations, spec)
     by_request: dict[str, list[Generation]] = defaultdict(list)
     for generation in generations:

@@ -120,7 +120,7 @@ def _filter_difficulty(
     model_key = context.config.difficulty_model_key or context.config.model_key
     spec = EngineSpec(config.engine, resolve(model, "model", model_key), model.max_length, seed=seed)
     journal = context.run_dir / ANSWERS_PARTIAL
-    answers = difficulty.ask(kept(ledger), spec, model.system_prompt, config, journal)
+    answers = difficulty.ask(kept(ledger), spec, model.system_prompt, config, journal, context.stop)
     judgement = difficulty.judge(kept(ledger), answers)
     ledger = with_pass_rates(ledger, judgement.pass_rates)
     removals = difficulty.outside(kept(ledger), judgement, config)

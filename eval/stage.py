@@ -45,7 +45,11 @@ def run(context: StageContext) -> StageOutput:
     log.info("%s: %d questions of %d benchmarks for %s", config.experiment, len(rows), len(benchmarks), model)
     started = time.monotonic()
     generations = generate_resumable(
-        _engine_spec(config, model), list(requests.values()), _sampling(config.eval), context.run_dir / PARTIAL
+        _engine_spec(config, model),
+        list(requests.values()),
+        _sampling(config.eval),
+        context.run_dir / PARTIAL,
+        context.stop,
     )
     seconds = time.monotonic() - started
     by_id = {generation.id: generation for generation in generations}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from registry.schema import EngineName
+from registry.stopping import StopFlag
 
 FinishReason = Literal["stop", "length", "error"]
 
@@ -71,10 +72,13 @@ class Engine(Protocol):
 
     name: EngineName
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Generation]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
+    ) -> Iterator[Generation]:
         """Yield `sampling.n` generations per request, in the order in which they finish.
 
         A request whose prompt leaves no room for an answer yields "error" generations; the others are answered.
+        Leaves with `StageStopped`, in the middle of answers, when `stop` asks for it.
         """
         ...
 

@@ -15,18 +15,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from inference.engine import EngineSpec, Generation, Request, Sampling, open_engine
-from registry.errors import StageFailure
+from registry.errors import StageFailure, StageStopped
+from registry.stopping import StopFlag
 
 log = logging.getLogger(__name__)
+_Found = dict[str, dict[int, Generation]]
 
 
 def generate_resumable(
-    spec: EngineSpec, requests: Sequence[Request], sampling: Sampling, journal: Path
+    spec: EngineSpec, requests: Sequence[Request], sampling: Sampling, journal: Path, stop: StopFlag | None = None
 ) -> list[Generation]:
     """Return `sampling.n` generations per request (one where it ended in an error), in the order of `requests`.
 
     The engine is opened only when something is missing from the journal. Request ids must be unique. Raises
-    `StageFailure` for a damaged journal and for an engine that leaves requests without an answer.
+    `StageFailure` for a damaged journal and for an engine that leaves requests without an answer, `StageStopped` with
+    every finished answer in the journal when `stop` asks for it.
     """
     digests = {request.id: _digest(request, sampling) for request in requests}
     if len(digests) != len(requests):
@@ -38,7 +41,12 @@ def generate_resumable(
             "%s: %d of %d requests are answered already", journal.name, len(requests) - len(missing), len(requests)
         )
     if missing:
-        _ask(spec, missing, sampling, journal, found)
+        try:
+            _ask(spec, missing, sampling, (journal, found), stop or StopFlag())
+        except StageStopped as stopped:
+            answered = sum(_complete(found[request.id], sampling) for request in requests)
+            kept = f"{answered} of {len(requests)} requests are answered and kept in {journal}"
+            raise StageStopped(f"{stopped}; {kept}", stopped.signal_number) from None
     unanswered = sum(not _complete(found[request.id], sampling) for request in requests)
     if unanswered:
         raise StageFailure(
@@ -57,8 +65,8 @@ def _complete(generations: dict[int, Generation], sampling: Sampling) -> bool:
     return len(generations) >= sampling.n or any(g.finish_reason == "error" for g in generations.values())
 
 
-def _read(journal: Path, digests: dict[str, str]) -> dict[str, dict[int, Generation]]:
-    found: dict[str, dict[int, Generation]] = {request_id: {} for request_id in digests}
+def _read(journal: Path, digests: dict[str, str]) -> _Found:
+    found: _Found = {request_id: {} for request_id in digests}
     if not journal.exists():
         return found
     written = journal.read_bytes()
@@ -82,15 +90,13 @@ def _read(journal: Path, digests: dict[str, str]) -> dict[str, dict[int, Generat
 
 
 def _ask(
-    spec: EngineSpec,
-    missing: Sequence[Request],
-    sampling: Sampling,
-    journal: Path,
-    found: dict[str, dict[int, Generation]],
+    spec: EngineSpec, missing: Sequence[Request], sampling: Sampling, kept: tuple[Path, _Found], stop: StopFlag
 ) -> None:
+    journal, found = kept
     digests = {request.id: _digest(request, sampling) for request in missing}
+    stop.check("generation had not begun")
     with journal.open("a", encoding="utf-8") as file, open_engine(spec) as engine:
-        for generation in engine.generate(missing, sampling):
+        for generation in engine.generate(missing, sampling, stop):
             line = json.dumps({"request": digests[generation.id], **asdict(generation)}, ensure_ascii=False)
             file.write(line + "\n")
             file.flush()

@@ -18,6 +18,7 @@ from inference.progress import track
 from inference.samples import Sample, finish, prepare
 from registry.errors import UsageError
 from registry.schema import EngineName
+from registry.stopping import StopFlag
 
 if TYPE_CHECKING:
     import torch
@@ -37,19 +38,24 @@ class TransformersEngine:
         self._model: Any = model
         self._batch_tokens = _cache_bytes(model) // _cache_bytes_per_token(model)
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Generation]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
+    ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`."""
         samples, errors = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
-        yield from track(self._run(samples, errors, sampling), len(samples) + len(errors), self.name)
+        answers = self._run(samples, errors, sampling, stop or StopFlag())
+        yield from track(answers, len(samples) + len(errors), self.name)
 
-    def _run(self, samples: list[Sample], errors: list[Generation], sampling: Sampling) -> Iterator[Generation]:
+    def _run(
+        self, samples: list[Sample], errors: list[Generation], sampling: Sampling, stop: StopFlag
+    ) -> Iterator[Generation]:
         assert self._model is not None, "the engine is closed"
         yield from errors
         for batch in batches(samples, self._batch_tokens):
-            for sample, row in zip(batch, self._generate(batch, sampling), strict=True):
+            for sample, row in zip(batch, self._generate(batch, sampling, stop), strict=True):
                 yield finish(self._checkpoint, sample, self._cut(row, sample.max_tokens))
 
-    def _generate(self, batch: list[Sample], sampling: Sampling) -> list[list[int]]:
+    def _generate(self, batch: list[Sample], sampling: Sampling, stop: StopFlag) -> list[list[int]]:
         """Return the generated ids of each row, padded to the length of the longest."""
         import torch
         from transformers import GenerationConfig
@@ -72,7 +78,7 @@ class TransformersEngine:
                 attention_mask=torch.tensor(mask, device=device),
                 generation_config=config,
                 logits_processor=_processors(batch, sampling, device),
-                stopping_criteria=[_RowLimits(width, limits)],
+                stopping_criteria=[_RowLimits(width, limits, stop)],
             )
         rows: list[list[int]] = output[:, width:].tolist()
         return rows
@@ -101,12 +107,14 @@ class TransformersEngine:
 
 @dataclass(frozen=True)
 class _RowLimits:
-    """Stopping criterion: each row ends at its own number of new tokens."""
+    """Stopping criterion, asked after every token: each row ends at its own number of new tokens."""
 
     prompt_width: int
     limits: torch.Tensor
+    stop: StopFlag
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        self.stop.check("generation left off")
         return input_ids.shape[1] - self.prompt_width >= self.limits
 
 

@@ -19,6 +19,7 @@ from inference.progress import track
 from inference.samples import Sample, finish, prepare
 from registry.errors import MissingError, UsageError
 from registry.schema import EngineName
+from registry.stopping import StopFlag
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -47,12 +48,17 @@ class VllmEngine:
         self._llm: LLM | None = llm
         self._process = process
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Generation]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
+    ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`."""
         samples, errors = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
-        yield from track(self._run(samples, errors, sampling), len(samples) + len(errors), self.name)
+        answers = self._run(samples, errors, sampling, stop or StopFlag())
+        yield from track(answers, len(samples) + len(errors), self.name)
 
-    def _run(self, samples: list[Sample], errors: list[Generation], sampling: Sampling) -> Iterator[Generation]:
+    def _run(
+        self, samples: list[Sample], errors: list[Generation], sampling: Sampling, stop: StopFlag
+    ) -> Iterator[Generation]:
         from vllm.inputs.engine import tokens_input
 
         assert self._llm is not None, "the engine is closed"
@@ -65,6 +71,7 @@ class VllmEngine:
                 internal = engine.add_request(str(number), prompt, self._params(sample, sampling))
                 running[str(number)] = (internal, sample)
             while running:
+                stop.check("generation left off")
                 for output in engine.step():
                     if output.finished:
                         _, sample = running.pop(output.request_id)

@@ -98,17 +98,18 @@ class Attempt:
         raise KeyboardInterrupt
 
     def _record_end(self, kind: type[BaseException] | None, error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, StageStopped):
+        others = [file.read_text() for file in sorted(self.job.folder.glob(f"rank-*-{restart_count()}.txt"))]
+        if isinstance(error, StageStopped) and not others:
             try:
                 stop_mark(self.job.folder, restart_count()).touch()
             except OSError as full:  # the stop itself is the error to be raised
                 log.error("%s: cannot be marked as stopped: %s", self.job.folder, full.strerror)
             return
-        event: Event = "cancelled" if self.interrupted or isinstance(error, KeyboardInterrupt) else "failed"
+        ended = self.interrupted or isinstance(error, KeyboardInterrupt | StageStopped)
+        event: Event = "cancelled" if ended else "failed"
         text = masked("".join(traceback.format_exception(kind, error, trace)))
         shown = _one_line(error, text)
-        others = [file.read_text() for file in sorted(self.job.folder.glob(f"rank-*-{restart_count()}.txt"))]
-        if others and event == "cancelled":  # the launcher ended this rank because another one had failed
+        if others and ended:  # the launcher ended this rank because another one had failed
             event, text = "failed", others[0]
             shown = f"another rank failed: {text.strip().splitlines()[-1]}"
         result = {
@@ -124,6 +125,8 @@ class Attempt:
         with contextlib.suppress(OSError):  # a full disk, say: the record has the end of it
             (self.job.folder / "traceback.txt").write_text(text)
         fold_or_warn(self.registry)
+        if isinstance(error, StageStopped):
+            raise StageFailure(f"{self.job.experiment}: {self.job.stage}: {masked(shown)}") from error
 
     def _ended(self) -> dict[str, Any]:
         return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}

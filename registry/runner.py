@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from registry.attempt import Attempt, OtherRank, fold_or_warn, job_identity, sole_user
 from registry.canonical import sha256
@@ -24,9 +24,11 @@ from registry.job import Job, claim_all
 from registry.paths import CHECKOUT
 from registry.plan import Plan
 from registry.provenance import now
+from registry.ranks import ranks
 from registry.reading import View
 from registry.schema import Stage
 from registry.stage import ENTRY_POINT, StageContext, StageFunction, Upstream
+from registry.stopping import StopFlag
 from registry.store import Registry
 
 log = logging.getLogger("meds1")
@@ -34,6 +36,7 @@ log = logging.getLogger("meds1")
 _OWN = frozenset(
     ("status", "fingerprint", "inputs", "attempt", "restart", "provenance", "record", "timestamp", "last_attempt")
 ) | {"overrides"}
+End = Literal["failed", "cancelled"]
 
 
 def reuse(registry: Registry, plans: Sequence[Plan]) -> None:
@@ -62,43 +65,43 @@ def _source(registry: Registry, view: View, plan: Plan) -> Entry:
     return source
 
 
-def run_job(job: Job) -> Entry | None:
-    """Run a claimed attempt in this process; every rank calls it, rank 0 records. Returns the saved result."""
-    rank, world_size = ranks()
+def run_job(job: Job, stop: StopFlag | None = None) -> Entry | None:
+    """Run a claimed attempt in this process; every rank calls it, rank 0 records. Returns the saved result.
+
+    Whoever listens for signals that ask the stage to stop hands over the flag that they set.
+    """
+    rank, _ = ranks()
+    stop = stop or StopFlag()
     config = EffectiveConfig.model_validate(job.config)
     registry = job.open()
     if rank != 0:
-        with OtherRank(job, rank):
-            _function(job.stage)(_context(registry, job, config, rank, world_size))
+        with OtherRank(job, rank), stop:
+            _function(job.stage)(_context(registry, job, config, stop))
         return None
     with Attempt(registry, job) as attempt, sole_user(Path(job.run_dir), job.experiment):
         attempt.start()
         _check_unchanged(registry, job, config)
-        context = _context(registry, job, config, rank, world_size)
-        result = attempt.complete(_function(job.stage)(context))
+        with stop:
+            output = _function(job.stage)(_context(registry, job, config, stop))
+        result = attempt.complete(output)
     publish(registry, [job])
     return result
 
 
-def ranks() -> tuple[int, int]:
-    """(rank, number of processes) that torchrun or a Slurm step gave this process."""
-    environment = os.environ
-    if "RANK" in environment and "WORLD_SIZE" in environment:
-        return int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    if "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
-        return int(environment["SLURM_PROCID"]), int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
-    return 0, 1
-
-
 def record_failure(job: Job, error: str) -> None:
     """Record that an attempt ended without a word of its own (killed, for instance)."""
+    record_end(job, "failed", error)
+
+
+def record_end(job: Job, event: End, error: str) -> None:
+    """Record for an attempt how it ended."""
     registry = job.open()
     result = {"job": job_identity(), "error": error, "log": str(job.folder)}
-    job.save(registry, "failed", result, {"ended": now()})
+    job.save(registry, event, result, {"ended": now()})
     fold_or_warn(registry)
 
 
-def _context(registry: Registry, job: Job, config: EffectiveConfig, rank: int, world_size: int) -> StageContext:
+def _context(registry: Registry, job: Job, config: EffectiveConfig, stop: StopFlag) -> StageContext:
     upstream: dict[Stage, Upstream] = {}
     needed = job.inputs.get("upstream")
     if needed:
@@ -110,7 +113,7 @@ def _context(registry: Registry, job: Job, config: EffectiveConfig, rank: int, w
                 f"completed; run `meds1 run {job.experiment} --stage {stage}` first"
             )
         upstream[stage] = Upstream(stage, job.experiment, fingerprint, entry)
-    return StageContext(config, Path(job.run_dir), job.folder, upstream, rank, world_size)
+    return StageContext(config, Path(job.run_dir), job.folder, upstream, *ranks(), stop)
 
 
 def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> None:

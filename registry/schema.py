@@ -183,6 +183,7 @@ class Resources(Strict):
     memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = described("Per node, such as 64G.", None)
     time: Positive | None = described("Minutes.", None)
     constraint: str | None = described("Features that nodes must have.", None)
+    max_requeues: Annotated[int, Field(ge=0)] = described("How often a job may come back after it was stopped.", 20)
     extra: dict[str, str | int | bool] = described("More options of sbatch, as they are.", {})
 
 

@@ -15,6 +15,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import MissingError
 from registry.paths import is_here
 from registry.schema import Stage
+from registry.stopping import StopFlag
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class StageContext:
     """All that a stage may know.
 
     `run_dir` is shared by all attempts with the same fingerprint: what a preempted attempt left there is resumed.
-    `attempt_dir` is this attempt's own, for logs. Only rank 0 may write shared outputs.
+    `attempt_dir` is this attempt's own, for logs. Only rank 0 may write shared outputs. `stop` is to be looked at where
+    the stage can leave.
     """
 
     config: EffectiveConfig
@@ -51,6 +53,7 @@ class StageContext:
     upstream: Mapping[Stage, Upstream] = field(default_factory=dict)
     rank: int = 0
     world_size: int = 1
+    stop: StopFlag = field(default_factory=StopFlag)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ from registry.logbook import Logbook, checked_evaluation, plain
 from registry.paths import job_file
 from registry.plan import Plan, Wish, plan
 from registry.provenance import restart_count, slurm_job_id
-from registry.runner import publish, ranks
+from registry.ranks import ranks
+from registry.runner import publish
 from registry.schema import Stage
 from registry.stage import StageOutput
 from registry.store import Registry, experiments_of, open_registry

@@ -122,7 +122,9 @@ def _executor(call: Call, submission: Path) -> Any:
 
 
 def _command(submission: Path) -> str:
-    return shlex.join([sys.executable, "-u", "-m", "slurm.entry", str(submission)])
+    # Python is deaf to the user signals until `run_in_slurm` listens: they would end it while it still imports.
+    deaf = ["bash", "-c", 'trap "" USR1 USR2; exec "$0" "$@"']
+    return shlex.join([*deaf, sys.executable, "-u", "-m", "slurm.entry", str(submission)])
 
 
 def refusal(what: str, said: str) -> Meds1Error:

@@ -71,7 +71,7 @@ def on_slurm(shipped_lab: Lab, slurm_cluster: Cluster) -> Iterator[Lab]:
 def test_commands_of_a_docs_page_run_on_slurm(page: Path, on_slurm: Lab) -> None:
     catalog = json.loads((on_slurm.folder / "config.json").read_text())
     held = {"extra": {"hold": True}}  # what jobs do when they run is shown by other tests
-    catalog["slurm"] = {stage: held for stage in ("curation", "training", "eval")}
+    catalog["slurm"] = dict.fromkeys(("curation", "training", "eval"), held)
     (on_slurm.folder / "config.json").write_text(json.dumps(catalog, indent=2))
     for block in shown(page):
         run_block(on_slurm, block)

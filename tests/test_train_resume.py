@@ -2,15 +2,16 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from registry.errors import EXIT_STOPPED
+from registry.errors import EXIT_STOPPED, StageStopped
+from registry.stopping import STOP_SIGNALS, StopFlag, listening
 from tests.training_case import finish, has_checkpoint, losses, make_case, start, wait_for
 from train.checkpoints import MANIFEST, checkpoint_folder, find_newest
 from train.stage import run
-from train.stopping import STOP_SIGNALS, stop_signals
 
 LONG = {"num_epochs": 12, "checkpoints_per_epoch": 1}  # 48 steps, a checkpoint after every fourth
 
@@ -44,7 +45,9 @@ def test_sigterm_saves_and_stops_and_the_next_attempt_ends_it(tmp_path: Path, un
     assert not (case.run_dir / "model").exists()
     saved = find_newest(checkpoint_folder(case.run_dir, 1)).newest
     assert saved is not None
-    assert f"tiny: training was stopped by SIGTERM and saved after step {saved.step} of 48" in errors
+    assert (
+        f"tiny: training is saved after step {saved.step} of 48 in {saved.path.parent} (stopped by SIGTERM)" in errors
+    )
     output = run(case.context())
     assert output.metrics["steps_this_attempt"] == 48 - saved.step
     assert losses(output.artifacts) == undisturbed
@@ -53,11 +56,15 @@ def test_sigterm_saves_and_stops_and_the_next_attempt_ends_it(tmp_path: Path, un
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_every_stop_signal_is_heard_and_the_handlers_come_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with stop_signals() as flag:
-        assert flag.signal == 0
+    flag = StopFlag()
+    with listening(flag):
+        flag.check("nothing has come yet")
         os.kill(os.getpid(), number)
-        assert flag.signal == number
+        with pytest.raises(StageStopped, match=f"at work .stopped by {number.name}") as stopped:
+            flag.check("at work")
+    assert stopped.value.signal_number == number
     assert signal.getsignal(number) == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 
 def test_a_half_written_checkpoint_is_removed_and_said(
@@ -78,3 +85,14 @@ def test_a_half_written_checkpoint_is_removed_and_said(
     assert f"removing the incomplete checkpoint {newest.path}" in capsys.readouterr().err
     assert output.metrics["steps_this_attempt"] == 48 - before.step
     assert losses(output.artifacts) == undisturbed
+
+
+def test_a_user_signal_ends_no_child_that_a_listening_process_has_started() -> None:
+    flag = StopFlag()
+    with listening(flag):
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        child.send_signal(signal.SIGUSR2)
+        answers, _ = child.communicate("finished answers")
+    assert answers == "finished answers"
+    assert child.returncode == 0
+    flag.check("the signal was not for this process")

@@ -15,25 +15,30 @@ from torch import distributed
 from transformers import TrainerCallback
 
 from registry.errors import StageFailure
+from registry.stopping import StopFlag
 from train.batch import BatchPlan
 from train.checkpoints import write_manifest
-from train.stopping import StopFlag
+
+
+def agreed(flag: StopFlag, device: torch.device) -> int:
+    """The highest level of the stop signals that any rank has seen. Collective: every rank calls it."""
+    seen = torch.tensor([flag.level], device=device)
+    if distributed.is_initialized():
+        distributed.all_reduce(seen, op=distributed.ReduceOp.MAX)
+    return int(seen.item())
 
 
 class StopOnSignal(TrainerCallback):
-    """Save and stop at the first step at which any rank has seen a stop signal; `stopped_by` is its number."""
+    """Save and stop at the first step at which any rank has seen a stop signal; `stopped_by` is its level."""
 
     def __init__(self, flag: StopFlag) -> None:
         self.flag = flag
         self.stopped_by = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """All ranks take the highest signal number that any of them holds."""
-        seen = torch.tensor([self.flag.signal], device=args.device)
-        if distributed.is_initialized():
-            distributed.all_reduce(seen, op=distributed.ReduceOp.MAX)
-        if int(seen.item()) and state.global_step < state.max_steps:
-            self.stopped_by = int(seen.item())
+        """After the last step too: the final validation and the model's saving may outlast the grace period."""
+        self.stopped_by = agreed(self.flag, args.device)
+        if self.stopped_by:
             control.should_save = True
             control.should_training_stop = True
 

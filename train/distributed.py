@@ -1,7 +1,8 @@
-"""Which process this is, of how many, and where rank 0 listens: from torchrun's or Slurm's environment.
+"""Where a process of a training belongs: its GPU, and where rank 0 listens, from torchrun's or Slurm's environment.
 
-Standard library only, so that a launcher can ask before anything heavy is imported. A Slurm variable counts only
-inside a step (`srun`): the batch script itself sees the allocation's task count but is a single process.
+Standard library only, so that a launcher can ask before anything heavy is imported. submitit's own helper
+(`TorchDistributedEnvironment`) knows no torchrun and no plain `srun`, takes rank 0's node name for an address, and
+picks the same port again for a requeued job, in the range that the kernel hands out to others.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from registry.errors import UsageError
+from registry.ranks import ranks
 
 FIRST_PORT = 15_000  # below Linux's ephemeral range, so that no outgoing connection holds the port
 PORTS = 15_000
@@ -34,10 +36,9 @@ def processes_from(environment: Mapping[str, str]) -> Processes:
     Raises `UsageError` for a set of variables that contradicts itself or is incomplete.
     """
     if "WORLD_SIZE" in environment:
-        return _checked(_from_torchrun(environment))
-    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        return _checked(_from_slurm(environment))
-    return Processes()
+        return _from_torchrun(environment)
+    rank, world_size = ranks(environment)
+    return _from_slurm(environment, rank, world_size) if world_size > 1 else Processes()
 
 
 def export(processes: Processes, environment: MutableMapping[str, str]) -> None:
@@ -64,25 +65,23 @@ def first_host(node_list: str) -> str:
 
 
 def _from_torchrun(environment: Mapping[str, str]) -> Processes:
-    world_size = int(environment["WORLD_SIZE"])
-    if world_size == 1:
+    if environment["WORLD_SIZE"] == "1":
         return Processes()
-    missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
+    missing = [name for name in TORCHRUN if name not in environment]
     if missing:
-        raise UsageError(
-            f"WORLD_SIZE is {world_size} but {', '.join(missing)} is not set; start training with torchrun"
-        )
+        size = environment["WORLD_SIZE"]
+        raise UsageError(f"WORLD_SIZE is {size} but {', '.join(missing)} is not set; start training with torchrun")
     master = (environment["MASTER_ADDR"], int(environment["MASTER_PORT"]))
-    return Processes(int(environment["RANK"]), world_size, int(environment["LOCAL_RANK"]), master)
+    return Processes(*ranks(environment), int(environment["LOCAL_RANK"]), master)
 
 
-def _from_slurm(environment: Mapping[str, str]) -> Processes:
+def _from_slurm(environment: Mapping[str, str], rank: int, world_size: int) -> Processes:
     # Every rank must arrive at the same port without asking: a job id is unique on its nodes, and a requeued job
     # must not meet a socket that its predecessor left behind.
     key = int(environment["SLURM_JOB_ID"]) * 7 + int(environment.get("SLURM_RESTART_COUNT", "0"))
     return Processes(
-        rank=int(environment["SLURM_PROCID"]),
-        world_size=int(environment["SLURM_STEP_NUM_TASKS"]),
+        rank=rank,
+        world_size=world_size,
         local_rank=_local_rank(environment),
         master=(_slurm_master(environment), FIRST_PORT + key % PORTS),
     )
@@ -105,9 +104,3 @@ def _slurm_master(environment: Mapping[str, str]) -> str:
             raise UsageError(f"Slurm's node {host!r} has no address here; set MASTER_ADDR and WORLD_SIZE") from None
         return environment["SLURM_LAUNCH_NODE_IPADDR"]
     return host
-
-
-def _checked(processes: Processes) -> Processes:
-    if not 0 <= processes.rank < processes.world_size:
-        raise UsageError(f"rank {processes.rank} of {processes.world_size} processes cannot be; check the launcher")
-    return processes

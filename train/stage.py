@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from typing import Any
 
-from registry.errors import StageStopped, UsageError
 from registry.stage import StageContext, StageOutput
+from registry.stopping import listening, stopped
 from train.checkpoints import Checkpoint, checkpoint_folder, find_newest
 from train.distributed import export, processes_from
 from train.export import save_final_model
 from train.measures import Timing, loss_curve, training_metrics, validation_curve, write_curve
-from train.stopping import StopFlag, stop_signals
 from train.task import Task, prepare, resolved
 from train.trainer import build_trainer, training_arguments
 
@@ -34,8 +32,8 @@ def run(context: StageContext) -> StageOutput:
     _join_processes(context)
     task = prepare(context)
     _say(context, f"{task.experiment}: {json.dumps(resolved(task), ensure_ascii=False)}")
-    with stop_signals() as flag:
-        trainer, timing = _train(task, context, flag)
+    with listening(context.stop):
+        trainer, timing = _train(task, context)
     _final_validation(task, trainer)
     model = context.run_dir / "model"
     save_final_model(trainer, task.model_path, model)
@@ -49,35 +47,29 @@ def run(context: StageContext) -> StageOutput:
 
 
 def _join_processes(context: StageContext) -> None:
-    processes = processes_from(os.environ)
-    if (processes.rank, processes.world_size) != (context.rank, context.world_size):
-        raise UsageError(
-            f"{context.config.experiment}: started as rank {context.rank} of {context.world_size}, but the environment "
-            f"says rank {processes.rank} of {processes.world_size}; start training with srun or torchrun"
-        )
-    export(processes, os.environ)
+    export(processes_from(os.environ), os.environ)
     if context.rank:
         _silence_progress_bars()
 
 
-def _train(task: Task, context: StageContext, flag: StopFlag) -> tuple[Any, Timing]:
-    from train.callbacks import CheckRun, Progress, StopOnSignal, WriteManifest
+def _train(task: Task, context: StageContext) -> tuple[Any, Timing]:
+    from train.callbacks import CheckRun, Progress, StopOnSignal, WriteManifest, agreed
 
     folder = checkpoint_folder(context.run_dir, context.world_size)
     arguments = training_arguments(task, folder)
     start = _resume_point(context)
-    stop = StopOnSignal(flag)
+    stop = StopOnSignal(context.stop)
     trainer = build_trainer(task, arguments, [stop, WriteManifest(), CheckRun(task.plan, task.steps), Progress()])
+    if level := agreed(context.stop, arguments.device):  # loading took its time
+        trainer.accelerator.end_training()
+        raise stopped(level, f"{task.experiment}: training had not begun")
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(start.path) if start else None)
     seconds = time.monotonic() - began
     if stop.stopped_by:
         trainer.accelerator.end_training()
-        raise StageStopped(
-            f"{task.experiment}: training was stopped by {signal.Signals(stop.stopped_by).name} and saved after step "
-            f"{trainer.state.global_step} of {task.steps} in {folder}; run it again to resume",
-            stop.stopped_by,
-        )
+        done = f"step {trainer.state.global_step} of {task.steps}"
+        raise stopped(stop.stopped_by, f"{task.experiment}: training is saved after {done} in {folder}")
     return trainer, Timing(seconds, task.steps - (start.step if start else 0))
 
 
