@@ -17,6 +17,7 @@ VERBS = {
     "submit": ("slurm.submit_verb:submit", "Submit the due stages of experiments as batch jobs; waits for none."),
     "status": ("slurm.watch_verbs:status", "Show the state of every stage, and why."),
     "logs": ("slurm.logs_verb:logs", "Show the logs of the newest attempt, and where they are."),
+    "cancel": ("slurm.cancel_verb:cancel", "Cancel jobs that wait or run, and those that wait for them."),
     "fetch": ("slurm.verbs:fetch", "Bring models and data sets onto this machine; run it where there is network."),
     "list": ("registry.verbs:list_experiments", "List experiments with their descriptions and tags."),
     "show": ("registry.verbs:show", "Show one experiment: config, results, history, notes."),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure
+from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure, UsageError
 from registry.json_path import join
 from registry.names import in_message
 from registry.secrets import masked
@@ -118,6 +118,14 @@ def _stdout_is_stderr() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def confirmed(question: str) -> bool:
+    """Ask on the terminal; `UsageError` where nobody sits at one."""
+    if not sys.stdin.isatty():
+        raise UsageError("nobody to ask: use --yes")
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _mask_record(record: logging.LogRecord) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from registry import edits
-from registry.console import answering
+from registry.console import answering, confirmed
 from registry.derive import derived, grid
 from registry.errors import UsageError, no_experiment
 from registry.events import as_grid, history_of
@@ -144,7 +143,7 @@ def rm(  # noqa: PLR0913 - one parameter per option of the command line
         if dry_run:
             answer.lines.append(f"{name}: would remove {what}")
             return
-        if not yes and not _confirmed(f"{name}: remove {what}? Files of runs stay until `meds1 gc`. [y/N] "):
+        if not yes and not confirmed(f"{name}: remove {what}? Files of runs stay until `meds1 gc`. [y/N] "):
             raise UsageError(f"{name}: nothing removed")
         edits.remove(opened, name, only)
         answer.data["removed"] = True
@@ -166,10 +165,3 @@ def history(
             raise no_experiment(name, known)
         answer.data = history_of(view.state, name)
         answer.lines.append(as_grid(answer.data))
-
-
-def _confirmed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("nobody to ask: use --yes")
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

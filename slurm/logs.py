@@ -62,7 +62,7 @@ def find_attempt(state: State, name: str, stage: Stage | None, number: int | Non
     """
     if number is not None and stage is None:
         raise UsageError("--attempt needs a STAGE: every stage counts its own attempts")
-    found = [attempt for known in STAGES if stage in (None, known) for attempt in _attempts(state, name, known)]
+    found = [attempt for known in STAGES if stage in (None, known) for attempt in attempts_of(state, name, known)]
     if not found:
         what = f"{name}: {stage}" if stage else name
         raise MissingError(f"{what}: has no attempt yet, so no logs; run `meds1 submit {name}`")
@@ -75,7 +75,8 @@ def find_attempt(state: State, name: str, stage: Stage | None, number: int | Non
     return max(found, key=_recency)
 
 
-def _attempts(state: State, name: str, stage: Stage) -> Iterator[Attempt]:
+def attempts_of(state: State, name: str, stage: Stage) -> Iterator[Attempt]:
+    """The attempts of a stage whose folder is known, oldest first."""
     by_number: dict[int, list[Header]] = {}
     for header in state.headers(name, stage):
         by_number.setdefault(header.attempt, []).append(header)

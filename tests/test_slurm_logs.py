@@ -25,6 +25,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 def attempt(lab: Lab, stage: Stage, event: Any = "started", **logs: str) -> Job:
     """An attempt of `tuned` with logs: `out_1="text"` is what rank 1 wrote to stdout."""
+    if stage == "training":
+        save(lab, "tuned", "curation", "completed")
     job = save(lab, "tuned", stage, event, job={"cluster": "slurm", "id": "4711_3", "user": "nobody"})
     for key, text in logs.items():
         stream, _, rank = key.partition("_")

@@ -48,10 +48,17 @@ def running() -> Iterator[Cluster]:
     if conf is not None:
         yield _describe(conf)
         return
+    with fresh(accounting=_installed("slurmdbd") and _installed("mariadbd")) as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def fresh(accounting: bool) -> Iterator[Cluster]:
+    """A cluster of its own, with accounting or without, that ends with the context."""
     directory = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: unix sockets lie below it
     guard = _stop_at_our_end(directory)
     try:
-        yield _describe(_start(directory))
+        yield _describe(_start(directory, accounting))
     finally:
         guard.communicate()  # closes its standard input
 
@@ -66,6 +73,16 @@ def start_node(cluster: Cluster, node: str) -> None:
     subprocess.run([SCRIPTS / "start-node.sh", cluster.conf.parent, node], check=True)
 
 
+@contextlib.contextmanager
+def controller_down(cluster: Cluster) -> Iterator[None]:
+    """No slurmctld while the context lasts; its jobs go on, and it knows them when it is back."""
+    subprocess.run([SCRIPTS / "stop-controller.sh", cluster.conf.parent], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([SCRIPTS / "start-controller.sh", cluster.conf.parent], check=True)
+
+
 def _installed(tool: str) -> bool:
     return shutil.which(tool, path=ADMIN_PATH) is not None
 
@@ -75,8 +92,7 @@ def _reusable() -> Path | None:
     return Path(conf) if conf and (Path(conf).parent / "pids").is_file() else None
 
 
-def _start(directory: Path) -> Path:
-    accounting = _installed("slurmdbd") and _installed("mariadbd")
+def _start(directory: Path, accounting: bool) -> Path:
     environment = {**os.environ, "PATH": ADMIN_PATH, "ACCT": str(int(accounting))}
     started = subprocess.run([SCRIPTS / "start.sh", directory], env=environment, capture_output=True, text=True)
     if started.returncode != 0:
