@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from registry.schema import Positive, Stage, Strict, described
+from registry.schema import Positive, Strict, described
+
+SlurmSection = Literal["curation", "curation_cpu", "training", "eval"]
+SLURM = (
+    "What jobs ask of Slurm, by stage; curation_cpu lies over curation for one that calls no model, "
+    "which needs no GPU unless this says so."
+)
 
 
 class HubOrFile(Strict):
@@ -99,5 +105,5 @@ class Catalog(Strict):
     train_datasets: dict[str, DatasetEntry] = described("Data sets to curate from, by key.", {})
     eval_datasets: dict[str, DatasetEntry] = described("Benchmarks by key.", {})
     defaults: StageDefaults = described("Fill what experiments leave out of their stages.", StageDefaults())
-    slurm: dict[Stage, dict[str, Any]] = described("What jobs ask of Slurm, by stage.", {})
+    slurm: dict[SlurmSection, dict[str, Any]] = described(SLURM, {})
     display: Display = described("Names, groups and colours.", Display())

@@ -102,8 +102,8 @@ def _flaw(branches: list[Mapping[str, Any]], steps: Steps, model: type[BaseModel
     first = branches[0]
     kind, given = first["type"], first["input"]
     if kind == "extra_forbidden":
-        legal = _fields(_fragment(model, steps[:-1]), model)
-        return Flaw(steps, "unknown field", suggestion(str(steps[-1]), legal), "unknown")
+        holder = _fragment(model, steps[:-1])
+        return Flaw(steps, "unknown field", _named(str(steps[-1]), holder, model), "unknown")
     if first["loc"][-1:] == ("[key]",):
         legal = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
         return Flaw(steps, "unknown field", suggestion(str(given), legal), "unknown")
@@ -165,6 +165,8 @@ def _legal(fragment: Mapping[str, Any]) -> str:
     if _enum(fragment):
         return " or ".join(repr(value) for value in _enum(fragment))
     word = _WORDS.get(fragment.get("type", "object"), "a value")
+    if "examples" in fragment:
+        return f"{word} such as {' or '.join(map(str, fragment['examples']))}"
     limits = [text.format(_number(fragment[key])) for key, text in _LIMITS.items() if key in fragment]
     return f"{word} {' and '.join(limits)}" if limits else word
 
@@ -210,6 +212,14 @@ def _referenced(fragment: dict[str, Any], model: type[BaseModel]) -> dict[str, A
         return fragment
     definition: dict[str, Any] = _schema(model)["$defs"][fragment["$ref"].rsplit("/", 1)[-1]]
     return definition
+
+
+def _named(word: str, holder: dict[str, Any], model: type[BaseModel]) -> str:
+    """What an unknown field may be: the nearest names, of an object that says so all of them as well."""
+    legal = _fields(holder, model)
+    near, every = suggestion(word, legal), f"legal: {', '.join(sorted(legal))}"
+    wants_all = any(branch.get("name_all_fields") for branch in _objects(holder, model))
+    return f"{near} ({every})" if wants_all and near != every else near
 
 
 def _fields(fragment: dict[str, Any], model: type[BaseModel]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema
 
-from registry.catalog import Catalog, StageDefaults
+from registry.catalog import SLURM, Catalog, SlurmSection, StageDefaults
 from registry.document import render
 from registry.names import MAX_LENGTH, PATTERN
 from registry.references import PREFIX
@@ -26,7 +26,6 @@ from registry.schema import (
     FormatName,
     Positive,
     Resources,
-    Stage,
     StageResources,
     TrainingParams,
     described,
@@ -102,7 +101,7 @@ class WrittenCatalog(Catalog):
     """The catalog: models, data sets, defaults, resources and names."""
 
     defaults: WrittenDefaults = described("Fill what experiments leave out of their stages.", {})
-    slurm: dict[Stage, Resources] = described("What jobs ask of Slurm, by stage.", {})  # type: ignore[assignment]
+    slurm: dict[SlurmSection, Resources] = described(SLURM, {})  # type: ignore[assignment]
 
 
 class _WithoutTitles(GenerateJsonSchema):
@@ -130,6 +129,7 @@ def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
         made["$defs"].get(definition, {}).pop("required", None)
     for part in _objects(made):
         part.pop("no_outcome", None)
+        part.pop("name_all_fields", None)
     return {"$schema": DIALECT, **made, "title": title}
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.catalog import Catalog
+from registry.checking import checked
 from registry.errors import UsageError
 from registry.json_path import ABSENT, Steps, below, join, split, startswith
 from registry.problems import ConfigError, Problem
 from registry.references import FIELDS, follow, target
-from registry.schema import STAGES
+from registry.schema import STAGES, CurationConfig
 
 # Fields of the original project's registries that this version reads but cannot run yet.
 NOT_BUILT = {
@@ -24,6 +25,8 @@ NOT_BUILT = {
 }
 OWN, BUILT_IN, SET, CATALOG = "own", "built-in", "--set", "catalog"
 DEFAULTS, RESOURCES = "config.json defaults", "config.json slurm"
+CPU_RESOURCES, NO_MODEL = "config.json slurm.curation_cpu", "built-in for curation without a model"
+_WITHOUT_MODEL = {"gpus": 0}
 Config = dict[str, Any]
 
 
@@ -33,7 +36,8 @@ class Layers:
 
     `written` is what the registry says, references followed and old spellings read, with `--set` over it; `merged`
     has the catalog's `defaults` below it. `source` has the experiment that each referenced field was found in.
-    `unclear` are fields that are left out of both because nobody can say what they should be.
+    `unclear` are fields that are left out of both because nobody can say what they should be. `without_model` is the
+    catalog's `slurm.curation_cpu` where it lies over `slurm.curation`: for a curation that calls no model; else null.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Layers:
     source: Mapping[str, str]
     overrides: tuple[Steps, ...]
     unclear: frozenset[str]
+    without_model: Mapping[str, Any] | None
 
     def origin(self, steps: Steps) -> str:
         """Where the value under `steps` (a path in an experiment's config) comes from."""
@@ -52,14 +57,22 @@ class Layers:
             other = self.source.get(str(steps[0]))
             return OWN if other is None else f"same as {other}"
         if has(self.defaults, steps) and has(self.merged, steps):
-            return RESOURCES if steps[0] == "slurm" else DEFAULTS
+            return self._of_resources(steps) if steps[0] == "slurm" else DEFAULTS
         return BUILT_IN
+
+    def _of_resources(self, steps: Steps) -> str:
+        if self.without_model is None or steps[:2] != ("slurm", "curation"):
+            return RESOURCES
+        if has(self.without_model, steps[2:]):
+            return CPU_RESOURCES
+        return NO_MODEL if has(_WITHOUT_MODEL, steps[2:]) else RESOURCES
 
     def problem(self, steps: Steps, message: str, mend: str) -> Problem:
         """A problem at `steps`, placed where to mend it: here, in the experiment referred to, or in the catalog."""
         origin = self.origin(steps)
-        if origin in (DEFAULTS, RESOURCES):
+        if origin in (DEFAULTS, RESOURCES, CPU_RESOURCES):
             path = steps if steps[0] == "slurm" else ("defaults", *steps)
+            path = ("slurm", "curation_cpu", *steps[2:]) if origin == CPU_RESOURCES else path
             return Problem(join(*path), message, mend, file=CATALOG)
         holder = self.source.get(str(steps[0]), self.name) if origin != SET else self.name
         return Problem(join("experiments", holder, "config", *steps), message, mend, holder)
@@ -86,9 +99,11 @@ def build(
         written.pop(field, None)
     if written.get("slurm"):
         written["slurm"] = {stage: part for stage, part in written["slurm"].items() if part is not None}
-    defaults = _defaults(catalog)
+    calls_model = _calls_model(written.get("curation"), catalog)
+    defaults = _defaults(catalog, calls_model)
+    without_model = None if calls_model else catalog.slurm.get("curation_cpu", {})
     merged = _merged(written, defaults)
-    return Layers(name, written, merged, defaults, source, tuple(paths), frozenset(unclear)), problems
+    return Layers(name, written, merged, defaults, source, tuple(paths), frozenset(unclear), without_model), problems
 
 
 def assign(config: Config, experiments: Mapping[str, Any], name: str, path: str, value: Any) -> tuple[str, ...]:
@@ -102,7 +117,10 @@ def assign(config: Config, experiments: Mapping[str, Any], name: str, path: str,
         config[steps[0]], _ = follow(experiments, name, steps[0])
     spot = config
     for step in steps[:-1]:
-        inner = spot.get(step, None if step in ("curation", "training_params") else {})
+        absent: Config | None = None if spot is config and step in ("curation", "training_params") else {}
+        inner = spot.get(step, absent)
+        if inner is None and steps[0] == "slurm":  # null is nothing beyond the catalog's
+            inner = {}
         if inner is None:
             raise UsageError(f"{name}: --set {path}: {step} does not apply to this experiment")
         if not isinstance(inner, dict):
@@ -175,14 +193,31 @@ def _are_objects(own: object) -> bool:
     return own is None or (isinstance(own, dict) and all(isinstance(part, dict | None) for part in own.values()))
 
 
-def _defaults(catalog: Catalog) -> Config:
+def default_resources(catalog: Catalog, calls_model: bool) -> Config:
+    """The catalog's resources of each stage, for an experiment whose curation calls a model, or does not."""
+    found: Config = {stage: catalog.slurm.get(stage, {}) for stage in STAGES}
+    if not calls_model:
+        own = {**_WITHOUT_MODEL, **catalog.slurm.get("curation_cpu", {})}
+        found["curation"] = _filled(own, found["curation"])
+    return found
+
+
+def _defaults(catalog: Catalog, calls_model: bool) -> Config:
     known = catalog.defaults
     return {
         "curation": known.curation,
         "training_params": known.training_params,
         "eval": known.eval,
-        "slurm": catalog.slurm,
+        "slurm": default_resources(catalog, calls_model),
     }
+
+
+def _calls_model(curation: object, catalog: Catalog) -> bool:
+    """Whether a curation needs a GPU, as far as can be told; what is wrong with its fields is said elsewhere."""
+    if not isinstance(curation, dict):
+        return True
+    config, _ = checked(CurationConfig, _filled(curation, catalog.defaults.curation))
+    return config is None or config.calls_model
 
 
 def _merged(written: Config, defaults: Mapping[str, Any]) -> Config:

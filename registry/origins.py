@@ -25,7 +25,7 @@ def values(config: EffectiveConfig) -> Iterator[tuple[Steps, Any]]:
 
 
 def origins(config: EffectiveConfig, layers: Layers, catalog: Catalog) -> dict[str, str]:
-    """By path: `own`, `same as X`, `catalog`, `config.json defaults`, `config.json slurm`, `built-in` or `--set`."""
+    """By path: where it stands in words, such as `own`, `same as X`, `config.json defaults`, `built-in` or `--set`."""
     given = config.model_dump(mode="json", include=set(_ENTRIES), exclude_unset=True)
     found = {}
     for steps, value in values(config):

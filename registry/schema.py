@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from registry.sbatch_options import refused
 
 Stage = Literal["curation", "training", "eval"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -25,6 +27,12 @@ PromptStyle = Literal["plain", "strict", "step"]
 EngineName = Literal["vllm", "transformers"]
 
 Positive = Annotated[int, Field(ge=1)]
+# True or "2" must not pass for a number of nodes.
+Count = Annotated[int, Field(ge=1, strict=True)]
+# Slurm reads 12:00 as minutes and seconds: only what nobody misreads.
+_TIME = r"^(\d+:\d\d:\d\d|\d+-\d{1,2}(:\d\d){0,2})$"
+Duration = Annotated[str, Field(pattern=_TIME, examples=["12:00:00", "1-00:00:00"])]
+Memory = Annotated[str, Field(pattern=r"^\d+[KMGT]?$", examples=["64G"])]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -96,6 +104,11 @@ class CurationConfig(Strict):
         "Part of the rows held out of training.", 0.05
     )
     seed: int = described("Seed of every random choice.", 42)
+
+    @property
+    def calls_model(self) -> bool:
+        """Whether a model generates text in this stage, for which it should have a GPU."""
+        return self.difficulty is not None
 
     @model_validator(mode="before")
     @classmethod
@@ -171,20 +184,31 @@ class Resources(Strict):
     """What one stage's job asks of Slurm. Null leaves the choice to the cluster's default.
 
     `gpus` and `cpus` are per node and per task; a training job runs one task per GPU (one per node without GPUs).
-    `time` is in minutes, `memory` as Slurm writes it ("64G", per node). `extra` goes to sbatch as it is.
+    `memory` is per node, as Slurm writes it ("64G"). `time` is in minutes, or a text as Slurm writes it with hours or
+    days ("12:00:00", "1-00:00:00"). `extra` goes to sbatch as it is; an option that is false is left out.
     """
+
+    model_config = ConfigDict(json_schema_extra={"name_all_fields": True})
 
     partition: str | None = described("Slurm partition.", None)
     account: str | None = described("Account that pays.", None)
     qos: str | None = described("Quality of service.", None)
-    nodes: Positive = described("Nodes of the job.", 1)
-    gpus: Annotated[int, Field(ge=0)] = described("GPUs per node.", 0)
-    cpus: Positive = described("Cores per task.", 1)
-    memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = described("Per node, such as 64G.", None)
-    time: Positive | None = described("Minutes.", None)
+    nodes: Count = described("Nodes of the job.", 1)
+    gpus: Annotated[int, Field(ge=0, strict=True)] = described("GPUs per node.", 0)
+    cpus: Count = described("Cores per task.", 1)
+    memory: Memory | None = described("Per node, such as 64G.", None)
+    time: Count | Duration | None = described("Minutes, or a text such as 12:00:00 or 1-00:00:00.", None)
     constraint: str | None = described("Features that nodes must have.", None)
     max_requeues: Annotated[int, Field(ge=0)] = described("How often a job may come back after it was stopped.", 20)
     extra: dict[str, str | int | bool] = described("More options of sbatch, as they are.", {})
+
+    @field_validator("extra")
+    @classmethod
+    def _only_options_of_others(cls, extra: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+        reasons = [reason for option, value in extra.items() if (reason := refused(option, value))]
+        if reasons:
+            raise ValueError("; ".join(reasons))
+        return extra
 
 
 class StageResources(Strict):

@@ -126,11 +126,14 @@ def _catalog(body: Document) -> tuple[Catalog, list[Problem]]:
 
 
 def _partial(model: type[BaseModel], steps: tuple[str, str], catalog: Catalog) -> Iterator[Flaw]:
-    """What is wrong with defaults by themselves: fields that they leave to the experiments are not."""
+    """What is wrong with defaults by themselves: fields that they leave to the experiments are not.
+
+    Of resources nothing is left to the experiments, so that also a rule is broken for all.
+    """
     section, field = steps
     values = catalog.slurm[field] if section == "slurm" else getattr(catalog.defaults, field)  # type: ignore[index]
     for flaw in checked(model, values)[1]:
-        if flaw.kind in ("value", "unknown"):
+        if flaw.kind in ("value", "unknown") or (flaw.kind == "rule" and section == "slurm"):
             yield replace(flaw, steps=(*steps, *flaw.steps))
 
 

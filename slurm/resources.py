@@ -35,7 +35,8 @@ def slurm_parameters(stage: Stage, resources: Resources, job_name: str, dependen
         "signal_delay_s": SIGNAL_DELAY_S,
         "srun_args": ["--kill-on-bad-exit=1"],
     }
-    extra: dict[str, Any] = {"requeue": True, **resources.extra}
+    extra: dict[str, Any] = {"requeue": True}
+    extra |= {option: value for option, value in resources.extra.items() if value is not False}
     if dependency is not None:
         chosen["dependency"] = dependency
         extra["kill-on-invalid-dep"] = "yes"

@@ -97,8 +97,8 @@ def test_overrides_leave_the_registry_as_it_is(tmp_path: Path) -> None:
 def test_a_setting_can_name_a_key_with_a_dot(tmp_path: Path) -> None:
     lab = write_lab(tmp_path)
     overrides = {'slurm.eval.extra."a.b"': "c"}
-    config = effective(lab.read().document, lab.catalog, tmp_path, "tuned", overrides)
-    assert config.slurm.eval.extra == {"a.b": "c"}
+    layers = resolve(lab.read().document, lab.catalog, tmp_path, "tuned", overrides).layers
+    assert layers.merged["slurm"]["eval"]["extra"] == {"a.b": "c"}
 
 
 def test_a_value_put_below_a_reference_changes_that_place_only() -> None:

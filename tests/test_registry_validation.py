@@ -107,7 +107,7 @@ def test_no_problem_hides_another(tmp_path: Path) -> None:
         ({"training_params": "Same as x"}, "training_params", "write it as 'same as x', in small letters"),
         ({"model_key": "same as x"}, "model_key", "'same as x' is not in the catalog's models; legal: tiny"),
         ({"slurm": "same as x"}, "slurm", "must be an object of objects; give one for each stage"),
-        ({"slurm": {"eval": {"time": "1:00"}}}, "slurm.eval.time", "put a whole number at least 1 or null"),
+        ({"slurm": {"eval": {"time": "1:00"}}}, "slurm.eval.time", "put a whole number at least 1 or a text such as"),
         ({"curation": None}, "training_params", "add curation or remove training_params"),
         ({"datasets": {"eval": "exam"}}, "datasets.curate", "has curation but datasets.curate names no data set"),
         ({"curation": {**CURATION, "huatuo_format": False}}, "curation.huatuo_format", "give curation.format instead"),

@@ -20,6 +20,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, parent_of, pinned
 from registry.history import Entry
+from registry.layers import default_resources
 from registry.names import check_name
 from registry.paths import is_here
 from registry.provenance import gather
@@ -92,7 +93,8 @@ def as_written(config: EffectiveConfig, catalog: Catalog) -> dict[str, Any]:
         if catalog.defaults.reference_gpus != config.reference_gpus:
             body["training_params"]["total_batch_size"] = config.training.global_batch(config.reference_gpus)
     body |= {"prompting": config.prompting, "eval": dumped["eval"]}
-    slurm = {stage: _own_resources(dumped["slurm"][stage], catalog.slurm.get(stage, {})) for stage in STAGES}
+    defaults = default_resources(catalog, config.curation is None or config.curation.calls_model)
+    slurm = {stage: _own_resources(dumped["slurm"][stage], defaults[stage]) for stage in STAGES}
     return {**body, "slurm": {stage: own for stage, own in slurm.items() if own}}
 
 
