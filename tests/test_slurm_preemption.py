@@ -63,9 +63,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Training:
     return Training(lab.results("first")["training"])
 
 
-def begin(lab: Lab, *options: str) -> tuple[str, Job]:
+def begin(lab: Lab, *options: str, **params: Any) -> tuple[str, Job]:
     """Submit the long training."""
-    lab.edit("first", training_params=LONG)
+    lab.edit("first", training_params={**LONG, **params})
     lab.meds1("run", "first", "--stage", "curation")
     return submit(lab, "first", "training", *options)
 
@@ -77,7 +77,7 @@ def test_a_preempted_training_becomes_the_model_that_it_becomes_undisturbed(lab:
 
     entry = ended(lab, job)
     assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), lab.logs()
-    assert 0 < Training(entry).steps < undisturbed.steps == 360
+    assert 0 < Training(entry).steps < undisturbed.steps == 240
     assert Training(entry) == undisturbed
     assert "training is saved after step" in log_of(job)
 
@@ -99,8 +99,8 @@ def test_a_training_whose_node_is_lost_goes_on_from_its_last_checkpoint(
 
 
 def test_two_ranks_on_two_nodes_are_preempted_in_the_middle_of_a_training(lab: Lab) -> None:
-    two = ("--set", "slurm.training.nodes=2", "--set", "training_params.num_epochs=20")
-    job_id, job = begin(lab, *two)
+    two = ("--set", "slurm.training.nodes=2")
+    job_id, job = begin(lab, *two, num_epochs=20)
 
     preempt(lab, job_id, hold(lab, job, lambda: has_checkpoint(job, processes=2)))
 
@@ -109,7 +109,7 @@ def test_two_ranks_on_two_nodes_are_preempted_in_the_middle_of_a_training(lab: L
     assert entry["metrics"]["world_size"] == 2
     assert 0 < Training(entry).steps < 120
     again = make_lab(lab.folder.parent / "again", ONE_TASK)
-    _, job = begin(again, *two)
+    _, job = begin(again, *two, num_epochs=20)
     assert Training(ended(again, job)) == Training(entry)
 
 
