@@ -131,8 +131,7 @@ def _too_often(job: Job) -> str:
 
 def _ended(job: Job, event: End, why: str) -> StageFailure:
     """Record how the attempt ended, and return the error to leave with."""
-    resume = f"submit {job.stage} of {job.experiment} again to go on from what is kept in {job.run_dir}"
-    said = f"{why}; {resume}"
+    said = f"{why}; go on from there with `meds1 submit {job.experiment} --stage {job.stage}`"
     with uninterrupted():
         record_end(job, event, said)
     return StageFailure(said)

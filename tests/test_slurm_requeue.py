@@ -110,7 +110,7 @@ def test_a_job_at_its_limit_of_restarts_ends_as_failed_and_does_not_start_again(
 
     entry = ended(lab, job)
     assert entry["status"] == "failed"
-    words = "it has come back as often as it may (slurm.eval.max_requeues is 0); submit eval of base again"
+    words = "it has come back as often as it may (slurm.eval.max_requeues is 0); go on from there with `meds1"
     assert words in entry["error"]
     wait_until(lambda: shown(job_id)["JobState"] == "FAILED", lab)
     subprocess.run(["scontrol", "requeue", job_id], check=True)

@@ -53,6 +53,26 @@ def test_sigterm_saves_and_stops_and_the_next_attempt_ends_it(tmp_path: Path, un
     assert losses(output.artifacts) == undisturbed
 
 
+def test_a_training_killed_after_its_last_step_trains_no_step_again(tmp_path: Path, undisturbed: list[float]) -> None:
+    case = make_case(tmp_path, validation=200, **LONG)  # a long final validation
+    process = start(case)
+    wait_for(lambda: has_checkpoint(case, 1, after=47), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    output = run(case.context())
+    assert output.metrics["steps_this_attempt"] == 0
+    assert losses(output.artifacts) == undisturbed
+
+
+def test_a_signal_that_comes_while_the_model_loads_stops_the_training_before_it_begins(tmp_path: Path) -> None:
+    case = make_case(tmp_path)
+    context = case.context()
+    context.stop.handle(signal.SIGUSR2, None)
+    with pytest.raises(StageStopped, match=r"tiny: training had not begun .stopped by SIGUSR2"):
+        run(context)
+    assert "steps_this_attempt" in run(case.context()).metrics
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_every_stop_signal_is_heard_and_the_handlers_come_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)

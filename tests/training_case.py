@@ -57,12 +57,12 @@ class Case:
         return StageContext(self.config, self.run_dir, self.run_dir, {"curation": upstream}, rank, world_size)
 
 
-def make_case(folder: Path, rows: int = 27, reference_gpus: int = 2, **params: Any) -> Case:
-    """A model, `rows` training and five validation rows, and an experiment that trains the one on the others."""
+def make_case(folder: Path, rows: int = 27, reference_gpus: int = 2, validation: int = 5, **params: Any) -> Case:
+    """A model, its training and validation rows, and an experiment that trains the one on the others."""
     model, run_dir = folder / "model", folder / "run"
     run_dir.mkdir(parents=True)
     make_tiny_model(model)
-    save_dataset(folder / "formatted", rows)
+    save_dataset(folder / "formatted", rows, validation)
     config = EffectiveConfig.model_validate(
         {
             "experiment": "tiny",
@@ -98,11 +98,11 @@ def conversation(number: int) -> dict[str, Any]:
     }
 
 
-def save_dataset(folder: Path, rows: int) -> None:
+def save_dataset(folder: Path, rows: int, validation: int) -> None:
     """Write the formatted data set that curation would leave."""
     from datasets import Dataset, DatasetDict
 
-    splits = {"train": range(rows), "validation": range(1000, 1005)}
+    splits = {"train": range(rows), "validation": range(1000, 1000 + validation)}
     formatted = {
         name: Dataset.from_list([conversation(number) for number in numbers]) for name, numbers in splits.items()
     }
