@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +24,11 @@ from registry.job import Job, claim_all
 from registry.plan import Plan
 from registry.provenance import process_start, user_name
 from registry.reading import View
-from registry.records import TERMINAL
 from registry.store import Registry
 from slurm import sbatch
 from slurm.chains import Cluster, Group, resources_of
 from slurm.local import to_background
+from slurm.rivals import losers
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,8 @@ def give_up(registry: Registry, jobs: Iterable[Job], reason: str) -> None:
 def _claim(
     submission: Submission, group: Group, calls: Sequence[sbatch.Call]
 ) -> tuple[list[tuple[Job, ...]], dict[str, str]]:
-    """Claim every stage of the group; returns the jobs of each chain, and the experiments that gave way.
-
-    Two commands may claim the same stage at once, neither of which the other one's plans know of. Once the intents are
-    saved, at least one of them sees the other: the one with the higher attempt number gives way.
-    """
-    registry = submission.registry
+    """Claim every stage of the group; returns the jobs of each chain, and the experiments that gave way."""
+    registry, began = submission.registry, time.monotonic()
     stages = [
         claim_all(
             registry,
@@ -198,24 +195,9 @@ def _claim(
         )
         for number, call in enumerate(calls)
     ]
-    view, known = registry.read(), submission.view.state.known()
-    kept, left = [], {}
-    for jobs in zip(*stages, strict=True):
-        rival = next(filter(None, (_rival(view, known, job) for job in jobs)), None)
-        if rival is None:
-            kept.append(jobs)
-        else:
-            left[jobs[0].experiment] = rival
-            give_up(registry, jobs, rival)
-    return kept, left
-
-
-def _rival(view: View, known: set[str], job: Job) -> str | None:
-    """An earlier attempt at the same that has come up since the plans were made, in words."""
-    last = {header.attempt: header for header in view.state.headers(job.experiment, job.stage)}
-    for header in last.values():
-        fresh = header.id not in known and header.fingerprint == job.fingerprint
-        if fresh and header.attempt < job.attempt and header.event not in TERMINAL:
-            who = f"{header.job.get('user', '?')} on {header.job.get('host', 'another host')}"
-            return f"{job.stage}: attempt {header.attempt} is being submitted by {who}"
-    return None
+    claimed = list(zip(*stages, strict=True))
+    left = losers(registry, submission.view, claimed, began)
+    for jobs in claimed:
+        if jobs[0].experiment in left:
+            give_up(registry, jobs, left[jobs[0].experiment])
+    return [jobs for jobs in claimed if jobs[0].experiment not in left], left
