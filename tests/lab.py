@@ -25,10 +25,11 @@ N_TRAIN, N_EVAL = 24, 8
 
 @dataclass(frozen=True)
 class Lab:
-    """The folder, and the environment that every command of the lab runs in."""
+    """The folder, the environment that every command of the lab runs in, and the code that they are of."""
 
     folder: Path
     environment: Mapping[str, str]
+    code: Path = CHECKOUT
 
     @property
     def registry(self) -> Registry:
@@ -37,12 +38,12 @@ class Lab:
 
     def meds1(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run `bin/meds1`; `code` is the exit code to insist on."""
-        return self.run([str(CHECKOUT / "bin" / "meds1"), *arguments], code)
+        return self.run([str(self.code / "bin" / "meds1"), *arguments], code)
 
     def run(self, command: list[str], code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command from the checkout in the lab's environment."""
+        """Run a command from the folder of the code in the lab's environment."""
         done = subprocess.run(
-            command, cwd=CHECKOUT, env=dict(self.environment), capture_output=True, text=True, check=False
+            command, cwd=self.code, env=dict(self.environment), capture_output=True, text=True, check=False
         )
         assert code is None or done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
         return done

@@ -26,13 +26,7 @@ TRAINING = {"learning_rate": 1e-3, "num_epochs": 1}
 
 def make_small_lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """`base` (eval alone) and `tuned` (all stages), and the lab's environment in this process too."""
-    import numpy
-    from safetensors.numpy import save_file
-
-    model = folder / "model"
-    model.mkdir(parents=True)
-    (model / "config.json").write_text("{}")
-    save_file({"weight": numpy.zeros(2, dtype="float32")}, model / "model.safetensors")
+    make_weights(folder / "model")
     write_jsonl(folder / "train.jsonl", [record(number) for number in range(8)])
     for name in ("held-out", "second-set"):
         write_jsonl(folder / f"{name}.jsonl", [record(100 + number) for number in range(4)])
@@ -58,6 +52,16 @@ def make_small_lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     for name in ("CACHE_DIR", "MED_S1K_OUTPUT"):
         monkeypatch.setenv(name, environment[name])
     return Lab(folder, environment)
+
+
+def make_weights(folder: Path) -> None:
+    """A model that is only weights to be hashed."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    save_file({"weight": numpy.zeros(2, dtype="float32")}, folder / "model.safetensors")
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,17 +48,17 @@ def running() -> Iterator[Cluster]:
     if conf is not None:
         yield _describe(conf)
         return
-    with fresh(accounting=_installed("slurmdbd") and _installed("mariadbd")) as cluster:
+    with fresh() as cluster:
         yield cluster
 
 
 @contextlib.contextmanager
-def fresh(accounting: bool) -> Iterator[Cluster]:
-    """A cluster of its own, with accounting or without, that ends with the context."""
+def fresh(**settings: str) -> Iterator[Cluster]:
+    """A cluster of its own that ends with the context; `settings` are the variables that start.sh reads."""
     directory = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: unix sockets lie below it
     guard = _stop_at_our_end(directory)
     try:
-        yield _describe(_start(directory, accounting))
+        yield _describe(_start(directory, settings))
     finally:
         guard.communicate()  # closes its standard input
 
@@ -92,8 +92,9 @@ def _reusable() -> Path | None:
     return Path(conf) if conf and (Path(conf).parent / "pids").is_file() else None
 
 
-def _start(directory: Path, accounting: bool) -> Path:
-    environment = {**os.environ, "PATH": ADMIN_PATH, "ACCT": str(int(accounting))}
+def _start(directory: Path, settings: Mapping[str, str]) -> Path:
+    accounting = _installed("slurmdbd") and _installed("mariadbd")
+    environment = {**os.environ, "PATH": ADMIN_PATH, "ACCT": str(int(accounting)), **settings}
     started = subprocess.run([SCRIPTS / "start.sh", directory], env=environment, capture_output=True, text=True)
     if started.returncode != 0:
         raise RuntimeError(f"the test cluster did not start in {directory}:\n{started.stderr}")
