@@ -31,6 +31,7 @@ from registry.store import Registry
 log = logging.getLogger("meds1")
 _TRACEBACK_LINES = 15
 _LOCK_SECONDS = 15
+LOCAL_JOB = "MEDS1_LOCAL_JOB"  # the id of a job of the local cluster, in that job's environment
 
 
 class Attempt:
@@ -189,6 +190,8 @@ def job_identity() -> dict[str, Any]:
     here: dict[str, Any] = {"host": socket.gethostname(), "pid": pid, "start": process_start(pid), "user": user_name()}
     if "SLURMD_NODENAME" in os.environ:
         here["node"] = os.environ["SLURMD_NODENAME"]
+    if LOCAL_JOB in os.environ:
+        return {"cluster": "local", "id": os.environ[LOCAL_JOB], **here}
     job = slurm_job_id()
     return {"cluster": "slurm", "id": job, **here} if job is not None else {"cluster": "here", **here}
 

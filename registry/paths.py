@@ -121,6 +121,11 @@ def stop_mark(attempt: Path, restart: int) -> Path:
     return attempt / f"stopped-{restart}"
 
 
+def cancel_mark(attempt: Path) -> Path:
+    """Says that a stage of a local submission is to end, and who wants that."""
+    return attempt / "cancel"
+
+
 def job_file(run_dir: Path, attempt: int) -> Path:
     """The frozen job of an attempt."""
     return attempt_dir(run_dir, attempt) / JOB_FILE

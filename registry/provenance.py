@@ -69,12 +69,14 @@ def restart_count() -> int:
 def process_start(pid: int) -> str | None:
     """What tells a process from a later one with its number: the machine's boot and the start in clock ticks since.
 
-    Null where there is no such process, or no /proc that says so.
+    A process that has ended but is kept in the table by a careless parent (PID 1 of many containers) has a start of its
+    own. Null where there is no such process, or no /proc that says so.
     """
     try:
         # The second field, the program's name in brackets, may hold anything.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{fields[19]}"
+        start = "ended" if fields[0] in "ZX" else fields[19]
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{start}"
     except OSError:
         return None
 

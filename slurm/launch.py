@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -41,14 +42,13 @@ def run_here(job: Job) -> Entry:
     A process of its own keeps the stages' libraries apart, and outlives nothing: if it is killed without a word, the
     failure is recorded for it.
     """
-    code, interrupted = _run_to_the_end(command(job))
+    code, interrupted = _run_to_the_end(command(job, os.environ))
     if stop_mark(job.folder, restart_count()).exists():
         raise StageStopped(f"{job.experiment}: {job.stage} stopped (attempt {job.attempt}); run it again to resume")
     registry = job.open()
     ended = last_word(registry, job)
     if ended is None:
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        record_failure(job, f"the process ended with {how} and left no record")
+        record_failure(job, without_a_word(code))
         ended = last_word(registry, job)
     if interrupted:
         raise KeyboardInterrupt  # also where the stage has completed all the same: nothing more is to start
@@ -62,6 +62,12 @@ def run_here(job: Job) -> Entry:
         why = (ended or {}).get("error")
         raise kind(f"{job.experiment}: {job.stage} did not complete (attempt {job.attempt}): {why}; see {job.folder}")
     return ended
+
+
+def without_a_word(code: int) -> str:
+    """How a process ended that left no record: `code` is its exit code, or a signal's number below 0."""
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return f"the process ended with {how} and left no record"
 
 
 def _run_to_the_end(line: list[str]) -> tuple[int, bool]:
@@ -82,12 +88,12 @@ def _run_to_the_end(line: list[str]) -> tuple[int, bool]:
             signal.signal(number, handler)
 
 
-def command(job: Job) -> list[str]:
-    """The command that runs the attempt's processes."""
+def command(job: Job, environ: Mapping[str, str]) -> list[str]:
+    """The command that runs the attempt's processes in the environment `environ`."""
     stage = ["-m", MODULE[job.stage], "--job", str(job.file)]
-    if job.stage == "training" and in_batch_script() and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+    if job.stage == "training" and in_batch_script() and int(environ.get("SLURM_NTASKS", "1")) > 1:
         return ["srun", "--kill-on-bad-exit=1", sys.executable, *stage]
-    processes = processes_here(job)
+    processes = processes_here(job, environ)
     if processes > 1:
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *stage]
     return [sys.executable, *stage]
@@ -111,23 +117,29 @@ def in_batch_script() -> bool:
     return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ
 
 
-def processes_here(job: Job) -> int:
+def processes_here(job: Job, environ: Mapping[str, str]) -> int:
     """One training process per visible GPU, at most as many per node as the experiment asks for; else one."""
     if job.stage != "training":
         return 1
-    wanted = EffectiveConfig.model_validate(job.config).slurm.training.gpus
-    return max(1, min(wanted, visible_gpus()))
+    return max(1, min(gpus_wanted(job), len(visible_gpus(environ))))
 
 
-def visible_gpus() -> int:
-    """How many GPUs a process started here would see."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+def gpus_wanted(job: Job) -> int:
+    """How many GPUs of one node the attempt asks for."""
+    resources = getattr(EffectiveConfig.model_validate(job.config).slurm, job.stage)
+    return int(resources.gpus)
+
+
+def visible_gpus(environ: Mapping[str, str]) -> list[str]:
+    """The GPUs that a process started here with `environ` would see, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
     if shutil.which("nvidia-smi") is None:
-        return 0
+        return []
     if chosen is not None:
-        return len([part for part in chosen.split(",") if part.strip()])
+        return [part.strip() for part in chosen.split(",") if part.strip()]
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+    found = sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+    return [str(number) for number in range(found)]
 
 
 def python_path_line(code: Path = CHECKOUT) -> str:

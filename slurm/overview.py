@@ -160,6 +160,8 @@ def _gone(flight: _Flight) -> tuple[Word, str]:
         return "cancelled", f"job {job}: {flight.parent} did not succeed"
     if never_started and said and said.word == "CANCELLED":
         return "cancelled", f"job {job} was cancelled before it started"
+    if never_started and flight.header.job.get("cluster") == "local":
+        return "cancelled", f"job {job} never started: its supervisor is gone; submit again"
     how = f"ended as {said.word}" if said else "is gone"
     return "cancelled" if said and said.word == "CANCELLED" else "failed", f"job {job} {how} without a record"
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from registry.provenance import process_start, user_name
 from registry.reading import View
 from registry.store import Registry
 from slurm import sbatch
-from slurm.chains import Cluster, Group, resources_of
-from slurm.local import to_background
+from slurm.chains import Chain, Cluster, Group, resources_of
+from slurm.local import LocalChain, start
 from slurm.rivals import losers
 
 
@@ -128,19 +128,18 @@ def submit_group(submission: Submission, group: Group) -> Outcome:
     return Outcome(tuple(done), left)
 
 
-def submit_here(submission: Submission, group: Group) -> Outcome:
-    """Start a group as background processes of this machine."""
-    done: list[Submitted] = []
-    for chain in group.chains:
-        parent = chain.after.file if chain.after else None
-        for plan in chain.plans:
-            (job,) = claim_all(submission.registry, [plan], submission.code)
-            process = to_background(job, parent)
-            done.append(Submitted(job, process))
-            start = {"host": socket.gethostname(), "pid": int(process), "start": process_start(int(process))}
-            save_submitted(submission.registry, done[-1:], {"cluster": "local", "user": user_name(), **start})
-            parent = job.file
-    return Outcome(tuple(done), {})
+def submit_here(submission: Submission, chains: Sequence[Chain]) -> Outcome:
+    """Start chains as background processes of this machine, all under one supervisor."""
+    registry, token, began = submission.registry, new_token(), time.monotonic()
+    plans = [plan for chain in chains for plan in chain.plans]
+    jobs = iter(claim_all(registry, plans, submission.code, submitter(cluster="local", token=token)))
+    claimed = [tuple(next(jobs) for _ in chain.plans) for chain in chains]
+    kept, left = _without_losers(submission, claimed, began)
+    after = {(chain.experiment, chain.stages[0]): chain.after.file for chain in chains if chain.after}
+    lines = [LocalChain(own, after.get((own[0].experiment, own[0].stage))) for own in kept]
+    folder = registry.outputs.submission(token)
+    started = start(registry, lines, submission.parallel or 1, folder, submission.code) if lines else []
+    return Outcome(tuple(Submitted(one.job, one.id) for one in started), left)
 
 
 def calls_of(group: Group, code: Path, parallel: int | None) -> list[sbatch.Call]:
@@ -176,9 +175,11 @@ def save_submitted(registry: Registry, jobs: Iterable[Submitted], identity: dict
     registry.save_all([one.job.record("submitted", {"job": {**identity, "id": one.id}}) for one in jobs])
 
 
-def give_up(registry: Registry, jobs: Iterable[Job], reason: str) -> None:
-    """Record that claimed attempts will never start, and why."""
-    registry.save_all([job.record("cancelled", {"error": reason, "log": str(job.folder)}) for job in jobs])
+def give_up(registry: Registry, jobs: Sequence[Job], reason: str | Mapping[str, str]) -> None:
+    """Record that claimed attempts will never start, and why: for all of them, or by experiment."""
+    why = {job.experiment: reason if isinstance(reason, str) else reason[job.experiment] for job in jobs}
+    ends = [job.record("cancelled", {"error": why[job.experiment], "log": str(job.folder)}) for job in jobs]
+    registry.save_all(ends)
 
 
 def _claim(
@@ -195,9 +196,12 @@ def _claim(
         )
         for number, call in enumerate(calls)
     ]
-    claimed = list(zip(*stages, strict=True))
-    left = losers(registry, submission.view, claimed, began)
-    for jobs in claimed:
-        if jobs[0].experiment in left:
-            give_up(registry, jobs, left[jobs[0].experiment])
+    return _without_losers(submission, list(zip(*stages, strict=True)), began)
+
+
+def _without_losers(
+    submission: Submission, claimed: list[tuple[Job, ...]], began: float
+) -> tuple[list[tuple[Job, ...]], dict[str, str]]:
+    left = losers(submission.registry, submission.view, claimed, began)
+    give_up(submission.registry, [job for jobs in claimed if jobs[0].experiment in left for job in jobs], left)
     return [jobs for jobs in claimed if jobs[0].experiment not in left], left

@@ -94,7 +94,7 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         chains = _due(answer, opened, _Asked(view, queue, wish, where), selected)
         code = code_root(live, opened.outputs.snapshots) if chains else CHECKOUT
         submission = Submission(opened, view, code, max_parallel)
-        done = _submit_groups(answer, submission, grouped(chains, _largest(where)) if chains else [], where)
+        done = _submit_groups(answer, submission, _groups(chains, where), where)
         if wait:
             _wait(answer, opened, done)
 
@@ -105,7 +105,7 @@ def _submit_groups(
     done: list[Submitted] = []
     for group in groups:
         try:
-            outcome = submit_group(submission, group) if cluster == "slurm" else submit_here(submission, group)
+            outcome = submit_group(submission, group) if cluster == "slurm" else submit_here(submission, group.chains)
         except Meds1Error as error:
             answer.fail(listed([chain.experiment for chain in group.chains]), error)
             continue
@@ -173,6 +173,13 @@ def _on(cluster: Cluster, chains: list[Chain]) -> list[Chain]:
     return chains
 
 
+def _groups(chains: list[Chain], cluster: Cluster) -> list[Group]:
+    """The chains that are submitted together: for Slurm those that can share arrays, here all."""
+    if not chains:
+        return []
+    return grouped(chains, largest_array()) if cluster == "slurm" else [Group(tuple(chains))]
+
+
 def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:
     """Name every job, or of a long array its ends."""
     for one in submitted:
@@ -201,7 +208,7 @@ def _preview_jobs(answer: Answer, opened: Registry, plans: Sequence[Plan], clust
     try:
         check_cluster(cluster)
         Presence().check(plans)
-        largest = _largest(cluster)
+        largest = largest_array() if cluster == "slurm" else largest
     except MissingError as error:
         answer.warnings.append(f"would be refused: {error}")
     if default_cluster() != cluster or cluster == "local":
@@ -217,10 +224,6 @@ def _preview_jobs(answer: Answer, opened: Registry, plans: Sequence[Plan], clust
             text = script(replace(call, token="TOKEN"), opened.outputs.submission("TOKEN"))
             answer.data["sbatch"][name] = text
             answer.lines.append(f"--- sbatch script of {name}\n{text}")
-
-
-def _largest(cluster: Cluster) -> int:
-    return largest_array() if cluster == "slurm" else sys.maxsize
 
 
 def _title(group: Group, stage: str) -> str:
