@@ -12,12 +12,12 @@ import typer
 
 from registry.console import Answer, answering, run_app
 from registry.effective import EffectiveConfig
-from registry.errors import Meds1Error, MissingError, UsageError
+from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
 from registry.job import claim, load_job
 from registry.options import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Set
 from registry.plan import Plan, Wish, plan
 from registry.resolve import parse_overrides
-from registry.runner import reuse, run_job
+from registry.runner import ranks, reuse, run_job
 from registry.schema import Stage
 from registry.store import Registry, open_registry
 
@@ -53,7 +53,12 @@ def stage_main(stage: Stage, module: str) -> None:
             if job is not None:
                 # Whoever launched this hands interrupts on; a shell's background job would have it ignore them.
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                answer.data = run_job(load_job(job))
+                try:
+                    answer.data = run_job(load_job(job))
+                except StageStopped:
+                    if ranks()[0] == 0:
+                        raise
+                    # srun ends a whole step with the first task that fails: only rank 0 says how it ended
                 return
             if name is None:
                 raise UsageError(f"give the name of an experiment: python -m {module} NAME")

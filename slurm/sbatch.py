@@ -22,7 +22,7 @@ from registry.durable import make_folder
 from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
 from registry.job import Job
 from registry.schema import Resources, Stage
-from slurm.launch import python_path_line
+from slurm.launch import DEAF, python_path_line
 from slurm.queue import COMMENT
 from slurm.resources import slurm_parameters
 
@@ -122,9 +122,7 @@ def _executor(call: Call, submission: Path) -> Any:
 
 
 def _command(submission: Path) -> str:
-    # Python is deaf to the user signals until `run_in_slurm` listens: they would end it while it still imports.
-    deaf = ["bash", "-c", 'trap "" USR1 USR2; exec "$0" "$@"']
-    return shlex.join([*deaf, sys.executable, "-u", "-m", "slurm.entry", str(submission)])
+    return shlex.join([*DEAF, sys.executable, "-u", "-m", "slurm.entry", str(submission)])
 
 
 def refusal(what: str, said: str) -> Meds1Error:

@@ -7,14 +7,24 @@
 #SBATCH --mem=256G
 #SBATCH --time=1440
 #SBATCH --requeue
+#SBATCH --signal=B:USR2@120
 #SBATCH --output=slurm-%x-%j.out
-# sbatch slurm/train.sh NAME [options of `meds1 run`], from the checkout after `source config.sh`; with bash: here.
-# The lines above are the catalog's defaults; flags of sbatch override them.
+#SBATCH --open-mode=append
+# sbatch slurm/train.sh NAME runs the training stage of an experiment in the allocation that it gets.
+# Options of `meds1 run` may follow NAME. From the checkout or a folder in it, after `source config.sh`; with bash: here.
+# The lines above are the catalog's defaults; flags of sbatch override them. A job that is preempted, or two minutes from
+# its time limit, saves and goes back into the queue.
 set -euo pipefail
+trap 'told=USR2' USR2
 # sbatch runs a copy of this file from a spool folder, so the folder it was submitted from says where the checkout is.
-checkout=${SLURM_SUBMIT_DIR:-}
-[ -f "$checkout/slurm/train.sh" ] || checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-[ -f "$checkout/config.sh" ] || { echo "train.sh: submit it from the checkout: cd med-s1 && sbatch slurm/train.sh NAME" >&2; exit 2; }
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+[ -f "$checkout/slurm/batch.sh" ] || checkout=${SLURM_SUBMIT_DIR:-}
+while [ ! -f "$checkout/slurm/batch.sh" ]; do
+    case $checkout in
+        /?*) checkout=${checkout%/*} ;;
+        *) echo "train.sh: submit it from the checkout: cd med-s1 && sbatch slurm/train.sh EXPERIMENT" >&2 && exit 2 ;;
+    esac
+done
 source "$checkout/config.sh"
-if [ -n "${SLURM_JOB_ID:-}" ]; then export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1; fi
-exec meds1 run --stage training "$@"
+source "$checkout/slurm/batch.sh"
+run_stage training "$@"

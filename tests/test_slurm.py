@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.throwaway import Cluster
-from tests.lab import CHECKOUT, Lab, make_lab
+from tests.lab import Lab, make_lab
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -98,25 +98,6 @@ def test_a_requeued_job_keeps_its_attempt_and_raises_its_restart(lab: Lab) -> No
     assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), lab.logs()
 
 
-def test_sbatch_scripts_run_each_stage_in_the_allocation_they_get(lab: Lab, tmp_path: Path) -> None:
-    allocation = {
-        "curate": ["--nodes=1", "--ntasks-per-node=1"],
-        "train": ["--nodes=2", "--ntasks-per-node=1"],
-        "eval": ["--nodes=1", "--ntasks-per-node=1"],
-    }
-    for script, size in allocation.items():
-        flags = ["--gpus-per-node=0", "--mem=0", "--cpus-per-task=2", "--time=10", *size]
-        done = lab.run(
-            ["sbatch", "--wait", "-o", str(tmp_path / f"{script}.out"), *flags, f"slurm/{script}.sh", "second"], None
-        )
-        assert done.returncode == 0, (tmp_path / f"{script}.out").read_text()
-
-    results = lab.results("second")
-    assert {entry["status"] for entry in results.values()} == {"completed"}
-    assert results["training"]["metrics"]["world_size"] == 2
-    assert results["curation"]["metrics"]["funnel"]["total"] == 24
-
-
 def test_a_sweep_submits_what_is_due_and_names_what_is_not(lab: Lab) -> None:
     done = lab.run(["slurm/curate_all.sh"])
 
@@ -151,18 +132,3 @@ def test_what_sbatch_refuses_is_one_clear_line(lab: Lab) -> None:
     assert "Traceback" not in done.stderr
     assert "base: sbatch refused eval" in done.stderr
     assert "partition" in done.stderr
-
-
-def test_script_headers_hold_the_catalogs_defaults() -> None:
-    catalog = json.loads((CHECKOUT / "config.json").read_text())["slurm"]
-    for script, stage in (("curate", "curation"), ("train", "training"), ("eval", "eval")):
-        text = (CHECKOUT / "slurm" / f"{script}.sh").read_text()
-        header = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", text, re.MULTILINE))
-        wanted = catalog[stage]
-        assert header["gpus-per-node"] == str(wanted["gpus"])
-        assert header["cpus-per-task"] == str(wanted["cpus"])
-        assert header["mem"] == wanted["memory"]
-        assert header["time"] == str(wanted["time"])
-        assert header["nodes"] == str(wanted.get("nodes", 1))
-        assert header["ntasks-per-node"] == str(wanted["gpus"] if stage == "training" else 1)
-        assert header["job-name"] == stage
