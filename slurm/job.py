@@ -1,8 +1,8 @@
-"""What runs inside a job that submitit started: one claimed attempt, on every task of the job.
+"""What runs inside a Slurm job: one claimed attempt, on every task of the job.
 
-submitit's own signal handlers, which save inside the handler on rank 0 alone, are replaced. A stage that is to stop
-keeps what is done in its run directory; then rank 0 alone settles what becomes of the job (`slurm.requeue`). The other
-ranks end as if all were well, because srun ends a whole step with the first task that does not.
+A stage that is told to stop keeps what is done in its run directory; then rank 0 alone settles what becomes of the job
+(`slurm.requeue`). The other ranks end as if all were well, because srun ends a whole step with the first task that does
+not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger("meds1")
 def run_in_slurm(job_file: str) -> None:
     """Run a claimed attempt as one task of a Slurm job."""
     stop = StopFlag()
-    listen(stop)  # to the very end: a signal that comes while submitit writes its last file is to do nothing
+    listen(stop)  # to the very end: a signal that comes when all is done is to do nothing
     speak()
     try:
         _run(load_job(Path(job_file)), stop)

@@ -40,11 +40,19 @@ def wait_until(condition: Callable[[], object], lab: Lab) -> None:
 
 def submit(lab: Lab, name: str, stage: Stage, *options: str) -> tuple[str, Job]:
     """Submit one stage; returns its Slurm job's id and the claimed attempt."""
-    done = lab.meds1("submit", name, "--stage", stage, "--json", *options)
-    (sent,) = json.loads(done.stdout)["data"]["jobs"]
-    header = lab.registry.read().state.headers(name, stage)[-1]
-    run_dir = next((lab.folder / "cache" / "runs" / name / stage).glob(f"{header.fingerprint[:12]}*"))
-    return sent["job_id"], load_job(job_file(run_dir, sent["attempt"]))
+    (sent,) = submit_all(lab, [name], stage, *options)
+    return sent
+
+
+def submit_all(lab: Lab, names: list[str], stage: Stage, *options: str) -> list[tuple[str, Job]]:
+    """Submit one stage of several experiments."""
+    done = lab.meds1("submit", *names, "--stage", stage, "--json", *options)
+    found = []
+    for sent in json.loads(done.stdout)["data"]["jobs"]:
+        header = lab.registry.read().state.headers(sent["experiment"], stage)[-1]
+        run_dir = lab.folder / "cache" / "runs" / sent["experiment"] / stage / header.fingerprint[:12]
+        found.append((sent["job_id"], load_job(job_file(run_dir, sent["attempt"]))))
+    return found
 
 
 def last(lab: Lab, job: Job) -> Header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from tests.disturbance import (
     preempt,
     shown,
     submit,
+    submit_all,
     wait_until,
 )
 from tests.lab import Lab, make_lab
@@ -76,6 +78,22 @@ def test_a_job_comes_back_from_a_time_limit(lab: Lab) -> None:
     assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), lab.logs()
     asked = calls(lab.folder / "journal-1")
     assert len(asked) == len(set(asked)) == 500
+
+
+def test_one_element_of_an_array_comes_back_alone(lab: Lab) -> None:
+    document = json.loads((lab.folder / "results.json").read_text())
+    config = document["experiments"]["base"]["config"]
+    document["experiments"]["other"] = {"config": {**config, "eval": {**config["eval"], "max_tokens": 4}}}
+    (lab.folder / "results.json").write_text(json.dumps(document))
+    (job_id, job), (_, other) = submit_all(lab, ["base", "other"], "eval")
+    assert job_id.endswith("_0")
+    pid = hold(lab, job, lambda: keep(Path(job.run_dir) / PARTIAL, lab.folder / "journal"))
+
+    warn(job_id, pid)
+
+    for each, restart in ((job, 1), (other, 0)):
+        entry = ended(lab, each)
+        assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, restart), lab.logs()
 
 
 def test_a_preemption_that_only_sends_sigterm_is_told_from_a_cancellation(lab: Lab) -> None:
@@ -154,4 +172,4 @@ def is_rank(process: psutil.Process, job_id: str, rank: int) -> bool:
     except psutil.Error:
         return False
     own = (environment.get("SLURM_JOB_ID"), environment.get("SLURM_PROCID")) == (job_id, str(rank))
-    return own and "submitit.core._submit" in words and "SLURM_STEP_ID" in environment
+    return own and "slurm.entry" in words and "SLURM_STEP_ID" in environment
