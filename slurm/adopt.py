@@ -19,8 +19,8 @@ from registry.schema import STAGES, Stage
 from registry.status import being_submitted
 from registry.store import Registry
 from slurm.asking import Queue, ask_queue
+from slurm.cancel import scancel
 from slurm.queue import JobInfo, jobs_of
-from slurm.sbatch import cancel
 from slurm.submit import Submitted, save_submitted
 
 
@@ -73,7 +73,7 @@ def _adopt(registry: Registry, found: Sequence[Orphan], jobs: Mapping[str, JobIn
         save_submitted(registry, new, {"cluster": "slurm", "token": token, "user": own[0].intent.job.get("user")})
         lost = [info.id for info, job in arrived if job is None and info.in_queue]
         if lost:
-            cancel(lost)
+            scancel(lost)
 
 
 def _input(submission: Path, info: JobInfo) -> Job | None:

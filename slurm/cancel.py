@@ -6,8 +6,6 @@ Nothing is waited for. An attempt that runs records its own end; for one that ha
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +15,13 @@ from registry.errors import MissingError
 from registry.history import Header
 from registry.job import Job, load_job
 from registry.paths import JOB_FILE
-from registry.plan import gone_from_here
 from registry.provenance import user_name
 from registry.reading import View
 from registry.records import Record
 from registry.schema import STAGES, Stage
 from registry.status import all_in_flight
 from registry.store import Registry
+from slurm import local
 from slurm.asking import Queue, ask_queue, forget_queue
 from slurm.logs import attempts_of
 from slurm.overview import job_name
@@ -98,7 +96,7 @@ def end(registry: Registry, targets: Sequence[Target]) -> Ended:
     here = [target for target in targets if not target.on_slurm]
     jobs = [target for target in targets if target.on_slurm]
     recorded, warnings = _end_jobs(registry, jobs) if jobs else ([], [])
-    refused = [(target, why) for target in here if (why := _end_process(registry, target))]
+    refused = _end_here(registry, here) if here else []
     if recorded or here:
         fold_or_warn(registry)
     return Ended(recorded, refused, warnings)
@@ -177,17 +175,10 @@ def _cancelled(job: Job, target: Target) -> Record:
     return replace(job.record("cancelled", result), restart=target.header.restart)
 
 
-def _end_process(registry: Registry, target: Target) -> str | None:
-    """Signal a process of this machine; says why it cannot be ended from here, if so."""
-    job = target.header.job
-    if job.get("host") != socket.gethostname():
-        return f"it runs on {job.get('host')}; cancel it there"
-    try:
-        os.kill(int(job["pid"]), signal.SIGTERM)
-    except PermissionError:
-        return f"it belongs to {target.owner}, who alone can cancel it"
-    except ProcessLookupError:
-        return None
-    if target.waits and gone_from_here(target.header):
-        registry.save_all([_cancelled(_job_of(registry.read(), target), target)])
-    return None
+def _end_here(registry: Registry, targets: Sequence[Target]) -> list[tuple[Target, str]]:
+    """End stages that run, or wait to run, on this machine; returns those that cannot be ended from here, and why."""
+    view = registry.read()
+    jobs = [_job_of(view, target) for target in targets]
+    refused = [(job.experiment, job.stage, job.attempt, why) for job, why in local.cancel(registry, jobs)]
+    by_attempt = {(target.experiment, target.stage, target.header.attempt): target for target in targets}
+    return [(by_attempt[name, stage, attempt], why) for name, stage, attempt, why in refused]

@@ -11,7 +11,7 @@ from typing import Any
 from registry.errors import counted
 from registry.history import Header
 from registry.paths import attempt_dir, is_here, job_file, stop_mark
-from registry.plan import Plan
+from registry.plan import IsGone, Plan
 from registry.reading import View
 from registry.schema import Stage
 from registry.status import StageStatus, Word, in_flight, in_flight_with
@@ -205,7 +205,7 @@ def _has_stopped(registry: Registry, name: str, stage: Stage, header: Header) ->
     return is_here(stop_mark(folder, header.restart))
 
 
-def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], queue: Queue) -> dict[str, Parent]:
+def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], is_gone: IsGone) -> dict[str, Parent]:
     """By fingerprint: the attempts in flight that the plans have to wait for."""
     found: dict[str, Parent] = {}
     for plan in plans:
@@ -214,7 +214,7 @@ def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], queue:
             continue
         stage, fingerprint = upstream["stage"], upstream["fingerprint"]
         header = in_flight_with(view.state.headers(plan.experiment, stage), fingerprint)
-        if header is not None and not queue.is_gone(header):
+        if header is not None and not is_gone(header):
             run_dir = registry.outputs.run_dir(plan.experiment, stage, fingerprint)
             found[fingerprint] = Parent(
                 job_name(header), str(header.job.get("cluster")), job_file(run_dir, header.attempt)

@@ -22,6 +22,7 @@ from registry.durable import make_folder
 from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
 from registry.job import Job
 from registry.schema import Resources, Stage
+from slurm.cancel import scancel
 from slurm.launch import DEAF, python_path_line
 from slurm.queue import COMMENT
 from slurm.resources import slurm_parameters
@@ -85,7 +86,7 @@ def check(call: Call) -> None:
     probe = _sbatch(["--parsable", "--hold", "--output=/dev/null", "--error=/dev/null"], text)
     if probe.returncode != 0:
         raise refusal(call.stage, probe.stderr)
-    cancel([probe.stdout.strip().partition(";")[0]])
+    scancel([probe.stdout.strip().partition(";")[0]])
 
 
 def submit(call: Call, submission: Path, jobs: Sequence[Job]) -> list[str]:
@@ -131,11 +132,6 @@ def refusal(what: str, said: str) -> Meds1Error:
     if _NO_ANSWER.search(text):
         return MissingError(f"Slurm does not answer: {text}")
     return UsageError(f"sbatch refused {what}: {text}")
-
-
-def cancel(ids: Sequence[str]) -> None:
-    """Cancel jobs; one that has ended already is as good."""
-    subprocess.run(["scancel", "--quiet", *ids], capture_output=True, timeout=_SECONDS, check=False)
 
 
 def largest_array() -> int:

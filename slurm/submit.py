@@ -26,6 +26,7 @@ from registry.provenance import process_start, user_name
 from registry.reading import View
 from registry.store import Registry
 from slurm import sbatch
+from slurm.cancel import scancel
 from slurm.chains import Chain, Cluster, Group, resources_of
 from slurm.local import LocalChain, start
 from slurm.rivals import losers
@@ -122,7 +123,7 @@ def submit_group(submission: Submission, group: Group) -> Outcome:
         raise
     except Meds1Error as error:
         if done:
-            sbatch.cancel([one.id for one in done])
+            scancel(one.id for one in done)
         give_up(registry, [job for jobs in claimed for job in jobs], str(error))
         raise
     return Outcome(tuple(done), left)

@@ -39,6 +39,8 @@ from slurm.adopt import settle
 from slurm.asking import Queue, ask_queue
 from slurm.chains import Chain, Cluster, Group, chains_of, grouped
 from slurm.overview import flying_parents, overview
+from slurm.replace import Replaced
+from slurm.replace import replace as replace_flying
 from slurm.sbatch import largest_array, script
 from slurm.snapshot import code_root
 from slurm.submit import (
@@ -91,7 +93,11 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         check_cluster(where)
         view, queue = settle(opened, view, selected)
         answer.data = {"cluster": where, "jobs": []}
-        chains = _due(answer, opened, _Asked(view, queue, wish, where), selected)
+        replaced = replace_flying(opened, view, queue, selected, wish) if force else Replaced()
+        for name, error in replaced.refused.items():
+            answer.fail(name, error)
+        asked = _Asked(opened.read() if force else view, queue, wish, where, replaced)
+        chains = _due(answer, opened, asked, [name for name in selected if name not in replaced.refused])
         code = code_root(live, opened.outputs.snapshots) if chains else CHECKOUT
         submission = Submission(opened, view, code, max_parallel)
         done = _submit_groups(answer, submission, _groups(chains, where), where)
@@ -139,19 +145,20 @@ class _Asked:
     queue: Queue
     wish: Wish
     cluster: Cluster
+    replaced: Replaced
 
 
 def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) -> list[Chain]:
     """The chains that are to be submitted; says of every other stage why it is not."""
     chains: list[Chain] = []
     reused: list[Plan] = []
-    presence = Presence()
+    presence, is_gone = Presence(), asked.replaced.is_gone(asked.queue)
     for name in names:
         try:
-            plans = plan(opened, asked.view, name, asked.wish, asked.queue.is_gone)
+            plans = plan(opened, asked.view, name, asked.wish, is_gone)
             presence.check(plans)
-            flying = flying_parents(opened, asked.view, plans, asked.queue)
-            chains += _on(asked.cluster, chains_of(plans, flying, {}))
+            flying = flying_parents(opened, asked.view, plans, is_gone)
+            chains += _on(asked.cluster, chains_of(plans, flying, asked.replaced.running.get(name, {})))
         except Meds1Error as error:
             answer.fail(name, error)
             continue

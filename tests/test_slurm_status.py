@@ -102,7 +102,7 @@ def test_unknown_while_the_controller_is_down_and_the_jobs_go_on_when_it_is_back
 
 
 def test_without_accounting_the_same_is_said(tmp_path: Path) -> None:
-    with throwaway.fresh(accounting=False) as cluster:
+    with throwaway.fresh(ACCT="0") as cluster:
         lab = make_lab(tmp_path / "lab", SMALL)
         lab = Lab(lab.folder, {**lab.environment, "SLURM_CONF": str(cluster.conf)})
         lab.meds1("submit", "second", "--stage", "curation")
