@@ -25,6 +25,7 @@ def run(context: StageContext) -> StageOutput:
     while order.exists():
         if order.read_text() == "fail":
             raise StageFailure(f"{context.config.experiment}: told to fail")
+        context.stop.check(f"{context.config.experiment}: stopped while it waited")
         time.sleep(0.05)
     made = context.run_dir / "made.txt"
     made.write_text("".join(_parents(context)) + f"{_ROOM}\n")
