@@ -51,7 +51,7 @@ setup-slurm:
 		fi; \
 	fi; \
 	echo "the Slurm tests are skipped: Slurm is not (fully) installed and $$why" >&2; \
-	[ "$${CI:-}" != true ]
+	[ "$${MEDS1_REQUIRE_SLURM:-}" != 1 ]
 
 # install LOCK NAME: bring .venv to LOCK's pins. .venv/.installed-NAME is a copy of the lock that was installed last,
 # written at the very end, so that an interrupted installation is taken up again. torch goes first and with its own
