@@ -77,13 +77,13 @@ def script(call: Call, submission: Path) -> str:
 def check(call: Call) -> None:
     """Raise what sbatch refuses this call for, before anything has been claimed for it.
 
-    `--test-only` also refuses what can only not run now, such as a partition that is down: then a job that is held and
-    cancelled at once has the last word.
+    `--test-only` also refuses what can only not run now, such as on nodes that are drained: then a job of tomorrow that
+    is cancelled at once has the last word. (A held one has not: Slurm takes it even where it can never run.)
     """
     text = script(call, Path("/dev/null"))
     if _sbatch(["--test-only"], text).returncode == 0:
         return
-    probe = _sbatch(["--parsable", "--hold", "--output=/dev/null", "--error=/dev/null"], text)
+    probe = _sbatch(["--parsable", "--begin=now+1day", "--output=/dev/null", "--error=/dev/null"], text)
     if probe.returncode != 0:
         raise refusal(call.stage, probe.stderr)
     scancel([probe.stdout.strip().partition(";")[0]])
@@ -136,7 +136,7 @@ def refusal(what: str, said: str) -> Meds1Error:
 
 def largest_array() -> int:
     """How many jobs an array of this cluster may have."""
-    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    done = _run(["scontrol", "show", "config"])
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
     if found is None:
         raise refusal("a job array", done.stderr or "scontrol show config names no MaxArraySize")
@@ -144,8 +144,14 @@ def largest_array() -> int:
 
 
 def _sbatch(options: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
-    command = ["sbatch", *options]
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    return _run(["sbatch", *options], text)
+
+
+def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise MissingError(f"Slurm does not answer: {command[0]} takes more than {_SECONDS} s") from None
 
 
 def _setup(code: Path) -> list[str]:
