@@ -6,12 +6,13 @@ Its code is a copy of the checkout's: the same command, registry and submission,
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,8 @@ _ROOMS = ("bin", "registry", "slurm", "data", "inference", "scoring", "plotting"
 _FILES = ("meds1.py", "config.sh")
 _QUICK = ("curation", "train", "eval")
 
-
-HELD: dict[str, Any] = {
-    stage: {"extra": {"hold": True}} for stage in STAGES
-}  # jobs that stay in the queue and never run
+# Jobs that stay in the queue and never run. Slurm would take a held one even with resources that no node has.
+HELD: dict[str, Any] = {stage: {"extra": {"begin": "now+1day"}} for stage in STAGES}
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class QuickLab(Lab):
         return Path(self.environment["QUICK_ORDERS"])
 
     def tell(self, name: str, stage: Stage, order: str) -> None:
-        """Let a stage `fail`, or `wait` until `let_go`."""
+        """Let a stage `fail`, `leak` a key, or `wait` until `let_go`."""
         (self.orders / f"{name}.{stage}").write_text(order)
 
     def let_go(self, name: str, stage: Stage) -> None:
@@ -60,6 +59,30 @@ class QuickLab(Lab):
     def headers(self, name: str, stage: Stage) -> list[Header]:
         """Every record of a stage."""
         return self.registry.read().state.headers(name, stage)
+
+
+def with_sbatch(lab: QuickLab, fault: str) -> QuickLab:
+    """The lab with an `sbatch` that does what the shell script `fault` says before the real one is called.
+
+    Only real submissions are counted, in `$call` (1, 2...), not those that ask whether one would be refused; `$real` is
+    the real sbatch.
+    """
+    tools = lab.folder / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "calls").unlink(missing_ok=True)
+    (tools / "sbatch").write_text(
+        f"""#!/bin/bash
+real={shutil.which("sbatch", path=os.environ["PATH"])}
+case " $* " in *" --test-only "* | *" --begin="*) exec "$real" "$@" ;; esac
+echo >>{tools}/calls
+call=$(wc -l <{tools}/calls)
+{fault}
+exec "$real" "$@"
+"""
+    )
+    (tools / "sbatch").chmod(0o755)
+    path = f"{tools}{os.pathsep}{lab.environment['PATH']}"
+    return replace(lab, environment={**lab.environment, "PATH": path})
 
 
 def make_quick_lab(folder: Path, names: Iterable[str], slurm: Mapping[str, Any] | None = None) -> QuickLab:

@@ -1,7 +1,7 @@
 """A stage that costs nothing, in place of hours of GPU work: `tests.quick_lab` puts it where each real stage stands.
 
-It does what the file `EXPERIMENT.STAGE` in the folder `QUICK_ORDERS` says, if there is one: `fail`, or `wait` until
-the file is gone. Everything around it is the real thing: the runner, the records, Slurm.
+It does what the file `EXPERIMENT.STAGE` in the folder `QUICK_ORDERS` says, if there is one: `fail`, `leak` a key into a
+traceback, or `wait` until the file is gone. Everything around it is the real thing: the runner, the records, Slurm.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def run(context: StageContext) -> StageOutput:
         if order.read_text() == "fail":
             raise StageFailure(f"{context.config.experiment}: told to fail")
         context.stop.check(f"{context.config.experiment}: stopped while it waited")
+        if order.read_text() == "leak":
+            raise ValueError(f"the hub refuses {os.environ['HF_TOKEN']}")
         time.sleep(0.05)
     made = context.run_dir / "made.txt"
     made.write_text("".join(_parents(context)) + f"{_ROOM}\n")

@@ -1,0 +1,252 @@
+"""Submissions that are interrupted or refused, on a real Slurm: none is lost, none is doubled, none leaves a trace.
+
+A stand-in for `sbatch` is the fault: it kills the command that calls it, before or after Slurm has accepted the job.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from registry.schema import STAGES
+from tests.cluster.throwaway import Cluster
+from tests.quick_lab import (
+    HELD,
+    QuickLab,
+    make_quick_lab,
+    on_cluster,
+    queue,
+    unfinished,
+    until,
+    wait_for_jobs,
+    with_sbatch,
+    words,
+)
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+
+KILLED = -signal.SIGKILL
+AFTER = 'if [ $call = {call} ]; then "$real" "$@" >/dev/null; kill -KILL $PPID; exit; fi'
+BEFORE = "if [ $call = {call} ]; then kill -KILL $PPID; exit; fi"
+
+
+@pytest.fixture
+def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[QuickLab]:
+    with on_cluster(make_quick_lab(tmp_path / "lab", ("a", "b", "c"))) as lab:
+        yield lab
+
+
+@pytest.fixture
+def held(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[QuickLab]:
+    """A lab whose jobs stay in the queue."""
+    with on_cluster(make_quick_lab(tmp_path / "lab", ("a", "b", "c"), HELD)) as lab:
+        yield lab
+
+
+def runs(lab: QuickLab, *names: str) -> list[int]:
+    """How often each stage has been run."""
+    return [sum(header.event == "started" for header in lab.headers(name, stage)) for name in names for stage in STAGES]
+
+
+@pytest.mark.parametrize(("names", "call"), [("a", 1), ("a", 3), ("abc", 2)], ids=["first", "last", "array"])
+def test_a_command_killed_after_sbatch_accepted_is_found_by_its_token(lab: QuickLab, names: str, call: int) -> None:
+    for name in names:
+        lab.tell(name, "curation", "wait")
+    broken = with_sbatch(lab, AFTER.format(call=call))
+    assert broken.run([str(lab.code / "bin" / "meds1"), "submit", *names], None).returncode == KILLED
+    before = unfinished(lab)
+    assert len(before) == call * len(names)
+
+    said = lab.meds1("submit", *names).stdout
+
+    orphans = [job for name in names for job in ids(lab, name)[:call]]
+    assert sorted(orphans) == sorted(before)
+    for name in names:
+        for stage, job in zip(STAGES[:call], ids(lab, name), strict=False):
+            assert f"{name}: {stage}: attempt 1 is " in said
+            assert f"(job {job})" in said
+    assert len(unfinished(lab)) == 3 * len(names)
+    for name in names:
+        lab.let_go(name, "curation")
+    wait_for_jobs(lab)
+    assert words(lab, *names) == {name: ["completed"] * 3 for name in names}, lab.logs()
+    assert runs(lab, *names) == [1] * 3 * len(names)
+
+
+def ids(lab: QuickLab, name: str) -> list[str]:
+    """The job of each stage's last submission."""
+    every = [lab.headers(name, stage) for stage in STAGES]
+    return [[header.job["id"] for header in headers if header.event != "intent"][-1] for headers in every if headers]
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_command_killed_before_sbatch_has_never_submitted(lab: QuickLab, call: int) -> None:
+    lab.tell("a", "curation", "wait")
+    broken = with_sbatch(lab, BEFORE.format(call=call))
+    assert broken.run([str(lab.code / "bin" / "meds1"), "submit", "a"], None).returncode == KILLED
+    assert len(unfinished(lab)) == call - 1
+
+    lab.meds1("submit", "a")
+
+    assert len(unfinished(lab)) == 3
+    lab.let_go("a", "curation")
+    wait_for_jobs(lab)
+    assert words(lab, "a")["a"] == ["completed"] * 3, lab.logs()
+    assert runs(lab, "a") == [1, 1, 1]
+
+
+def test_claims_of_a_command_that_died_long_ago_hold_up_nobody(held: QuickLab) -> None:
+    for stage in STAGES:
+        claim = held.folder / ".registry" / "attempts" / "a" / stage / "1"
+        claim.mkdir(parents=True)
+        os.utime(claim, (time.time() - 60,) * 2)
+
+    jobs = held.submit("a")
+
+    assert len(jobs) == 3
+    assert [held.headers("a", stage)[-1].attempt for stage in STAGES] == [2, 2, 2]
+
+
+def test_a_job_whose_input_never_arrived_is_cancelled_and_submitted_anew(held: QuickLab) -> None:
+    broken = with_sbatch(held, AFTER.format(call=1))
+    assert broken.run([str(held.code / "bin" / "meds1"), "submit", "a"], None).returncode == KILLED
+    (lost,) = unfinished(held)
+    (job_file,) = (held.folder / "cache" / "runs" / "a" / "curation").glob("*/attempts/1/job.json")
+    job_file.unlink()
+
+    jobs = held.submit("a")
+
+    assert lost not in jobs.values()
+    assert sorted(unfinished(held)) == sorted(jobs.values())
+    assert states(held)[lost] == "CANCELLED"
+
+
+def states(lab: QuickLab) -> dict[str, str]:
+    return {job["JobId"]: job["JobState"] for job in queue(lab)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("slurm.curation.partition=nowhere", "sbatch refused curation: invalid partition specified: nowhere"),
+        ("slurm.curation.memory=900G", "sbatch refused curation: Memory specification can not be satisfied"),
+        ("slurm.eval.partition=nowhere", "sbatch refused eval: invalid partition specified: nowhere"),
+        ("slurm.training.nodes=1000", "sbatch refused training"),
+    ],
+)
+def test_a_refusal_leaves_no_trace_and_is_in_slurms_own_words(held: QuickLab, setting: str, said: str) -> None:
+    others = sorted(held.submit("c").values())  # so that the registry's folder and the copy of the code are there
+    before = contents(held)
+
+    done = held.meds1("submit", "a", "b", "--set", setting, code=2)
+
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert contents(held) == before
+    assert sorted(unfinished(held)) == others
+
+
+def contents(lab: QuickLab) -> dict[str, bytes]:
+    """Every file below the lab's folder; folders and links too."""
+    entries = [path for path in lab.folder.rglob("*") if "__pycache__" not in path.parts]
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in entries}
+
+
+def test_nodes_that_cannot_work_now_are_no_refusal(held: QuickLab, slurm_cluster: Cluster) -> None:
+    nodes = f"nodename={','.join(slurm_cluster.nodes)}"
+    subprocess.run(["scontrol", "update", nodes, "state=drain", "reason=test"], check=True)
+    try:
+        jobs = held.submit("a", "b")
+    finally:
+        subprocess.run(["scontrol", "update", nodes, "state=resume"], check=True)
+
+    assert len(jobs) == 6
+    assert sorted(unfinished(held)) == sorted(jobs.values())
+
+
+def test_a_refusal_after_other_stages_were_accepted_takes_them_back(held: QuickLab) -> None:
+    words_of_slurm = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    broken = with_sbatch(held, f'[ $call != 3 ] || {{ echo "{words_of_slurm}" >&2; exit 1; }}')
+
+    done = broken.meds1("submit", "a", "b", code=2)
+
+    assert "sbatch refused eval" in done.stderr
+    assert "QOSMaxSubmitJobPerUserLimit" in done.stderr
+    assert unfinished(held) == []
+    assert Counter(states(held).values()) == {"CANCELLED": len(states(held))}
+    assert words(held, "a")["a"] == ["cancelled"] * 3
+    assert len(held.submit("a", "b")) == 6
+
+
+@contextmanager
+def stopped_controller(cluster: Cluster) -> Iterator[None]:
+    """Slurm does not answer while this lasts."""
+    pid = controller(cluster)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def controller(cluster: Cluster) -> int:
+    daemons = (cluster.conf.parent / "pids").read_text().splitlines()
+    return next(int(line.split()[1]) for line in daemons if line.startswith("slurmctld "))
+
+
+def test_while_slurm_does_not_answer_nothing_is_claimed(held: QuickLab, slurm_cluster: Cluster) -> None:
+    held.submit("c")
+    before = contents(held)
+
+    with stopped_controller(slurm_cluster):
+        done = held.meds1("submit", "a", code=3)
+
+    assert "Slurm does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert contents(held) == before
+    assert len(held.submit("a")) == 3
+
+
+def test_slurm_that_falls_silent_during_a_submission_loses_and_doubles_nothing(
+    lab: QuickLab, slurm_cluster: Cluster
+) -> None:
+    lab.tell("a", "curation", "wait")
+    silent = with_sbatch(lab, f"[ $call != 2 ] || kill -STOP {controller(slurm_cluster)}")
+    try:
+        done = silent.meds1("submit", "a", code=3)
+    finally:
+        os.kill(controller(slurm_cluster), signal.SIGCONT)
+    assert "a: Slurm does not answer" in done.stderr
+    until(lambda: unfinished(lab), "Slurm answers")
+    time.sleep(2)  # it may work off what it was asked before
+
+    lab.meds1("submit", "a")
+
+    assert len(unfinished(lab)) == 3
+    lab.let_go("a", "curation")
+    wait_for_jobs(lab)
+    assert words(lab, "a")["a"] == ["completed"] * 3, lab.logs()
+    assert runs(lab, "a") == [1, 1, 1]
+
+
+def test_keys_of_the_environment_appear_nowhere(lab: QuickLab) -> None:
+    keys = {"HF_TOKEN": "hf_not-to-be-seen", "OPENAI_API_KEY": "sk-not-to-be-seen"}
+    with_keys = QuickLab(lab.folder, {**lab.environment, **keys}, lab.code)
+    with_keys.tell("a", "training", "leak")
+    said = [with_keys.meds1("submit", "a", "--dry-run"), with_keys.meds1("submit", "a", "--json")]
+    wait_for_jobs(lab)
+    said += [with_keys.meds1(*verb, "a") for verb in (["status"], ["show"], ["history"])]
+
+    assert words(lab, "a")["a"] == ["completed", "failed", "cancelled"]
+    assert "the hub refuses <HF_TOKEN>" in lab.results("a")["training"]["error"]
+    assert not any("not-to-be-seen" in done.stdout + done.stderr for done in said)
+    assert [path for path, content in contents(lab).items() if b"not-to-be-seen" in content] == []
