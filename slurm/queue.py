@@ -6,6 +6,7 @@ forgotten. Accounting that is off or down costs no answer: what only it could te
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ _RUNNING = frozenset({"RUNNING", "COMPLETING", "CONFIGURING", "STAGE_OUT", "SIGN
 _NEVER = frozenset({"DependencyNeverSatisfied"})
 _NO_REASON = frozenset({"None", "(null)", "N/A", "NonZeroExitCode"})
 _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_ARRAY = re.compile(r"(\d+)_\[(.+)\]")
 _SEPARATOR = "\x1f"
 # The comment comes last: whoever wrote it may have put anything into it.
 _QUEUE_FORMAT = _SEPARATOR.join(("%i", "%T", "%r", "%N", "%M", "%E", "%u", "%k"))
@@ -116,9 +118,22 @@ def _accounted(ids: list[str]) -> Iterator[JobInfo]:
     wanted = set(ids)
     for line in text.splitlines():
         fields = line.split(_SEPARATOR)
-        if len(fields) == 6 and fields[0] in wanted and fields[1]:
-            job, word, reason, nodes, clock, user = fields
-            yield JobInfo(job, _word(word), _said(reason), _said(nodes), _seconds(clock), "", user)
+        if len(fields) == 6 and fields[1]:
+            jobs, word, reason, nodes, clock, user = fields
+            for job in wanted.intersection(_elements(jobs)):
+                yield JobInfo(job, _word(word), _said(reason), _said(nodes), _seconds(clock), "", user)
+
+
+def _elements(jobs: str) -> Iterator[str]:
+    """The ids that one line of accounting is about: elements that never started share one, `5_[0-3,7%2]`."""
+    match = _ARRAY.fullmatch(jobs)
+    if match is None:
+        yield jobs
+        return
+    for part in match[2].partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit():  # what an old Slurm cuts off ends in dots
+            yield from (f"{match[1]}_{index}" for index in range(int(first), int(last or first) + 1))
 
 
 def _is_news(job: JobInfo, owner: str | None) -> bool:
