@@ -23,6 +23,7 @@ _NEVER = frozenset({"DependencyNeverSatisfied"})
 _NO_REASON = frozenset({"None", "(null)", "N/A", "NonZeroExitCode"})
 _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 _ARRAY = re.compile(r"(\d+)_\[(.+)\]")
+_SPAN = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
 _SEPARATOR = "\x1f"
 # The comment comes last: whoever wrote it may have put anything into it.
 _QUEUE_FORMAT = _SEPARATOR.join(("%i", "%T", "%r", "%N", "%M", "%E", "%u", "%k"))
@@ -125,15 +126,16 @@ def _accounted(ids: list[str]) -> Iterator[JobInfo]:
 
 
 def _elements(jobs: str) -> Iterator[str]:
-    """The ids that one line of accounting is about: elements that never started share one, `5_[0-3,7%2]`."""
+    """The ids that one line of accounting is about: elements that never started share one, `5_[0-3,10-20:5%2]`."""
     match = _ARRAY.fullmatch(jobs)
     if match is None:
         yield jobs
         return
     for part in match[2].partition("%")[0].split(","):
-        first, _, last = part.partition("-")
-        if first.isdigit() and (last or first).isdigit():  # what an old Slurm cuts off ends in dots
-            yield from (f"{match[1]}_{index}" for index in range(int(first), int(last or first) + 1))
+        span = _SPAN.fullmatch(part)
+        if span is not None:  # what an old Slurm cuts off ends in dots
+            first, last, step = int(span[1]), int(span[2] or span[1]), int(span[3] or 1)
+            yield from (f"{match[1]}_{index}" for index in range(first, last + 1, step))
 
 
 def _is_news(job: JobInfo, owner: str | None) -> bool:
@@ -156,8 +158,10 @@ def _queue_lines(text: str) -> Iterator[JobInfo]:
 def _output(command: list[str]) -> str:
     """What a Slurm command prints; `MissingError` with its own words when it does not answer."""
     try:
+        # Lists of array elements in full, not their first 64 characters.
+        environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, errors="replace"
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, errors="replace", env=environment
         )
     except subprocess.TimeoutExpired:
         raise MissingError(f"{command[0]} does not answer within {_TIMEOUT_S} s") from None

@@ -84,13 +84,13 @@ def test_accounting_that_is_off_or_missing_costs_no_answer(tools: Path, there: b
 
 def test_accounting_writes_elements_that_never_started_as_one_line(tools: Path) -> None:
     prints(tools, "squeue")
-    prints(tools, "sacct", ("7_1", "FAILED", *[""] * 4), ("7_[0,2-11,20,...%4]", "CANCELLED by 0", *[""] * 4))
+    prints(tools, "sacct", ("7_1", "FAILED", *[""] * 4), ("7_[0,2-11,20-40:10,...%4]", "CANCELLED by 0", *[""] * 4))
 
-    jobs = ask_slurm(dict.fromkeys(["7_1", "7_0", "7_11", "7_12", "7_20"], "alice"))
+    jobs = ask_slurm(dict.fromkeys(["7_1", "7_0", "7_11", "7_12", "7_30", "7_35"], "alice"))
 
     assert {job: info.word for job, info in jobs.items()} == {
         "7_1": "FAILED",
-        **dict.fromkeys(["7_0", "7_11", "7_20"], "CANCELLED"),
+        **dict.fromkeys(["7_0", "7_11", "7_30"], "CANCELLED"),
     }
 
 
