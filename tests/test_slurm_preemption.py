@@ -11,7 +11,7 @@ import pytest
 
 from curation.stage import ANSWERS, ANSWERS_PARTIAL
 from eval.stage import PARTIAL
-from registry.job import Job
+from registry.job import Job, load_job
 from tests.cluster import throwaway
 from tests.cluster.throwaway import Cluster
 from tests.disturbance import (
@@ -27,6 +27,7 @@ from tests.disturbance import (
     preempt,
     shown,
     submit,
+    wait_until,
 )
 from tests.lab import Lab, make_lab
 from tests.tiny import NEEDS_VLLM
@@ -111,6 +112,24 @@ def test_two_ranks_on_two_nodes_are_preempted_in_the_middle_of_a_training(lab: L
     again = make_lab(lab.folder.parent / "again", ONE_TASK)
     _, job = begin(again, *two, num_epochs=20)
     assert Training(ended(again, job)) == Training(entry)
+
+
+def test_a_preempted_script_comes_back_too(lab: Lab, tmp_path: Path) -> None:
+    many_questions(lab, "eval.jsonl", 500)
+    lab.edit("base", eval={"engine": "transformers", "max_tokens": 64})
+    flags = ["--gpus-per-node=0", "--mem=0", "--cpus-per-task=1", f"--output={tmp_path}/log", "--open-mode=append"]
+    job_id = lab.run(["sbatch", "--parsable", *flags, "slurm/eval.sh", "base"]).stdout.strip()
+    wait_until(lambda: lab.registry.read().state.headers("base", "eval"), lab)
+    (file,) = (lab.folder / "cache" / "runs" / "base" / "eval").glob("*/attempts/1/job.json")
+    job = load_job(file)
+    copy = tmp_path / "journal"
+
+    preempt(lab, job_id, hold(lab, job, lambda: keep(Path(job.run_dir) / PARTIAL, copy)))
+
+    entry = ended(lab, job)
+    assert (entry["status"], entry["restart"]) == ("completed", 1), (tmp_path / "log").read_text()
+    asked = calls(copy)
+    assert len(asked) == len(set(asked)) == 500
 
 
 @pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=[NEEDS_VLLM, pytest.mark.full])])
