@@ -110,17 +110,9 @@ def test_a_sweep_submits_what_is_due_and_names_what_is_not(lab: Lab) -> None:
     assert refused.stderr.count("eval needs training, which is missing") == 2
 
 
-def test_background_processes_chain_without_slurm(lab: Lab) -> None:
-    lab.meds1("submit", "second", "--cluster", "local")
-
-    lab.wait("second", "eval")
-    assert {entry["status"] for entry in lab.results("second").values()} == {"completed"}, lab.logs()
-
-
-@pytest.mark.parametrize("cluster", ["slurm", "local"])
-def test_a_stage_waits_for_a_parent_that_an_earlier_submission_left_in_flight(lab: Lab, cluster: str) -> None:
-    lab.meds1("submit", "first", "--stage", "curation", "--cluster", cluster)
-    lab.meds1("submit", "first", "--stage", "training", "--cluster", cluster)
+def test_a_stage_waits_for_a_parent_that_an_earlier_submission_left_in_flight(lab: Lab) -> None:
+    lab.meds1("submit", "first", "--stage", "curation")
+    lab.meds1("submit", "first", "--stage", "training")
 
     lab.wait("first", "training")
     assert {entry["status"] for entry in lab.results("first").values()} == {"completed"}, lab.logs()
