@@ -1,4 +1,4 @@
-"""`python -m slurm.entry FOLDER`: what every task of a Slurm job runs. FOLDER is the submission's."""
+"""`python -m slurm.entry PLACE`: what every task of a Slurm job runs. PLACE: a submission's folder, or a `job.json`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from slurm.job import run_in_slurm
 
 def main() -> None:
     """Run this array element's attempt, or the only one; exits with the project's codes."""
-    index = os.environ.get("SLURM_ARRAY_TASK_ID", "0")
+    place, index = Path(sys.argv[1]), os.environ.get("SLURM_ARRAY_TASK_ID", "0")
     try:
-        run_in_slurm(str(Path(sys.argv[1], index, JOB_FILE).resolve()))
+        run_in_slurm(str(place if place.is_file() else Path(place, index, JOB_FILE).resolve()))
     except Meds1Error as error:
         sys.exit(error.exit_code)
 

@@ -7,7 +7,7 @@
 #SBATCH --mem=64G
 #SBATCH --time=720
 #SBATCH --requeue
-#SBATCH --signal=B:USR2@120
+#SBATCH --signal=USR2@120
 #SBATCH --output=slurm-%x-%j.out
 #SBATCH --open-mode=append
 # sbatch slurm/eval.sh NAME runs the eval stage of an experiment in the allocation that it gets.
@@ -15,16 +15,15 @@
 # The lines above are the catalog's defaults; flags of sbatch override them. A job that is preempted, or two minutes from
 # its time limit, saves and goes back into the queue.
 set -euo pipefail
-trap 'told=USR2' USR2
 # sbatch runs a copy of this file from a spool folder, so the folder it was submitted from says where the checkout is.
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-[ -f "$checkout/slurm/batch.sh" ] || checkout=${SLURM_SUBMIT_DIR:-}
-while [ ! -f "$checkout/slurm/batch.sh" ]; do
+[ -f "$checkout/slurm/eval.sh" ] || checkout=${SLURM_SUBMIT_DIR:-}
+while [ ! -f "$checkout/slurm/eval.sh" ]; do
     case $checkout in
         /?*) checkout=${checkout%/*} ;;
         *) echo "eval.sh: submit it from the checkout: cd med-s1 && sbatch slurm/eval.sh EXPERIMENT" >&2 && exit 2 ;;
     esac
 done
 source "$checkout/config.sh"
-source "$checkout/slurm/batch.sh"
-run_stage eval "$@"
+if [ -n "${SLURM_JOB_ID:-}" ]; then export MEDS1_BATCH_SCRIPT=1 HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1; fi
+exec meds1 run --stage eval "$@"

@@ -30,7 +30,7 @@ from registry.provenance import restart_count
 from registry.runner import record_failure
 from registry.stage import MODULE
 
-_ASK_TO_STOP = (signal.SIGUSR1, signal.SIGUSR2)
+_SRUN = ("srun", "--kill-on-bad-exit=1")
 # Slurm starts tasks with no signal blocked: a user signal would end a program that does not listen yet.
 DEAF = ("bash", "-c", 'trap "" USR1 USR2; exec "$0" "$@"')
 _ERRORS: dict[int, type[Meds1Error]] = {
@@ -45,7 +45,7 @@ def run_here(job: Job) -> Entry:
     A process of its own keeps the stages' libraries apart, and outlives nothing: if it is killed without a word, the
     failure is recorded for it.
     """
-    code, received = _run_to_the_end(command(job, os.environ))
+    code, interrupted = _run_to_the_end(command(job, os.environ))
     if stop_mark(job.folder, restart_count()).exists():
         raise StageStopped(f"{job.experiment}: {job.stage} stopped (attempt {job.attempt}); run it again to resume")
     registry = job.open()
@@ -53,7 +53,7 @@ def run_here(job: Job) -> Entry:
     if ended is None:
         record_failure(job, without_a_word(code))
         ended = last_word(registry, job)
-    if signal.SIGINT in received or signal.SIGTERM in received:
+    if interrupted:
         raise KeyboardInterrupt  # also where the stage has completed all the same: nothing more is to start
     if code != 0 or ended is None:
         if ended and ended["status"] == "completed":
@@ -64,8 +64,6 @@ def run_here(job: Job) -> Entry:
         kind = _ERRORS.get(code, StageFailure)
         why = (ended or {}).get("error")
         raise kind(f"{job.experiment}: {job.stage} did not complete (attempt {job.attempt}): {why}; see {job.folder}")
-    if received:
-        raise StageStopped(f"{job.experiment}: {job.stage} completed before it could stop; no other stage is started")
     return ended
 
 
@@ -75,41 +73,37 @@ def without_a_word(code: int) -> str:
     return f"the process ended with {how} and left no record"
 
 
-def _run_to_the_end(line: list[str]) -> tuple[int, list[int]]:
-    """Run a command in a process group of its own; return its exit code, and the signals that were handed on to it.
-
-    A user signal asks to stop. It is blocked in what is started, so that a stage that listens finds it pending, and a
-    launcher such as torchrun does not die of it.
-    """
+def _run_to_the_end(line: list[str]) -> tuple[int, bool]:
+    """Run a command in a process group of its own; return its exit code, and whether a signal to end was handed on."""
+    process = subprocess.Popen(line, env=environment(), process_group=0)
     received: list[int] = []
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ASK_TO_STOP)
-    try:
-        process = subprocess.Popen(line, env=environment(), process_group=0)
 
-        def hand_on(number: int, frame: FrameType | None) -> None:
-            received.append(number)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
 
-        before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM, *_ASK_TO_STOP)}
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return process.wait(), received
+        return process.wait(), bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def command(job: Job, environ: Mapping[str, str]) -> list[str]:
-    """The command that runs the attempt's processes in the environment `environ`."""
-    stage = ["-m", MODULE[job.stage], "--job", str(job.file)]
+    """The command that runs the attempt's processes in the environment `environ`.
+
+    In a job of slurm/*.sh it is a step, which Slurm warns of what comes, and which puts the job back into the queue.
+    """
+    comes_back = in_batch_script() and "MEDS1_BATCH_SCRIPT" in environ
+    stage = ["-m", "slurm.entry"] if comes_back else ["-m", MODULE[job.stage], "--job"]
     if job.stage == "training" and in_batch_script() and int(environ.get("SLURM_NTASKS", "1")) > 1:
-        return ["srun", "--kill-on-bad-exit=1", *DEAF, sys.executable, *stage]
+        return [*_SRUN, *DEAF, sys.executable, *stage, str(job.file)]
     processes = processes_here(job, environ)
-    if processes > 1:
-        return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *stage]
-    return [sys.executable, *stage]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    line = [sys.executable, *(torchrun if processes > 1 else []), *stage, str(job.file)]
+    return [*_SRUN, "--nodes=1", "--ntasks=1", *DEAF, *line] if comes_back else line
 
 
 def environment(code: Path = CHECKOUT) -> dict[str, str]:

@@ -63,7 +63,7 @@ class Held:
         view = registry.read()
         chains = []
         for own in plans:
-            chains += chains_of(own, flying_parents(registry, view, own, ask_queue(view, [])), {})
+            chains += chains_of(own, flying_parents(registry, view, own, ask_queue(view, []).is_gone), {})
         outcome = submit_here(Submission(registry, view, CHECKOUT, at_once), chains)
         assert not outcome.left
         self.jobs |= {(one.job.experiment, one.job.stage): one for one in outcome.submitted}

@@ -108,7 +108,7 @@ def training(lab: Lab, clone: Path) -> Iterator[str]:
 
 @pytest.mark.slurm
 def test_a_training_that_is_warned_comes_back_and_one_that_is_cancelled_stays_away(lab: Lab, training: str) -> None:
-    subprocess.run(["scancel", "--batch", "--signal=USR2", training], check=True)  # what Slurm does before a time limit
+    subprocess.run(["scancel", "--signal=USR2", training], check=True)  # what Slurm does before a time limit
     until(lambda: (2, "started") in events(lab, "first", "training"))
     assert events(lab, "first", "training")[-1] == (2, "started"), (lab.folder / "job.out").read_text()
 
