@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -30,6 +30,7 @@ from registry.provenance import restart_count
 from registry.runner import record_failure
 from registry.stage import MODULE
 
+_ASK_TO_STOP = (signal.SIGUSR1, signal.SIGUSR2)
 _SRUN = ("srun", "--kill-on-bad-exit=1")
 # Slurm starts tasks with no signal blocked: a user signal would end a program that does not listen yet.
 DEAF = ("bash", "-c", 'trap "" USR1 USR2; exec "$0" "$@"')
@@ -89,6 +90,19 @@ def _run_to_the_end(line: list[str]) -> tuple[int, bool]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def asking_blocked() -> Iterator[None]:
+    """Block the user signals, which ask to stop, in what is started meanwhile.
+
+    A stage that listens finds them pending, and a launcher such as torchrun does not die of them.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ASK_TO_STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def command(job: Job, environ: Mapping[str, str]) -> list[str]:

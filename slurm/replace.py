@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,13 +9,10 @@ from registry.errors import Meds1Error, StageFailure
 from registry.history import Header
 from registry.plan import IsGone, Wish
 from registry.reading import View
-from registry.records import TERMINAL
 from registry.schema import Stage
 from registry.store import Registry
 from slurm.asking import Queue
-from slurm.cancel import Target, end, targets_of
-
-_PATIENCE_S = 60.0  # a stage of this machine saves its work within that
+from slurm.cancel import end, targets_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,8 @@ class Replaced:
 def replace(registry: Registry, view: View, queue: Queue, names: Sequence[str], wish: Wish) -> Replaced:
     """Cancel what is in flight of the wanted stages, and what waits for it; `MissingError` where Slurm is silent.
 
-    A job of Slurm that runs is left time to end: the new one waits for it in the queue. One of this machine is waited
-    for here.
+    What runs is left time to end: a new job of Slurm waits for the old one in the queue, and the supervisor of jobs of
+    this machine waits until the run directory is free.
     """
     targets = targets_of(view, queue, names, wish.stages)
     refused: dict[str, Meds1Error] = {
@@ -56,28 +52,8 @@ def replace(registry: Registry, view: View, queue: Queue, names: Sequence[str], 
     mine = [target for target in targets if target.experiment not in refused]
     for target, why in end(registry, mine).refused if mine else ():
         refused[target.experiment] = StageFailure(f"{target.stage}: job {target.job}: {why}")
-    _wait(registry, [target for target in mine if not target.on_slurm and target.experiment not in refused])
     running: dict[str, dict[Stage, str]] = {}
     for target in mine:
         if target.on_slurm and not target.waits:
             running.setdefault(target.experiment, {})[target.stage] = target.job
     return Replaced(frozenset(target.header.id for target in mine), running, refused)
-
-
-def _wait(registry: Registry, targets: Sequence[Target]) -> None:
-    until = time.monotonic() + _PATIENCE_S
-    left = list(targets)
-    while left:
-        state = registry.read().state
-        left = [
-            target
-            for target in left
-            if not any(
-                header.attempt == target.header.attempt and header.event in TERMINAL
-                for header in state.headers(target.experiment, target.stage)
-            )
-        ]
-        if left and time.monotonic() > until:
-            what = f"{left[0].stage}: job {left[0].job}"
-            raise StageFailure(f"{left[0].experiment}: {what} has not ended after {_PATIENCE_S:.0f} s; try again later")
-        time.sleep(0.5 if left else 0)

@@ -15,63 +15,26 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from registry.attempt import LOCAL_JOB
 from registry.console import speak
 from registry.errors import Meds1Error, StageFailure
-from registry.history import Header
 from registry.job import Job
-from registry.paths import cancel_mark, stop_mark
+from registry.paths import cancel_mark
 from registry.plan import gone_from_here
-from registry.provenance import restart_count
 from registry.reading import View
 from registry.records import TERMINAL, Event
 from slurm.gpus import share
-from slurm.launch import command, environment, gpus_wanted, without_a_word
+from slurm.launch import asking_blocked, command, environment, gpus_wanted
+from slurm.lines import Line, because, is_marked, is_taken, last_of, unsaid, who
 from slurm.local import GO, READY, LocalJob, read_plan, save_end
 
 log = logging.getLogger("meds1")
 _TICK_SECONDS = 0.2
 _LOOK_SECONDS = 2.0
 _SHUT_DOWN = "the local cluster was shut down; submit again, and what was done is taken up"
-
-
-@dataclass
-class Line:
-    """What is left of a chain: the stages that have not ended, first the one that runs or comes next.
-
-    That one may need the attempt `after` to complete; `told` says why it has to stop, and `look` when to see again
-    whether it can start.
-    """
-
-    left: list[LocalJob]
-    after: Job | None
-    process: subprocess.Popen[bytes] | None = None
-    gpus: tuple[str, ...] = ()
-    told: str | None = None
-    look: float = 0.0
-
-    @property
-    def waiting(self) -> list[LocalJob]:
-        """The stages that have not started."""
-        return self.left[1:] if self.process else self.left
-
-    def cut(self, first: LocalJob) -> list[LocalJob]:
-        """Take `first` and what builds on it out of the line."""
-        start = self.left.index(first)
-        dropped = self.left[start:]
-        del self.left[start:]
-        return dropped
-
-    def stop(self, reason: str) -> None:
-        """Ask the running stage to stop."""
-        if self.process:
-            self.told = reason
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGTERM)
 
 
 class Supervisor:
@@ -114,7 +77,7 @@ class Supervisor:
         dropped: list[LocalJob] = []
         for line in self.lines:
             dropped += line.cut(line.waiting[0]) if line.waiting else []
-            line.stop(reason)
+            self._stop(line, reason)
         self._record(dropped, "cancelled", reason)
 
     def _obey(self) -> None:
@@ -125,17 +88,43 @@ class Supervisor:
             return
         self._to_look = False
         for line in self.lines:
-            if line.process and _is_marked(line.left[0]):
-                line.stop(_who(line.left[0]))
+            if line.process and is_marked(line.left[0]):
+                self._stop(line, who(line.left[0]))
                 cancel_mark(line.left[0].job.folder).unlink()  # a stage that goes on all the same can be told again
-            first = next((one for one in line.waiting if _is_marked(one)), None)
+            first = next((one for one in line.waiting if is_marked(one)), None)
             if first:
                 self._cancel(line, first)
+
+    def _stop(self, line: Line, reason: str) -> None:
+        """Ask a running stage to stop.
+
+        Of a training the first rank alone is asked, as all ranks agree on it: torchrun, whose ranks are no part of its
+        process group, would end them 30 s after a SIGTERM, and a checkpoint may take longer.
+        """
+        if line.process is None:
+            return
+        one, first_time = line.left[0], line.told is None
+        line.told = reason
+        rank = self._first_rank(one.job) if one.job.stage == "training" and first_time else None
+        with contextlib.suppress(ProcessLookupError):
+            if rank is None:
+                os.killpg(line.process.pid, signal.SIGTERM)
+            else:
+                os.kill(rank, signal.SIGUSR1)  # blocked until it listens, see `asking_blocked`
+
+    def _first_rank(self, job: Job) -> int | None:
+        """The process that has recorded that the stage runs, if that is known and the process is there."""
+        try:
+            last = last_of(self.registry.read(), job)
+        except Meds1Error:  # unreadable just now
+            return None
+        started = last is not None and last.event == "started" and not gone_from_here(last)
+        return int(last.job["pid"]) if last and started else None
 
     def _cancel(self, line: Line, first: LocalJob) -> None:
         """Cancel a stage that waits, and those that build on it."""
         own, *others = line.cut(first)
-        self._record([own], "cancelled", _who(own))
+        self._record([own], "cancelled", who(own))
         self._record(others, "cancelled", f"{own.job.stage} was cancelled (attempt {own.job.attempt})")
 
     def _settle_some(self) -> None:
@@ -149,13 +138,13 @@ class Supervisor:
             if self.gpus:
                 self.gpus.give_back(line.gpus)
             line.process, line.gpus, line.told, line.look = None, (), None, 0.0
-            last = _last(view, one.job)
-            event, reason = (last.event, "") if last and last.event in TERMINAL else _unsaid(one.job, code, told)
+            last = last_of(view, one.job)
+            event, reason = (last.event, "") if last and last.event in TERMINAL else unsaid(one.job, code, told)
             if reason:
                 self._record([one], event, reason)
             log.info("<== %s: %s: %s", one.job.experiment, one.job.stage, event)
             if event != "completed":
-                self._record(line.left, "cancelled", _because(one.job, event))
+                self._record(line.left, "cancelled", because(one.job, event))
                 line.left.clear()
 
     def _start_some(self) -> None:
@@ -179,30 +168,30 @@ class Supervisor:
             line.gpus = self.gpus.take(wanted) if self.gpus else ()
             try:
                 self._launch(line)
-            except OSError as error:
-                self._fail(line, f"it could not be started: {error.filename or ''}: {error.strerror}")
+            except (OSError, subprocess.TimeoutExpired) as error:
+                self._fail(line, f"it could not be started: {error}")
             free -= 1
 
     def _may_start(self, line: Line, view: View) -> bool:
         """Whether a line's next stage can start now; a line that never will is ended."""
         one = line.left[0]
-        if _is_marked(one):
+        if is_marked(one):
             self._cancel(line, one)
             return False
         if line.after is not None:
-            last = _last(view, line.after)
+            last = last_of(view, line.after)
             if last is not None and last.event in TERMINAL:
                 fate = last.event
             elif last is not None and not gone_from_here(last):
                 return False
             else:
-                last = _last(self.registry.read(), line.after)  # it may have ended in between
+                last = last_of(self.registry.read(), line.after)  # it may have ended in between
                 fate = last.event if last and last.event in TERMINAL else "failed"
             if fate != "completed":
-                self._record(line.cut(one), "cancelled", _because(line.after, fate))
+                self._record(line.cut(one), "cancelled", because(line.after, fate))
                 return False
             line.after = None
-        return not _is_taken(view, one.job)
+        return not is_taken(view, one.job)
 
     def _launch(self, line: Line) -> None:
         one = line.left[0]
@@ -212,14 +201,11 @@ class Supervisor:
             environ["CUDA_VISIBLE_DEVICES"] = ",".join(line.gpus)
         log.info("==> %s: %s: attempt %d, job %s", one.job.experiment, one.job.stage, one.job.attempt, one.id)
         shown = f"{one.id}_0_log"
-        with open(one.job.folder / f"{shown}.out", "ab") as out, open(one.job.folder / f"{shown}.err", "ab") as err:
+        words = command(one.job, environ)
+        out, err = one.job.folder / f"{shown}.out", one.job.folder / f"{shown}.err"
+        with open(out, "ab") as stdout, open(err, "ab") as stderr, asking_blocked():
             line.process = subprocess.Popen(
-                command(one.job, environ),
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                process_group=0,
+                words, env=environ, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, process_group=0
             )
 
     def _fail(self, line: Line, reason: str) -> None:
@@ -227,7 +213,7 @@ class Supervisor:
             self.gpus.give_back(line.gpus)
         own, *others = line.cut(line.left[0])
         self._record([own], "failed", reason)
-        self._record(others, "cancelled", _because(own.job, "failed"))
+        self._record(others, "cancelled", because(own.job, "failed"))
 
     def _record(self, jobs: list[LocalJob], event: Event, reason: str) -> None:
         """Record how stages ended. A registry that cannot be written costs these records, not the other stages."""
@@ -239,46 +225,6 @@ class Supervisor:
             save_end(self.registry, [one.job for one in jobs], event, reason)
         except StageFailure as error:
             log.error("%s", error)
-
-
-def _last(view: View, job: Job) -> Header | None:
-    """The last record of an attempt."""
-    own = [one for one in view.state.headers(job.experiment, job.stage) if one.attempt == job.attempt]
-    return own[-1] if own else None
-
-
-def _is_taken(view: View, job: Job) -> bool:
-    """Whether an earlier attempt is still at work in the same run directory: one that is being replaced."""
-    last = {one.attempt: one for one in view.state.headers(job.experiment, job.stage)}
-    return any(
-        one.attempt < job.attempt
-        and one.fingerprint == job.fingerprint
-        and one.event in ("submitted", "started")
-        and one.job.get("cluster") != "slurm"
-        and not gone_from_here(one)
-        for one in last.values()
-    )
-
-
-def _unsaid(job: Job, code: int, told: str | None) -> tuple[Event, str]:
-    """What is to be recorded of a stage that has left no record of its end."""
-    if told:
-        return "cancelled", told
-    if stop_mark(job.folder, restart_count()).exists():
-        return "cancelled", "stopped by a signal; submit again, and what was done is taken up"
-    return "failed", without_a_word(code)
-
-
-def _because(parent: Job, event: str) -> str:
-    return f"{parent.stage} {'was cancelled' if event == 'cancelled' else event} (attempt {parent.attempt})"
-
-
-def _is_marked(one: LocalJob) -> bool:
-    return cancel_mark(one.job.folder).exists()
-
-
-def _who(one: LocalJob) -> str:
-    return f"cancelled by {cancel_mark(one.job.folder).read_text() or 'a user'}"
 
 
 def main(folder: Path) -> None:

@@ -23,7 +23,6 @@ from registry.plan import Plan, Wish, gone_from_here, plan
 from registry.records import TERMINAL
 from registry.schema import Stage
 from slurm import local
-from slurm.asking import ask_queue
 from slurm.chains import chains_of
 from slurm.local import LocalChain, cancel, start
 from slurm.overview import flying_parents
@@ -63,7 +62,7 @@ class Held:
         view = registry.read()
         chains = []
         for own in plans:
-            chains += chains_of(own, flying_parents(registry, view, own, ask_queue(view, []).is_gone), {})
+            chains += chains_of(own, flying_parents(registry, view, own, gone_from_here), {})
         outcome = submit_here(Submission(registry, view, CHECKOUT, at_once), chains)
         assert not outcome.left
         self.jobs |= {(one.job.experiment, one.job.stage): one for one in outcome.submitted}
@@ -136,6 +135,15 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     found = Held(lab)
     yield found
     found.end()
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "bin" / "nvidia-smi"  # stands in for the driver's: there is no GPU to see
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'GPU 0: made up'\necho 'GPU 1: made up'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
 
 
 def test_a_chain_of_three_where_there_is_no_slurm(tmp_path: Path) -> None:
@@ -231,7 +239,8 @@ def test_a_supervisor_that_is_told_to_end_cancels_what_waits_and_stops_what_runs
     until(lambda: gone_from_here(held.wait("b", "submitted")), "the supervisor stays")
 
 
-def test_a_training_that_was_shut_down_is_taken_up_where_it_stopped(held: Held) -> None:
+def test_a_training_that_was_shut_down_is_taken_up_where_it_stopped(held: Held, two_gpus: None) -> None:
+    edit_json(held.lab.folder / "config.json", lambda catalog: catalog.update(slurm={"training": {"gpus": 2}}))
     held.lab.edit("a", training_params={"learning_rate": 1e-3, "total_batch_size": 2, "num_epochs": 100})
     held.submit("a")
     held.wait("a", "started", "training")
@@ -245,6 +254,7 @@ def test_a_training_that_was_shut_down_is_taken_up_where_it_stopped(held: Held) 
     assert held.job("a", "training").attempt == 2
     until(lambda: held.headers("a", "training")[-1].event == "completed", held.lab.logs())
     metrics = held.lab.results("a")["training"]["metrics"]
+    assert metrics["world_size"] == 2
     assert metrics["steps_this_attempt"] < metrics["steps"]
 
 
@@ -348,14 +358,9 @@ def test_nothing_is_judged_while_the_registry_cannot_be_read(held: Held) -> None
     assert held.ends("a", "training") == ("cancelled", "curation failed (attempt 1)")
 
 
-def test_gpus_are_shared_out(held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "bin" / "nvidia-smi"  # stands in for the driver's: there is no GPU to see
-    tool.parent.mkdir()
-    tool.write_text("#!/bin/sh\necho 'GPU 0: made up'\necho 'GPU 1: made up'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
-    edit_json(held.lab.folder / "config.json", lambda catalog: catalog.update(slurm={"curation": {"gpus": 1}}))
-    add(held.lab, "d", like="d", slurm={"curation": {"gpus": 0}})
+def test_gpus_are_shared_out(held: Held, two_gpus: None) -> None:
+    for name in "abc":
+        held.lab.edit(name, slurm={"curation": {"gpus": 1}})
 
     held.submit(*NAMES, stages=CURATE, at_once=4, hold="abcd")
 
