@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import importlib.metadata
 import os
 import platform
+import pwd
 import shutil
 import socket
 import subprocess
@@ -93,11 +95,13 @@ def slurm_job_id() -> str | None:
 
 
 def user_name() -> str:
-    """Who runs this process."""
-    try:
+    """Who runs this process, as Slurm sees it: LOGNAME and USER stay somebody else's after `su` or `sudo -E`."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    try:  # a container that does not know its user
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())
+    except (KeyError, OSError):
+        return str(os.geteuid())
 
 
 def _version(package: str) -> str | None:

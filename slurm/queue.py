@@ -17,8 +17,12 @@ from registry.errors import MissingError
 from registry.provenance import user_name
 
 COMMENT = "meds1:"
-_PENDING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED"})
-_RUNNING = frozenset({"RUNNING", "COMPLETING", "CONFIGURING", "STAGE_OUT", "SIGNALING", "STOPPED", "RESIZING"})
+_PENDING = frozenset(
+    {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT", "SUSPENDED"}
+)
+_ENDED = frozenset(
+    {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
+)
 _NEVER = frozenset({"DependencyNeverSatisfied"})
 _NO_REASON = frozenset({"None", "(null)", "N/A", "NonZeroExitCode"})
 _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
@@ -55,8 +59,8 @@ class JobInfo:
 
     @property
     def running(self) -> bool:
-        """Whether the job has started and not ended."""
-        return self.word in _RUNNING
+        """Whether the job has started and not ended; a state that is new to this code is no end."""
+        return not self.pending and self.word not in _ENDED
 
     @property
     def in_queue(self) -> bool:
@@ -165,7 +169,8 @@ def _output(command: list[str]) -> str:
         )
     except subprocess.TimeoutExpired:
         raise MissingError(f"{command[0]} does not answer within {_TIMEOUT_S} s") from None
-    if done.returncode != 0:
+    # Of a user whom it does not know, such as while the directory of users is down, squeue shows no job, and ends well.
+    if done.returncode != 0 or f"Invalid user: {user_name()}\n" in done.stderr:
         raise MissingError(f"{command[0]} does not answer: {' '.join(done.stderr.split()) or 'no word why'}")
     return done.stdout
 

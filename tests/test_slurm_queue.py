@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shlex
 from pathlib import Path
 
@@ -24,11 +26,16 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prints(tools: Path, name: str, *rows: tuple[str, ...], code: int = 0) -> None:
-    """A program that prints these rows, notes how it was called, and ends with `code`."""
+def prints(tools: Path, name: str, *rows: tuple[str, ...], code: int = 0, said: str = "oh no") -> None:
+    """A program that prints these rows, complains, notes how it was called, and ends with `code`."""
     text = "".join(f"{SEPARATOR.join(row)}\n" for row in rows)
     (tools / name).write_text(
-        f'#!/bin/sh\necho "$@" >>{tools}/{name}.calls\nprintf %s {shlex.quote(text)}\necho oh no >&2\nexit {code}\n'
+        f"""#!/bin/sh
+echo "$@" >>{tools}/{name}.calls
+printf %s {shlex.quote(text)}
+echo {shlex.quote(said)} >&2
+exit {code}
+"""
     )
     (tools / name).chmod(0o755)
 
@@ -99,6 +106,35 @@ def test_a_queue_that_does_not_answer_is_an_error_in_its_own_words(tools: Path) 
 
     with pytest.raises(MissingError, match="squeue does not answer: oh no"):
         ask_slurm({"5_3": "alice"})
+
+
+def test_a_queue_that_does_not_know_who_asks_is_not_an_empty_one(tools: Path) -> None:
+    prints(tools, "squeue", said=f"squeue: error: Invalid user: {user_name()}\n")
+
+    with pytest.raises(MissingError, match="Invalid user"):
+        ask_slurm({"7": user_name()})
+
+
+def test_a_user_is_who_slurm_takes_him_for_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+
+    assert user_name() == pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.mark.parametrize(
+    ("word", "pending", "in_queue"),
+    [
+        ("PENDING", True, True),
+        ("RESV_DEL_HOLD", True, True),
+        ("COMPLETING", False, True),
+        ("A_STATE_OF_TOMORROW", False, True),
+        ("TIMEOUT", False, False),
+    ],
+)
+def test_only_what_slurm_calls_an_end_is_one(word: str, pending: bool, in_queue: bool) -> None:
+    job = JobInfo("7", word)
+
+    assert (job.pending, job.in_queue) == (pending, in_queue)
 
 
 def test_accounting_is_not_believed_that_my_job_runs_which_the_queue_does_not_have(tools: Path) -> None:
