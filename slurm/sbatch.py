@@ -27,7 +27,10 @@ from slurm.launch import DEAF, python_path_line
 from slurm.queue import COMMENT
 from slurm.resources import slurm_parameters
 
-_NO_ANSWER = re.compile(r"configuration source|contact slurm|connect|timed out|communication", re.IGNORECASE)
+_NO_ANSWER = re.compile(
+    r"configuration source|contact slurm|connect|timed out|communication|message (send|receive)|zero bytes",
+    re.IGNORECASE,
+)
 _SECONDS = 60
 
 
