@@ -38,6 +38,14 @@ def write_durably(path: Path, content: bytes, expected: bytes | None = None) -> 
     flush_folder(path.parent)
 
 
+def write_shared(path: Path, content: bytes) -> None:
+    """Write a file that only its writer writes, open to the folder's group; a loss of power may undo it."""
+    mode = _mode_for(path)
+    with open(path, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+
+
 def write_all_durably(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Put many files into `folder` by name, each in one step, with one flush of the folder for all of them.
 

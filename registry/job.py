@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.durable import make_folder, write_durably
+from registry.durable import make_folder, write_durably, write_shared
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.history import Entry, entry_of
 from registry.paths import CHECKOUT, RegistryPaths, attempt_dir, job_file, records_in
@@ -82,6 +82,8 @@ def load_job(path: Path) -> Job:
         return Job(**json.loads(path.read_bytes()))
     except FileNotFoundError:
         raise MissingError(f"{path}: no such job file; submit the stage again") from None
+    except OSError as error:
+        raise StageFailure(f"{path}: cannot be read: {error.strerror}; ask its owner") from None
     except (ValueError, TypeError):
         raise UsageError(f"{path}: not a job file; submit the stage again") from None
 
@@ -137,7 +139,7 @@ def _claim(registry: Registry, plan: Plan, code: Path, lasting: bool) -> Job:
         if lasting:
             write_durably(job.file, content)
         else:
-            job.file.write_bytes(content)
+            write_shared(job.file, content)
     return job
 
 

@@ -75,16 +75,17 @@ def gone_from_here(header: Header) -> bool:
     return here and job.get("pid") is not None and not _is_alive(int(job["pid"]), job.get("start"))
 
 
-def is_abandoned(intent: Header) -> bool:
+def is_abandoned(intent: Header, at_least: timedelta = timedelta()) -> bool:
     """Whether the command that saved an intent has surely died before its job was in the queue.
 
-    Of one on another host it is taken for sure when it is older than any submission takes.
+    Of one on another host it is taken for sure when it is older than any submission takes. Only one that is `at_least`
+    so old is judged at all.
     """
     job = intent.job
-    if job.get("host") == socket.gethostname():
-        return not _is_alive(int(job["pid"]), job.get("start"))
     age = datetime.now(UTC) - datetime.fromisoformat(intent.timestamp)
-    return age > _SUBMISSION_TAKES
+    if job.get("host") == socket.gethostname():
+        return age >= at_least and not _is_alive(int(job["pid"]), job.get("start"))
+    return age > max(at_least, _SUBMISSION_TAKES)
 
 
 def _is_alive(pid: int, start: str | None) -> bool:

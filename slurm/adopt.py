@@ -1,19 +1,23 @@
 """What became of submissions whose command died between its intent records and the record of its jobs' ids.
 
 The token in the intent is the comment of the job: a job that is in the queue is adopted, so that it is not submitted
-twice. What is neither in the queue nor still being submitted has never been.
+twice. What is neither in the queue nor still being submitted has never been; after a day a record says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from registry.errors import MissingError, listed
 from registry.history import Header
 from registry.job import Job, load_job
-from registry.paths import JOB_FILE
+from registry.paths import JOB_FILE, is_here, job_file
+from registry.plan import is_abandoned
+from registry.provenance import user_name
 from registry.reading import View
 from registry.schema import STAGES, Stage
 from registry.status import being_submitted
@@ -21,7 +25,9 @@ from registry.store import Registry
 from slurm.asking import Queue, ask_queue
 from slurm.cancel import scancel
 from slurm.queue import JobInfo, jobs_of
-from slurm.submit import Submitted, save_submitted
+from slurm.submit import Submitted, give_up, save_submitted
+
+_LONG = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ def settle(registry: Registry, view: View, names: Iterable[str]) -> tuple[View, 
         raise MissingError(
             f"{whose}: an interrupted submission may be in the queue, but {queue.silent}; try again later"
         )
-    _adopt(registry, found, queue.jobs)
+    by_token = jobs_of(queue.jobs, {str(orphan.intent.job["token"]) for orphan in found})
+    _adopt(registry, found, by_token)
+    _close(registry, [orphan for orphan in found if not by_token[orphan.intent.job["token"]]])
     return registry.read(), queue  # what has ended since the queue was asked has left its record by now
 
 
@@ -60,15 +68,15 @@ def _orphans(view: View, names: Iterable[str]) -> list[Orphan]:
     ]
 
 
-def _adopt(registry: Registry, found: Sequence[Orphan], jobs: Mapping[str, JobInfo]) -> None:
+def _adopt(registry: Registry, found: Sequence[Orphan], by_token: Mapping[str, Sequence[JobInfo]]) -> None:
     """Record the job ids of the orphans that are in the queue; a job that lacks its input is cancelled.
 
     A command that is at work just now will do the same: to say it twice does no harm.
     """
-    by_token = jobs_of(jobs, {str(orphan.intent.job["token"]) for orphan in found})
     for token, infos in by_token.items():
         own = [orphan for orphan in found if orphan.intent.job["token"] == token]
-        arrived = [(info, _input(registry.outputs.submission(token), info)) for info in infos]
+        submission = Path(own[0].intent.job["folder"])
+        arrived = [(info, _input(submission, info)) for info in infos]
         new = [Submitted(job, info.id) for info, job in arrived if job and any(_is(orphan, job) for orphan in own)]
         save_submitted(registry, new, {"cluster": "slurm", "token": token, "user": own[0].intent.job.get("user")})
         lost = [info.id for info, job in arrived if job is None and info.in_queue]
@@ -76,7 +84,26 @@ def _adopt(registry: Registry, found: Sequence[Orphan], jobs: Mapping[str, JobIn
             scancel(lost)
 
 
+def _close(registry: Registry, orphans: Sequence[Orphan]) -> None:
+    """Record of attempts that never came into the queue that they have ended: else Slurm is asked about them for ever.
+
+    Only the user's own, whose jobs squeue surely shows, and only a day after the command died: until then a job may
+    still come.
+    """
+    mine = [orphan.intent for orphan in orphans if orphan.intent.job.get("user") == user_name()]
+    jobs = []
+    for intent in mine:
+        if is_abandoned(intent, _LONG):
+            with suppress(MissingError):  # collected
+                jobs.append(load_job(job_file(Path(intent.run_dir), intent.attempt)))
+    give_up(registry, jobs, "its submission was interrupted, and no job came of it; submit it again")
+
+
 def _input(submission: Path, info: JobInfo) -> Job | None:
+    if not is_here(submission.parent):
+        raise MissingError(
+            f"job {info.id} of an interrupted submission: {submission} is not here; do this where it is mounted"
+        )
     index = info.id.partition("_")[2] or "0"
     try:
         return load_job((submission / index / JOB_FILE).resolve())

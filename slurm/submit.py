@@ -116,8 +116,8 @@ def submit_group(submission: Submission, group: Group) -> Outcome:
             now = replace(call, count=len(jobs), dependency=waits)
             ids = sbatch.submit(now, registry.outputs.submission(call.token), jobs)
             new = [Submitted(job, id_) for job, id_ in zip(jobs, ids, strict=True)]
+            done += new  # also what cannot be recorded is to be taken back
             save_submitted(registry, new, {"cluster": "slurm", "token": call.token, "user": user_name()})
-            done += new
             waits = f"afterok:{ids[0]}" if len(ids) == 1 else f"aftercorr:{ids[0].partition('_')[0]}"
     except MissingError:
         raise
@@ -193,7 +193,8 @@ def _claim(
             registry,
             [chain.plans[number] for chain in group.chains],
             submission.code,
-            submitter(cluster="slurm", token=call.token),
+            # Each user may have a CACHE_DIR of his own.
+            submitter(cluster="slurm", token=call.token, folder=str(registry.outputs.submission(call.token))),
         )
         for number, call in enumerate(calls)
     ]

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from registry.records import parse_record
 from registry.schema import STAGES
 from tests.cluster.throwaway import Cluster
 from tests.quick_lab import (
@@ -250,3 +253,40 @@ def test_keys_of_the_environment_appear_nowhere(lab: QuickLab) -> None:
     assert "the hub refuses <HF_TOKEN>" in lab.results("a")["training"]["error"]
     assert not any("not-to-be-seen" in done.stdout + done.stderr for done in said)
     assert [path for path, content in contents(lab).items() if b"not-to-be-seen" in content] == []
+
+
+def test_a_command_with_a_cache_of_its_own_finds_the_job_of_one_that_died(held: QuickLab, tmp_path: Path) -> None:
+    broken = with_sbatch(held, AFTER.format(call=1))
+    assert broken.run([str(held.code / "bin" / "meds1"), "submit", "a"], None).returncode == KILLED
+    (orphan,) = unfinished(held)
+    (tmp_path / "cache").mkdir()
+    other = replace(held, environment={**held.environment, "CACHE_DIR": str(tmp_path / "cache")})
+
+    jobs = other.submit("a")
+
+    assert sorted([orphan, *jobs.values()]) == sorted(unfinished(held))
+    assert set(jobs) == {("a", "training"), ("a", "eval")}
+
+
+def test_an_interrupted_submission_is_looked_for_no_more_after_a_day(held: QuickLab) -> None:
+    broken = with_sbatch(held, BEFORE.format(call=1))
+    assert broken.run([str(held.code / "bin" / "meds1"), "submit", "a"], None).returncode == KILLED
+    held.meds1("cancel", "a")
+    assert [held.headers("a", stage)[-1].event for stage in STAGES] == ["intent"] * 3
+    for path in (held.folder / ".registry" / "inbox").glob("a~*.json"):
+        intent = parse_record(path.read_bytes())
+        path.write_bytes(replace(intent, result={**intent.result, "timestamp": "2026-01-01T00:00:00Z"}).to_bytes())
+
+    held.meds1("cancel", "a")
+
+    assert [held.headers("a", stage)[-1].event for stage in STAGES] == ["cancelled"] * 3
+
+
+def test_what_a_job_needs_is_open_to_the_group_under_any_umask(held: QuickLab) -> None:
+    (held.folder / "cache").mkdir(mode=0o775)
+    (held.folder / "cache").chmod(0o775)
+
+    held.run(["bash", "-c", f"umask 077; exec {held.code}/bin/meds1 submit a"])
+
+    job_files = list((held.folder / "cache" / "runs").rglob("job.json"))
+    assert [stat.S_IMODE(file.stat().st_mode) for file in job_files] == [0o664] * 3
