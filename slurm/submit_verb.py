@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import typer
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from registry.attempt import fold_or_warn
 from registry.console import Answer, answering
@@ -56,7 +57,7 @@ from slurm.submit import (
 from slurm.verbs import preview
 from slurm.waiting import wait_for
 
-_EACH = 10  # experiments in one group of which every job is a line of its own
+_EACH = 10  # so many jobs of one group are a line each, and so many groups go without a progress bar
 
 
 def submit(  # noqa: PLR0913 - one parameter per option of the command line
@@ -88,7 +89,8 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         where = cluster or default_cluster()
         wish = Wish(stages_of(stages), parse_overrides(settings or []), force, may_wait=True)
         if dry_run or print_config:
-            _preview_jobs(answer, opened, preview(opened, view, selected, wish, answer, dry_run), where)
+            plans = preview(opened, view, selected, wish, answer, dry_run)
+            _preview_jobs(answer, opened, plans, where, max_parallel)
             return
         check_cluster(where)
         view, queue = settle(opened, view, selected)
@@ -109,7 +111,8 @@ def _submit_groups(
     answer: Answer, submission: Submission, groups: Sequence[Group], cluster: Cluster
 ) -> list[Submitted]:
     done: list[Submitted] = []
-    for group in groups:
+    # A group that waits for single jobs of an earlier submission is one experiment: there may be a thousand.
+    for group in tqdm(groups, desc="submitted", unit="group", file=sys.stderr, disable=len(groups) <= _EACH):
         try:
             outcome = submit_group(submission, group) if cluster == "slurm" else submit_here(submission, group.chains)
         except Meds1Error as error:
@@ -209,7 +212,9 @@ def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:
         ]
 
 
-def _preview_jobs(answer: Answer, opened: Registry, plans: Sequence[Plan], cluster: Cluster) -> None:
+def _preview_jobs(
+    answer: Answer, opened: Registry, plans: Sequence[Plan], cluster: Cluster, parallel: int | None
+) -> None:
     """Warn of what the submission would be refused for, and show the script of every sbatch call."""
     largest = sys.maxsize
     try:
@@ -226,7 +231,7 @@ def _preview_jobs(answer: Answer, opened: Registry, plans: Sequence[Plan], clust
     chains = [chain for steps in by_name.values() for chain in chains_of(steps, {}, {})]
     answer.data["sbatch"] = {}
     for group in grouped(chains, largest):
-        for call in calls_of(group, CHECKOUT, None):
+        for call in calls_of(group, CHECKOUT, parallel):
             name = _title(group, call.stage)
             text = script(replace(call, token="TOKEN"), opened.outputs.submission("TOKEN"))
             answer.data["sbatch"][name] = text

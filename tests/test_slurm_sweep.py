@@ -103,6 +103,13 @@ def test_experiments_share_arrays_by_their_due_stages_and_resources(held: QuickL
     assert len(waits) == 7  # sbatch calls
 
 
+def test_a_dry_run_shows_the_arrays_and_their_throttle(held: QuickLab) -> None:
+    scripts = held.ask("submit", "a", "b", "c", "--max-parallel", "2", "--dry-run")["sbatch"]
+
+    assert len(scripts) == 3
+    assert all("#SBATCH --array=0-2%2\n" in script for script in scripts.values())
+
+
 def dependencies(lab: QuickLab) -> dict[str, str]:
     """What every job or array waits for, by the id that sbatch gave it."""
     found = {}
