@@ -120,13 +120,25 @@ def _accounted(ids: list[str]) -> Iterator[JobInfo]:
         text = _output(command)
     except MissingError:  # no accounting, or its daemon is down
         return
-    wanted = set(ids)
-    for line in text.splitlines():
+    wanted: dict[str, set[str]] = {}
+    for job in ids:
+        wanted.setdefault(job.partition("_")[0], set()).add(job)
+    for line in sorted(text.splitlines(), key=_detail):
         fields = line.split(_SEPARATOR)
         if len(fields) == 6 and fields[1]:
             jobs, word, reason, nodes, clock, user = fields
-            for job in wanted.intersection(_elements(jobs)):
+            own = wanted.get(jobs.partition("_")[0], set())
+            for job in own.intersection(_elements(jobs)) if "_" in jobs else own:
                 yield JobInfo(job, _word(word), _said(reason), _said(nodes), _seconds(clock), "", user)
+
+
+def _detail(line: str) -> int:
+    """How exact a line of accounting is: the most exact one comes last and wins.
+
+    One without an element is about all of an array that was cancelled before accounting had heard of its elements.
+    """
+    jobs = line.partition(_SEPARATOR)[0]
+    return 0 if "_" not in jobs else 1 if "[" in jobs else 2
 
 
 def _elements(jobs: str) -> Iterator[str]:
