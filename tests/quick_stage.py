@@ -22,16 +22,23 @@ _STAGE = {"curation": "curation", "train": "training", "eval": "eval"}
 def run(context: StageContext) -> StageOutput:
     """Write a file that says what it was made from."""
     order = Path(os.environ["QUICK_ORDERS"], f"{context.config.experiment}.{_STAGE[_ROOM]}")
-    while order.exists():
-        if order.read_text() == "fail":
+    while (told := _read(order)) is not None:
+        if told == "fail":
             raise StageFailure(f"{context.config.experiment}: told to fail")
-        context.stop.check(f"{context.config.experiment}: stopped while it waited")
-        if order.read_text() == "leak":
+        if told == "leak":
             raise ValueError(f"the hub refuses {os.environ['HF_TOKEN']}")
+        context.stop.check(f"{context.config.experiment}: stopped while it waited")
         time.sleep(0.05)
     made = context.run_dir / "made.txt"
     made.write_text("".join(_parents(context)) + f"{_ROOM}\n")
     return StageOutput(metrics={"world_size": context.world_size}, artifacts={_MADE[_ROOM]: made}, link=context.run_dir)
+
+
+def _read(order: Path) -> str | None:
+    try:
+        return order.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _parents(context: StageContext) -> list[str]:
