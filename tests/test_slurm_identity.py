@@ -247,7 +247,7 @@ def test_keys_of_the_environment_appear_nowhere(lab: QuickLab) -> None:
     with_keys.tell("a", "training", "leak")
     said = [with_keys.meds1("submit", "a", "--dry-run"), with_keys.meds1("submit", "a", "--json")]
     wait_for_jobs(lab)
-    said += [with_keys.meds1(*verb, "a") for verb in (["status"], ["show"], ["history"])]
+    said += [with_keys.meds1(*verb, "a") for verb in (["status"], ["show"], ["history"], ["logs"])]
 
     assert words(lab, "a")["a"] == ["completed", "failed", "cancelled"]
     assert "the hub refuses <HF_TOKEN>" in lab.results("a")["training"]["error"]
