@@ -6,6 +6,7 @@ starts it, and asks it to end stages by a mark in their folders and a signal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -126,11 +127,11 @@ def cancel(registry: Registry, jobs: Sequence[Job]) -> list[tuple[Job, str]]:
             cancel_mark(job.folder).write_text(user_name())
             supervisors.add(int(alive[0].job["pid"]))
         elif not gone_from_here(last):  # a run of `meds1 run`, or one that has lost its supervisor
-            os.kill(int(last.job["pid"]), signal.SIGTERM)
+            _tell(int(last.job["pid"]), signal.SIGTERM)
         else:
             lost.append(job)
     for pid in supervisors:
-        os.kill(pid, signal.SIGUSR1)
+        _tell(pid, signal.SIGUSR1)
     if lost:
         save_end(registry, lost, "cancelled", f"cancelled by {user_name()}; its process was gone")
     return refused
@@ -140,6 +141,11 @@ def save_end(registry: Registry, jobs: Sequence[Job], event: Event, reason: str)
     """Record for attempts that left no word how they ended, and fold."""
     registry.save_all([job.record(event, {"error": reason, "log": str(job.folder)}) for job in jobs])
     fold_or_warn(registry)
+
+
+def _tell(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended at this moment
+        os.kill(pid, number)
 
 
 def _not_ours(header: Header) -> str | None:

@@ -120,11 +120,14 @@ class Tail:
         """The lines that have come since, with the values of keys hidden; `to_the_end`: also one not yet finished."""
         found = {}
         for file in log_files(self.attempt, self.rank):
-            with file.path.open("rb") as log:
-                size = log.seek(0, os.SEEK_END)
-                start = self.read.get(file.path, 0)
-                start = log.seek(start if start <= size else 0)  # shorter: written anew
-                new = log.read()
+            try:
+                with file.path.open("rb") as log:
+                    size = log.seek(0, os.SEEK_END)
+                    start = self.read.get(file.path, 0)
+                    start = log.seek(start if start <= size else 0)  # shorter: written anew
+                    new = log.read()
+            except OSError as error:  # another user's, say
+                raise MissingError(f"{file.path}: cannot be read: {error.strerror}; ask its owner") from None
             end = len(new) if to_the_end else new.rfind(b"\n") + 1
             self.read[file.path] = start + end
             found[file] = [

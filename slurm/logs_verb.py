@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import sys
 from typing import Annotated
 
 import typer
 
 from registry.console import answering
-from registry.errors import MissingError, UsageError
+from registry.errors import Meds1Error, MissingError, UsageError
 from registry.options import Choice, ConfigFile, Files, Json, Name, RegistryFile, chosen, stages_of
 from registry.schema import Stage
+from registry.secrets import masked
 from slurm.follow import follow, shown, standing_of
 from slurm.logs import Attempt, Tail, find_attempt, log_files
 
@@ -63,8 +65,12 @@ def logs(  # noqa: PLR0913 - one parameter per option of the command line
         log.info("%s: logs in %s", found, found.folder)
     if following:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `meds1 logs -f | head` ends without a word
-        with contextlib.suppress(KeyboardInterrupt):
-            follow(opened, found, tail, lines)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                follow(opened, found, tail, lines)
+        except Meds1Error as error:
+            print(masked(f"meds1 logs: {error}"), file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
 
 
 def _no_log(found: Attempt, rank: int | None, standing: tuple[bool, str]) -> str:

@@ -88,6 +88,17 @@ def test_why_there_is_no_log(lab: Lab) -> None:
     assert "means 2 experiments" in lab.meds1("logs", "*", code=2).stderr
 
 
+@pytest.mark.parametrize("options", [(), ("-f",)])
+def test_a_log_that_cannot_be_read_is_one_line(lab: Lab, options: tuple[str, ...]) -> None:
+    folder = attempt(lab, "training", out_0="a\n").folder
+    (folder / "4711_3_1_log.out").mkdir()  # tests may run as root, who may read every file
+
+    done = lab.meds1("logs", "tuned", *options, code=3)
+
+    assert f"meds1 logs: {folder}/4711_3_1_log.out: cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
     """A process of this machine that runs until it is ended."""
