@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from registry.errors import counted
+from registry.errors import MissingError, counted
 from registry.history import Header
-from registry.paths import attempt_dir, is_here, job_file, stop_mark
+from registry.paths import JOB_FILE, is_here, stop_mark
 from registry.plan import IsGone, Plan
 from registry.reading import View
 from registry.schema import Stage
@@ -18,6 +18,7 @@ from registry.status import StageStatus, Word, in_flight, in_flight_with
 from registry.store import Registry
 from slurm.asking import Queue
 from slurm.chains import Parent
+from slurm.logs import attempts_of
 from slurm.queue import JobInfo
 
 # Slurm's reasons in words; any other is shown as Slurm says it.
@@ -79,7 +80,7 @@ def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[St
             found[stage] = Standing(status)
         else:
             cause = causes.get(parent) or _ended(view.state.headers(name, parent), parent) if parent else None
-            stopped = _has_stopped(registry, name, stage, header)
+            stopped = _has_stopped(view, name, stage, header)
             found[stage] = _standing(_judged(status, _Flight(header, queue, stopped, parent, cause)), header, queue)
             if found[stage].status.status == "cancelled" and cause:
                 causes[stage] = cause
@@ -198,15 +199,19 @@ def _utc(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _has_stopped(registry: Registry, name: str, stage: Stage, header: Header) -> bool:
-    if "CACHE_DIR" not in os.environ:
-        return False  # a laptop with a copy of the registry
-    folder = attempt_dir(registry.outputs.run_dir(name, stage, header.fingerprint), header.attempt)
-    return is_here(stop_mark(folder, header.restart))
+def _has_stopped(view: View, name: str, stage: Stage, header: Header) -> bool:
+    folder = _folder(view, name, stage, header)
+    return folder is not None and is_here(stop_mark(folder, header.restart))
 
 
-def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], is_gone: IsGone) -> dict[str, Parent]:
-    """By fingerprint: the attempts in flight that the plans have to wait for."""
+def _folder(view: View, name: str, stage: Stage, header: Header) -> Path | None:
+    """Where an attempt keeps its files, by its own word: each user may have a CACHE_DIR of his own."""
+    own = (attempt.folder for attempt in attempts_of(view.state, name, stage) if attempt.number == header.attempt)
+    return next(own, None)
+
+
+def flying_parents(view: View, plans: Iterable[Plan], is_gone: IsGone) -> dict[str, Parent]:
+    """By fingerprint: the attempts in flight that the plans have to wait for; `MissingError` for an unknown folder."""
     found: dict[str, Parent] = {}
     for plan in plans:
         upstream = (plan.inputs or {}).get("upstream")
@@ -214,9 +219,10 @@ def flying_parents(registry: Registry, view: View, plans: Iterable[Plan], is_gon
             continue
         stage, fingerprint = upstream["stage"], upstream["fingerprint"]
         header = in_flight_with(view.state.headers(plan.experiment, stage), fingerprint)
-        if header is not None and not is_gone(header):
-            run_dir = registry.outputs.run_dir(plan.experiment, stage, fingerprint)
-            found[fingerprint] = Parent(
-                job_name(header), str(header.job.get("cluster")), job_file(run_dir, header.attempt)
-            )
+        if header is None or is_gone(header):
+            continue
+        folder = _folder(view, plan.experiment, stage, header)
+        if folder is None:
+            raise MissingError(f"{plan.experiment}: {stage}: attempt {header.attempt}: its intent record is not here")
+        found[fingerprint] = Parent(job_name(header), str(header.job.get("cluster")), folder / JOB_FILE)
     return found

@@ -160,7 +160,7 @@ def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) 
         try:
             plans = plan(opened, asked.view, name, asked.wish, is_gone)
             presence.check(plans)
-            flying = flying_parents(opened, asked.view, plans, is_gone)
+            flying = flying_parents(asked.view, plans, is_gone)
             chains += _on(asked.cluster, chains_of(plans, flying, asked.replaced.running.get(name, {})))
         except Meds1Error as error:
             answer.fail(name, error)
