@@ -32,6 +32,7 @@ log = logging.getLogger("meds1")
 _TRACEBACK_LINES = 15
 _LOCK_SECONDS = 15
 LOCAL_JOB = "MEDS1_LOCAL_JOB"  # the id of a job of the local cluster, in that job's environment
+SUBMISSION = "MEDS1_SUBMISSION"  # the token of the submission that a Slurm job is of, in that job's environment
 
 
 class Attempt:
@@ -193,7 +194,10 @@ def job_identity() -> dict[str, Any]:
     if LOCAL_JOB in os.environ:
         return {"cluster": "local", "id": os.environ[LOCAL_JOB], **here}
     job = slurm_job_id()
-    return {"cluster": "slurm", "id": job, **here} if job is not None else {"cluster": "here", **here}
+    if job is None:
+        return {"cluster": "here", **here}
+    token = {"token": os.environ[SUBMISSION]} if SUBMISSION in os.environ else {}
+    return {"cluster": "slurm", "id": job, **token, **here}
 
 
 def fold_or_warn(registry: Registry) -> None:

@@ -56,8 +56,9 @@ class Queue:
         return self.job(header) is None and header.job.get("user") not in (None, self.asker)
 
     def job(self, header: Header) -> JobInfo | None:
-        """What Slurm says of an attempt's job, if anything."""
-        return self.jobs.get(str(header.job.get("id")))
+        """What Slurm says of an attempt's job, if anything: a cluster that was set up anew gives ids out again."""
+        found, who = self.jobs.get(str(header.job.get("id"))), header.job
+        return found if found and found.may_be(who.get("user"), who.get("token")) else None
 
 
 def ask_queue(view: View, names: Iterable[str], users: Iterable[str] = ()) -> Queue:

@@ -40,7 +40,8 @@ _IDS_PER_ARGUMENT = 5000  # Linux takes no argument longer than 128 KiB
 class JobInfo:
     """What Slurm says of one job or array element; `id` is `123` or `123_4`, `word` Slurm's own, such as TIMEOUT.
 
-    `seconds` is how long its present run has lasted, `nodes` where; `reason` is empty where Slurm has none.
+    `seconds` is how long its present run has lasted, `nodes` where; `reason` is empty where Slurm has none. `comment`
+    is null for a job that the queue has forgotten.
     """
 
     id: str
@@ -50,7 +51,7 @@ class JobInfo:
     seconds: int | None = None
     dependency: str = ""
     user: str = ""
-    comment: str = ""
+    comment: str | None = ""
 
     @property
     def pending(self) -> bool:
@@ -75,7 +76,13 @@ class JobInfo:
     @property
     def token(self) -> str | None:
         """The token of the submission that the job belongs to."""
-        return self.comment.removeprefix(COMMENT) if self.comment.startswith(COMMENT) else None
+        return self.comment.removeprefix(COMMENT) if self.comment and self.comment.startswith(COMMENT) else None
+
+    def may_be(self, user: str | None, token: str | None) -> bool:
+        """Whether this can be the job of this user that a submission with this token has made; null: not known."""
+        if token is not None and self.comment is not None:
+            return self.token == token
+        return user is None or self.user in ("", user)
 
 
 def ask_slurm(wanted: Mapping[str, str | None], users: Iterable[str] = ()) -> dict[str, JobInfo]:
@@ -129,7 +136,7 @@ def _accounted(ids: list[str]) -> Iterator[JobInfo]:
             jobs, word, reason, nodes, clock, user = fields
             own = wanted.get(jobs.partition("_")[0], set())
             for job in own.intersection(_elements(jobs)) if "_" in jobs else own:
-                yield JobInfo(job, _word(word), _said(reason), _said(nodes), _seconds(clock), "", user)
+                yield JobInfo(job, _word(word), _said(reason), _said(nodes), _seconds(clock), "", user, None)
 
 
 def _detail(line: str) -> int:

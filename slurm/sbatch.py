@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.attempt import SUBMISSION
 from registry.durable import make_folder
 from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
 from registry.job import Job
@@ -67,7 +68,7 @@ class Call:
             "srun_args": [*chosen["srun_args"], f"--output={out}", f"--error={err}"],
             "comment": f"{COMMENT}{self.token}",
             "array_parallelism": self.parallel or self.count,
-            "setup": _setup(self.code),
+            "setup": [*_setup(self.code), f"export {SUBMISSION}={self.token}"],
         }
 
 

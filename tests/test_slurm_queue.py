@@ -137,6 +137,20 @@ def test_only_what_slurm_calls_an_end_is_one(word: str, pending: bool, in_queue:
     assert (job.pending, job.in_queue) == (pending, in_queue)
 
 
+def test_a_job_that_has_the_id_of_an_older_one_is_not_taken_for_it() -> None:
+    mine, forgotten = (
+        JobInfo("7", "RUNNING", user="alice", comment="meds1:t1"),
+        JobInfo("7", "FAILED", "", comment=None),
+    )
+
+    assert mine.may_be("alice", "t1")
+    assert mine.may_be("alice", None)
+    assert forgotten.may_be("alice", "t1")
+    assert not mine.may_be("alice", "t2")
+    assert not mine.may_be("bob", None)
+    assert not JobInfo("7", "RUNNING", user="alice").may_be("alice", "t1")
+
+
 def test_accounting_is_not_believed_that_my_job_runs_which_the_queue_does_not_have(tools: Path) -> None:
     prints(tools, "squeue")
     prints(tools, "sacct", *((job, "RUNNING", "None", "node1", "00:10:00", "x") for job in ("7", "8")))

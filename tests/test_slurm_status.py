@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from registry.paths import stop_mark
 from tests.cluster import throwaway
 from tests.cluster.throwaway import Cluster
 from tests.lab import Lab, make_lab
@@ -142,6 +143,22 @@ def test_an_answer_is_shared_and_judges_nothing_that_is_newer(records: Lab) -> N
     assert first["reason"].endswith("lets it go on")
     assert (newer["status"], newer["reason"]) == ("submitted", "job 1")
     assert shown(records, "tuned")["curation"]["reason"] == "job 1 is gone without a record"
+
+
+def test_a_job_with_the_id_of_a_lost_one_is_another_job(records: Lab) -> None:
+    number = sleeper(records)
+    save(records, "base", "eval", "submitted", job={**slurm_job(number), "token": "of-another-cluster"})
+
+    assert shown(records, "base")["eval"]["reason"] == f"job {number} is gone without a record"
+    assert "nothing to cancel" in records.meds1("cancel", "base", "--yes").stdout
+
+
+def test_a_stop_is_known_whosever_cache_the_attempt_is_in(records: Lab, tmp_path: Path) -> None:
+    job = save(records, "base", "eval", "started", job=slurm_job("1"))
+    stop_mark(job.folder, 0).touch()
+    other = Lab(records.folder, {**records.environment, "CACHE_DIR": str(tmp_path)})
+
+    assert shown(other, "base")["eval"]["reason"] == "job 1 stopped after saving; run it again to resume"
 
 
 def test_an_answer_of_before_a_job_started_does_not_say_that_it_waits(records: Lab) -> None:
