@@ -48,8 +48,12 @@ def losers(registry: Registry, before: View, claimed: Sequence[tuple[Job, ...]],
     Their intents are saved; `before` is the view that they were planned with; `began` says when the first of them was
     claimed (`time.monotonic`).
     """
+    every = [job for jobs in claimed for job in jobs]
+    in_time = time.monotonic() - began < _PATIENCE_S
+    if in_time and all(job.attempt == _last_known(before, job) + 1 for job in every):
+        return {}  # ahead of everybody in every stage, and whoever comes next waits for these intents
     known = before.state.known()
-    view = _view_with_all_claims(registry, before, [job for jobs in claimed for job in jobs])
+    view = _view_with_all_claims(registry, before, every)
     late = time.monotonic() - began > _PATIENCE_S  # then another command may have taken this one for dead
     reasons = {jobs[0].experiment: next(_reasons(view, known, jobs, late), None) for jobs in claimed}
     return {name: why for name, why in reasons.items() if why is not None}
@@ -73,7 +77,7 @@ def _view_with_all_claims(registry: Registry, before: View, jobs: Sequence[Job])
 
 def _young_claims(registry: Registry, before: View, job: Job) -> Iterator[int]:
     folder = registry.paths.attempts(job.experiment, job.stage)
-    last = max((header.attempt for header in before.state.headers(job.experiment, job.stage)), default=0)
+    last = _last_known(before, job)
     if job.attempt == last + 1:
         return
     own = (folder / str(job.attempt)).stat().st_mtime  # by the same clock as the others'
@@ -81,6 +85,11 @@ def _young_claims(registry: Registry, before: View, job: Job) -> Iterator[int]:
         claim = folder / str(number)
         if claim.is_dir() and own - claim.stat().st_mtime < _PATIENCE_S:
             yield number
+
+
+def _last_known(view: View, job: Job) -> int:
+    """The newest attempt at the stage that has a record."""
+    return max((header.attempt for header in view.state.headers(job.experiment, job.stage)), default=0)
 
 
 def _reasons(view: View, known: set[str], jobs: Sequence[Job], late: bool) -> Iterator[str]:

@@ -138,10 +138,8 @@ def test_only_what_slurm_calls_an_end_is_one(word: str, pending: bool, in_queue:
 
 
 def test_a_job_that_has_the_id_of_an_older_one_is_not_taken_for_it() -> None:
-    mine, forgotten = (
-        JobInfo("7", "RUNNING", user="alice", comment="meds1:t1"),
-        JobInfo("7", "FAILED", "", comment=None),
-    )
+    mine = JobInfo("7", "RUNNING", user="alice", comment="meds1:t1")
+    forgotten = JobInfo("7", "FAILED", user="alice", comment=None)
 
     assert mine.may_be("alice", "t1")
     assert mine.may_be("alice", None)
