@@ -8,6 +8,9 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 LOCK ?= $(shell if nvidia-smi >/dev/null 2>&1; then echo requirements/cuda.txt; \
 	elif [ "$$(uname)" = Darwin ]; then echo requirements/mac.txt; else echo requirements/cpu.txt; fi)
 
+# Half of the tests wait for Slurm or a disk; each of the two processes starts a cluster of its own.
+PARALLEL := --numprocesses=2 --dist=loadfile
+
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
@@ -18,10 +21,10 @@ demo: setup ## run the whole pipeline on a tiny model: curate, train, evaluate, 
 	@.venv/bin/python -m demo run
 
 test: lint setup-slurm ## lint, types and tests; installs Slurm by apt where that is possible
-	@.venv/bin/python -m pytest tests
+	@.venv/bin/python -m pytest tests $(PARALLEL)
 
 test-full: lint setup-slurm ## the same with the long forms of the tests
-	@.venv/bin/python -m pytest tests -m ""
+	@.venv/bin/python -m pytest tests $(PARALLEL) -m ""
 
 lint: setup-test ## ruff and mypy
 	@.venv/bin/ruff check .

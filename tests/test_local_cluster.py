@@ -62,7 +62,7 @@ class Held:
         view = registry.read()
         chains = []
         for own in plans:
-            chains += chains_of(own, flying_parents(registry, view, own, gone_from_here), {})
+            chains += chains_of(own, flying_parents(view, own, gone_from_here), {})
         outcome = submit_here(Submission(registry, view, CHECKOUT, at_once), chains)
         assert not outcome.left
         self.jobs |= {(one.job.experiment, one.job.stage): one for one in outcome.submitted}
