@@ -91,6 +91,16 @@ def targets_of(view: View, queue: Queue, names: Iterable[str], stages: Sequence[
     return found
 
 
+def lines_of(targets: Sequence[Target]) -> list[str]:
+    """What is to end, one line per experiment."""
+    by_name: dict[str, list[str]] = {}
+    for target in targets:
+        state = "waits" if target.waits else "runs"
+        whose = f" for {target.owner}" if target.owner else ""
+        by_name.setdefault(target.experiment, []).append(f"{target.stage} (job {target.job}, {state}{whose})")
+    return [f"{name}: {', '.join(jobs)}" for name, jobs in by_name.items()]
+
+
 def end(registry: Registry, targets: Sequence[Target]) -> Ended:
     """End them; `MissingError` where Slurm does not answer."""
     here = [target for target in targets if not target.on_slurm]

@@ -11,7 +11,7 @@ from registry.console import Answer, answering, confirmed
 from registry.errors import MissingError, StageFailure, UsageError, counted
 from registry.options import All, Choice, ConfigFile, Files, Json, Names, RegistryFile, Stages, Tag, chosen, stages_of
 from slurm.adopt import settle
-from slurm.cancel import Target, end, targets_of
+from slurm.cancel import Target, end, lines_of, targets_of
 
 
 def cancel(  # noqa: PLR0913 - one parameter per option of the command line
@@ -38,7 +38,7 @@ def cancel(  # noqa: PLR0913 - one parameter per option of the command line
         if not mine:
             answer.lines.append("nothing to cancel")
             return
-        said = _lines(mine)
+        said = lines_of(mine)
         if dry_run:
             answer.lines += [f"would cancel {line}" for line in said]
             return
@@ -52,7 +52,7 @@ def cancel(  # noqa: PLR0913 - one parameter per option of the command line
         refused = [target for target, _ in ended.refused]
         answer.warnings += ended.warnings
         answer.data["cancelled"] = True
-        answer.lines += [f"cancelled {line}" for line in _lines([target for target in mine if target not in refused])]
+        answer.lines += [f"cancelled {line}" for line in lines_of([target for target in mine if target not in refused])]
         if any(not target.waits for target in mine):
             answer.lines.append("what runs saves its work and ends; `meds1 status` shows when")
 
@@ -61,13 +61,3 @@ def _refuse_others(answer: Answer, targets: Sequence[Target]) -> None:
     for target in targets:
         error = f"{target.stage}: job {target.job} belongs to {target.owner}, who alone can cancel it"
         answer.fail(target.experiment, StageFailure(error))
-
-
-def _lines(targets: Sequence[Target]) -> list[str]:
-    """One line per experiment."""
-    by_name: dict[str, list[str]] = {}
-    for target in targets:
-        state = "waits" if target.waits else "runs"
-        whose = f" for {target.owner}" if target.owner else ""
-        by_name.setdefault(target.experiment, []).append(f"{target.stage} (job {target.job}, {state}{whose})")
-    return [f"{name}: {', '.join(jobs)}" for name, jobs in by_name.items()]

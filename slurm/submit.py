@@ -97,16 +97,13 @@ def _needs(plan: Plan) -> Iterator[tuple[HubOrFile, RepoType]]:
             yield entry, "dataset"
 
 
-def submit_group(submission: Submission, group: Group) -> Outcome:
-    """Submit a group to Slurm, stage after stage.
+def submit_group(submission: Submission, group: Group, calls: Sequence[sbatch.Call]) -> Outcome:
+    """Submit a group to Slurm, stage after stage; `calls` are those of `calls_of`, found to be in order.
 
     Raises what sbatch refuses, and then nothing of the group stays in the queue. Where Slurm falls silent in between,
     the intents stay as they are: the next command finds out what became of them (`slurm.adopt`).
     """
     registry = submission.registry
-    calls = calls_of(group, submission.code, submission.parallel)
-    for call in calls:
-        sbatch.check(call)
     claimed, left = _claim(submission, group, calls)
     done: list[Submitted] = []
     waits = group.dependency
@@ -143,10 +140,10 @@ def submit_here(submission: Submission, chains: Sequence[Chain]) -> Outcome:
     return Outcome(tuple(Submitted(one.job, one.id) for one in started), left)
 
 
-def calls_of(group: Group, code: Path, parallel: int | None) -> list[sbatch.Call]:
+def calls_of(group: Group, code: Path, parallel: int | None) -> tuple[sbatch.Call, ...]:
     """The sbatch calls of a group, one for each stage; a later stage has yet to be told its parent's job."""
     count, plans = len(group.chains), group.chains[0].plans
-    return [
+    return tuple(
         sbatch.Call(
             stage=plan.stage,
             resources=resources_of(plan),
@@ -157,7 +154,7 @@ def calls_of(group: Group, code: Path, parallel: int | None) -> list[sbatch.Call
             parallel=parallel,
         )
         for plan in plans
-    ]
+    )
 
 
 def new_token() -> str:

@@ -40,9 +40,8 @@ from slurm.adopt import settle
 from slurm.asking import Queue, ask_queue
 from slurm.chains import Chain, Cluster, Group, chains_of, grouped
 from slurm.overview import flying_parents, overview
-from slurm.replace import Replaced
-from slurm.replace import replace as replace_flying
-from slurm.sbatch import largest_array, script
+from slurm.replace import Replacement, replacement
+from slurm.sbatch import Call, check, largest_array, script
 from slurm.snapshot import code_root
 from slurm.submit import (
     Presence,
@@ -95,34 +94,70 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         check_cluster(where)
         view, queue = settle(opened, view, selected)
         answer.data = {"cluster": where, "jobs": []}
-        replaced = replace_flying(opened, view, queue, selected, wish) if force else Replaced()
-        for name, error in replaced.refused.items():
+        replaces = replacement(view, queue, selected, wish) if force else Replacement()
+        for name, error in (replaces.refused or {}).items():
             answer.fail(name, error)
-        asked = _Asked(opened.read() if force else view, queue, wish, where, replaced)
-        chains = _due(answer, opened, asked, [name for name in selected if name not in replaced.refused])
+        asked = _Asked(view, queue, wish, where, replaces)
+        chains = _due(answer, opened, asked, [name for name in selected if name not in (replaces.refused or {})])
         code = code_root(live, opened.outputs.snapshots) if chains else CHECKOUT
         submission = Submission(opened, view, code, max_parallel)
-        done = _submit_groups(answer, submission, _groups(chains, where), where)
+        batches = _checked(answer, submission, chains, where)
+        for name, error in replaces.carry_out(opened, {name for batch in batches for name in batch.names}).items():
+            answer.fail(name, error)
+            batches = [left for batch in batches if (left := batch.without(name)).names]
+        done = _submit_batches(answer, submission, batches)
         if wait:
             _wait(answer, opened, done)
 
 
-def _submit_groups(
-    answer: Answer, submission: Submission, groups: Sequence[Group], cluster: Cluster
-) -> list[Submitted]:
+@dataclass(frozen=True)
+class _Batch:
+    """A group and its sbatch calls, of which there are none for this machine."""
+
+    group: Group
+    calls: tuple[Call, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [chain.experiment for chain in self.group.chains]
+
+    def without(self, name: str) -> _Batch:
+        chains = tuple(chain for chain in self.group.chains if chain.experiment != name)
+        return replace(self, group=replace(self.group, chains=chains))
+
+
+def _checked(answer: Answer, submission: Submission, chains: list[Chain], cluster: Cluster) -> list[_Batch]:
+    """What is submitted together: for Slurm chains that can share arrays, here all; says what sbatch would refuse."""
+    if cluster == "local":
+        return [_Batch(Group(tuple(chains)), ())] if chains else []
+    batches: list[_Batch] = []
+    for group in grouped(chains, largest_array()) if chains else []:
+        batch = _Batch(group, calls_of(group, submission.code, submission.parallel))
+        try:
+            for call in batch.calls:
+                check(call)
+        except Meds1Error as error:
+            answer.fail(listed(batch.names), error)
+        else:
+            batches.append(batch)
+    return batches
+
+
+def _submit_batches(answer: Answer, submission: Submission, batches: Sequence[_Batch]) -> list[Submitted]:
     done: list[Submitted] = []
     # A group that waits for single jobs of an earlier submission is one experiment: there may be a thousand.
-    for group in tqdm(groups, desc="submitted", unit="group", file=sys.stderr, disable=len(groups) <= _EACH):
+    for batch in tqdm(batches, desc="submitted", unit="group", file=sys.stderr, disable=len(batches) <= _EACH):
+        group, calls = batch.group, batch.calls
         try:
-            outcome = submit_group(submission, group) if cluster == "slurm" else submit_here(submission, group.chains)
+            outcome = submit_group(submission, group, calls) if calls else submit_here(submission, group.chains)
         except Meds1Error as error:
-            answer.fail(listed([chain.experiment for chain in group.chains]), error)
+            answer.fail(listed(batch.names), error)
             continue
         _say(answer, outcome.submitted)
         done += outcome.submitted
         for name, why in outcome.left.items():
             answer.fail(name, MissingError(f"{name}: {why}"))
-    if groups:
+    if batches:
         fold_or_warn(submission.registry)
     return done
 
@@ -148,20 +183,20 @@ class _Asked:
     queue: Queue
     wish: Wish
     cluster: Cluster
-    replaced: Replaced
+    replaces: Replacement
 
 
 def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) -> list[Chain]:
     """The chains that are to be submitted; says of every other stage why it is not."""
     chains: list[Chain] = []
     reused: list[Plan] = []
-    presence, is_gone = Presence(), asked.replaced.is_gone(asked.queue)
+    presence, is_gone = Presence(), asked.replaces.is_gone(asked.queue)
     for name in names:
         try:
             plans = plan(opened, asked.view, name, asked.wish, is_gone)
             presence.check(plans)
             flying = flying_parents(asked.view, plans, is_gone)
-            chains += _on(asked.cluster, chains_of(plans, flying, asked.replaced.running.get(name, {})))
+            chains += _on(asked.cluster, chains_of(plans, flying, asked.replaces.running(name)))
         except Meds1Error as error:
             answer.fail(name, error)
             continue
@@ -181,13 +216,6 @@ def _on(cluster: Cluster, chains: list[Chain]) -> list[Chain]:
                 f"({chain.after.cluster}); submit it again when that has ended"
             )
     return chains
-
-
-def _groups(chains: list[Chain], cluster: Cluster) -> list[Group]:
-    """The chains that are submitted together: for Slurm those that can share arrays, here all."""
-    if not chains:
-        return []
-    return grouped(chains, largest_array()) if cluster == "slurm" else [Group(tuple(chains))]
 
 
 def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:

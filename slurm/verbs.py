@@ -32,8 +32,10 @@ from registry.resolve import parse_overrides
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
 from slurm.adopt import settle
+from slurm.cancel import lines_of
 from slurm.fetch import fetch_all, needed, of_catalog
 from slurm.here import run_plans
+from slurm.replace import Replacement, replacement
 
 
 def run(  # noqa: PLR0913 - one parameter per option of the command line
@@ -109,14 +111,20 @@ def plans_of(opened: Registry, view: View, name: str, wish: Wish) -> list[Plan]:
 
 
 def preview(opened: Registry, view: View, names: list[str], wish: Wish, answer: Answer, with_plans: bool) -> list[Plan]:
-    """Show effective configs, which need neither parents nor files, and with `with_plans` what would be done."""
+    """Show effective configs, which need neither parents nor files, and with `with_plans` what would be done.
+
+    A wish that may wait is one for batch jobs: by force these replace what is in flight.
+    """
     configs, plans = [], []
     if with_plans:
         view, queue = settle(opened, view, names)
+        replaces = replacement(view, queue, names, wish) if wish.force and wish.may_wait else Replacement()
+        answer.lines += [f"would cancel {line}" for line in lines_of(replaces.targets)]
+        is_gone = replaces.is_gone(queue)
     for name in names:
         try:
             configs.append(opened.effective(view, name, wish.overrides))
-            plans += plan(opened, view, name, wish, queue.is_gone) if with_plans else []
+            plans += plan(opened, view, name, wish, is_gone) if with_plans else []
         except Meds1Error as error:
             answer.fail(name, error)
     show_configs(configs, answer)

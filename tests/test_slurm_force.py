@@ -61,3 +61,14 @@ def test_wait_returns_when_all_jobs_have_ended_and_names_what_failed(lab: QuickL
     assert "b: training: job" in said.stderr
     assert "b: eval: job" in said.stderr
     assert "a: " not in said.stderr.replace("data: ", "")
+
+
+def test_nothing_is_cancelled_for_what_sbatch_would_refuse(held: QuickLab) -> None:
+    jobs = held.submit("a")
+
+    shown = held.meds1("submit", "a", "--force", "--dry-run").stdout
+    refused = held.meds1("submit", "a", "--force", "--set", "slurm.eval.partition=nowhere", code=2)
+
+    assert f"would cancel a: curation (job {jobs['a', 'curation']}, waits" in shown
+    assert "sbatch refused eval: invalid partition specified: nowhere" in refused.stderr
+    assert set(unfinished(held)) == set(jobs.values())
