@@ -108,6 +108,12 @@ def claim_all(
     return jobs
 
 
+def record_ends(registry: Registry, jobs: Sequence[Job], event: Event, why: str | Mapping[str, str]) -> None:
+    """Record how attempts ended that leave no word of their own, and why: for all of them, or by experiment."""
+    reasons = {job.experiment: why if isinstance(why, str) else why[job.experiment] for job in jobs}
+    registry.save_all([job.record(event, {"error": reasons[job.experiment], "log": str(job.folder)}) for job in jobs])
+
+
 def _intent(job: Job, identity: Mapping[str, Any] | None = None) -> Record:
     """The record that an attempt has been claimed."""
     who = {"job": dict(identity)} if identity else {}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from registry.errors import MissingError, listed
 from registry.history import Header
-from registry.job import Job, load_job
+from registry.job import Job, load_job, record_ends
 from registry.paths import JOB_FILE, is_here, job_file
 from registry.plan import is_abandoned
 from registry.provenance import user_name
@@ -24,8 +24,9 @@ from registry.status import being_submitted
 from registry.store import Registry
 from slurm.asking import Queue, ask_queue
 from slurm.cancel import scancel
+from slurm.chains import Submitted
 from slurm.queue import JobInfo, jobs_of
-from slurm.submit import Submitted, give_up, save_submitted
+from slurm.submit import save_submitted
 
 _LONG = timedelta(days=1)
 
@@ -96,7 +97,7 @@ def _close(registry: Registry, orphans: Sequence[Orphan]) -> None:
         if is_abandoned(intent, _LONG):
             with suppress(MissingError):  # collected
                 jobs.append(load_job(job_file(Path(intent.run_dir), intent.attempt)))
-    give_up(registry, jobs, "its submission was interrupted, and no job came of it; submit it again")
+    record_ends(registry, jobs, "cancelled", "its submission was interrupted, and no job came of it; submit it again")
 
 
 def _input(submission: Path, info: JobInfo) -> Job | None:

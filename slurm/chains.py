@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from registry.job import Job
 from registry.plan import Plan
 from registry.schema import PARENT, Resources, Stage
 
@@ -45,6 +46,14 @@ class Chain:
     def stages(self) -> tuple[Stage, ...]:
         """The stages, parents first."""
         return tuple(plan.stage for plan in self.plans)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A claimed stage and the id of its job."""
+
+    job: Job
+    id: str
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from registry.plan import gone_from_here
 from registry.provenance import restart_count
 from registry.reading import View
 from registry.records import Event
+from slurm.chains import Submitted
 from slurm.launch import without_a_word
-from slurm.local import LocalJob
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Line:
     whether it can start.
     """
 
-    left: list[LocalJob]
+    left: list[Submitted]
     after: Job | None
     process: subprocess.Popen[bytes] | None = None
     gpus: tuple[str, ...] = ()
@@ -32,11 +32,11 @@ class Line:
     look: float = 0.0
 
     @property
-    def waiting(self) -> list[LocalJob]:
+    def waiting(self) -> list[Submitted]:
         """The stages that have not started."""
         return self.left[1:] if self.process else self.left
 
-    def cut(self, first: LocalJob) -> list[LocalJob]:
+    def cut(self, first: Submitted) -> list[Submitted]:
         """Take `first` and what builds on it out of the line."""
         start = self.left.index(first)
         dropped = self.left[start:]
@@ -77,11 +77,11 @@ def because(parent: Job, event: str) -> str:
     return f"{parent.stage} {'was cancelled' if event == 'cancelled' else event} (attempt {parent.attempt})"
 
 
-def is_marked(one: LocalJob) -> bool:
+def is_marked(one: Submitted) -> bool:
     """Whether somebody wants the stage to be cancelled."""
     return cancel_mark(one.job.folder).exists()
 
 
-def who(one: LocalJob) -> str:
+def who(one: Submitted) -> str:
     """Who that is, as a reason."""
     return f"cancelled by {cancel_mark(one.job.folder).read_text() or 'a user'}"

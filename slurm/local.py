@@ -22,25 +22,18 @@ from registry.attempt import fold_or_warn
 from registry.durable import make_folder, write_durably
 from registry.errors import StageFailure
 from registry.history import Header
-from registry.job import Job, load_job
+from registry.job import Job, load_job, record_ends
 from registry.paths import CHECKOUT, cancel_mark
 from registry.plan import gone_from_here
 from registry.provenance import process_start, user_name
 from registry.records import TERMINAL, Event
 from registry.store import Registry
+from slurm.chains import Submitted
 from slurm.launch import environment
 
 READY, GO = "ready\n", "go\n"
 _PLAN, _LOG = "plan.json", "supervisor.log"
 _SHORT = 8
-
-
-@dataclass(frozen=True)
-class LocalJob:
-    """A claimed stage and its id on the local cluster."""
-
-    job: Job
-    id: str
 
 
 @dataclass(frozen=True)
@@ -58,13 +51,13 @@ class LocalChain:
 class LocalPlan:
     """What a supervisor is to do: chains of stages with their ids, and how many stages may run at once."""
 
-    chains: list[tuple[list[LocalJob], Job | None]]
+    chains: list[tuple[list[Submitted], Job | None]]
     max_parallel: int
 
 
 def start(
     registry: Registry, chains: Sequence[LocalChain], max_parallel: int, folder: Path, code: Path = CHECKOUT
-) -> list[LocalJob]:
+) -> list[Submitted]:
     """Start the supervisor of a submission, running `code`; returns the stages with their ids, chain after chain.
 
     `folder` is the submission's own, named by its token. The `submitted` records are saved here, and only then is the
@@ -94,7 +87,7 @@ def read_plan(folder: Path) -> LocalPlan:
     body = json.loads((folder / _PLAN).read_bytes())
     chains = [
         (
-            [LocalJob(load_job(Path(one["file"])), one["id"]) for one in chain["jobs"]],
+            [Submitted(load_job(Path(one["file"])), one["id"]) for one in chain["jobs"]],
             load_job(Path(chain["after"])) if chain["after"] else None,
         )
         for chain in body["chains"]
@@ -139,7 +132,7 @@ def cancel(registry: Registry, jobs: Sequence[Job]) -> list[tuple[Job, str]]:
 
 def save_end(registry: Registry, jobs: Sequence[Job], event: Event, reason: str) -> None:
     """Record for attempts that left no word how they ended, and fold."""
-    registry.save_all([job.record(event, {"error": reason, "log": str(job.folder)}) for job in jobs])
+    record_ends(registry, jobs, event, reason)
     fold_or_warn(registry)
 
 
@@ -161,13 +154,13 @@ def _not_ours(header: Header) -> str | None:
     return None
 
 
-def _prepare(chains: Sequence[LocalChain], max_parallel: int, folder: Path) -> list[LocalJob]:
+def _prepare(chains: Sequence[LocalChain], max_parallel: int, folder: Path) -> list[Submitted]:
     """Fill the submission's folder: the plan, and a link to the folder of each attempt, as one to Slurm has."""
     make_folder(folder)
-    jobs: list[LocalJob] = []
+    jobs: list[Submitted] = []
     body: list[dict[str, Any]] = []
     for chain in chains:
-        own = [LocalJob(job, f"L{folder.name[:_SHORT]}_{len(jobs) + i}") for i, job in enumerate(chain.jobs)]
+        own = [Submitted(job, f"L{folder.name[:_SHORT]}_{len(jobs) + i}") for i, job in enumerate(chain.jobs)]
         after = str(chain.after) if chain.after else None
         body.append({"after": after, "jobs": [{"id": one.id, "file": str(one.job.file)} for one in own]})
         jobs += own

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,16 @@ from data.hub import resolve
 from registry.catalog import HubOrFile
 from registry.errors import Meds1Error, MissingError
 from registry.hub_cache import RepoType
-from registry.job import Job, claim_all
+from registry.job import Job, claim_all, record_ends
 from registry.plan import Plan
 from registry.provenance import process_start, user_name
 from registry.reading import View
 from registry.store import Registry
 from slurm import sbatch
 from slurm.cancel import scancel
-from slurm.chains import Chain, Cluster, Group, resources_of
+from slurm.chains import Chain, Cluster, Group, Submitted, resources_of
 from slurm.local import LocalChain, start
 from slurm.rivals import losers
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A claimed stage and the id of its job."""
-
-    job: Job
-    id: str
 
 
 @dataclass(frozen=True)
@@ -121,7 +113,7 @@ def submit_group(submission: Submission, group: Group, calls: Sequence[sbatch.Ca
     except Meds1Error as error:
         if done:
             scancel(one.id for one in done)
-        give_up(registry, [job for jobs in claimed for job in jobs], str(error))
+        record_ends(registry, [job for jobs in claimed for job in jobs], "cancelled", str(error))
         raise
     return Outcome(tuple(done), left)
 
@@ -173,13 +165,6 @@ def save_submitted(registry: Registry, jobs: Iterable[Submitted], identity: dict
     registry.save_all([one.job.record("submitted", {"job": {**identity, "id": one.id}}) for one in jobs])
 
 
-def give_up(registry: Registry, jobs: Sequence[Job], reason: str | Mapping[str, str]) -> None:
-    """Record that claimed attempts will never start, and why: for all of them, or by experiment."""
-    why = {job.experiment: reason if isinstance(reason, str) else reason[job.experiment] for job in jobs}
-    ends = [job.record("cancelled", {"error": why[job.experiment], "log": str(job.folder)}) for job in jobs]
-    registry.save_all(ends)
-
-
 def _claim(
     submission: Submission, group: Group, calls: Sequence[sbatch.Call]
 ) -> tuple[list[tuple[Job, ...]], dict[str, str]]:
@@ -202,5 +187,6 @@ def _without_losers(
     submission: Submission, claimed: list[tuple[Job, ...]], began: float
 ) -> tuple[list[tuple[Job, ...]], dict[str, str]]:
     left = losers(submission.registry, submission.view, claimed, began)
-    give_up(submission.registry, [job for jobs in claimed if jobs[0].experiment in left for job in jobs], left)
+    lost = [job for jobs in claimed if jobs[0].experiment in left for job in jobs]
+    record_ends(submission.registry, lost, "cancelled", left)
     return [jobs for jobs in claimed if jobs[0].experiment not in left], left

@@ -38,7 +38,7 @@ from registry.runner import reuse
 from registry.store import Registry
 from slurm.adopt import settle
 from slurm.asking import Queue, ask_queue
-from slurm.chains import Chain, Cluster, Group, chains_of, grouped
+from slurm.chains import Chain, Cluster, Group, Submitted, chains_of, grouped
 from slurm.overview import flying_parents, overview
 from slurm.replace import Replacement, replacement
 from slurm.sbatch import Call, check, largest_array, script
@@ -46,7 +46,6 @@ from slurm.snapshot import code_root
 from slurm.submit import (
     Presence,
     Submission,
-    Submitted,
     calls_of,
     check_cluster,
     default_cluster,

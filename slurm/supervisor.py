@@ -26,10 +26,11 @@ from registry.paths import cancel_mark
 from registry.plan import gone_from_here
 from registry.reading import View
 from registry.records import TERMINAL, Event
+from slurm.chains import Submitted
 from slurm.gpus import share
 from slurm.launch import asking_blocked, command, environment, gpus_wanted
 from slurm.lines import Line, because, is_marked, is_taken, last_of, unsaid, who
-from slurm.local import GO, READY, LocalJob, read_plan, save_end
+from slurm.local import GO, READY, read_plan, save_end
 
 log = logging.getLogger("meds1")
 _TICK_SECONDS = 0.2
@@ -74,7 +75,7 @@ class Supervisor:
 
     def end_all(self, reason: str) -> None:
         """Stop what runs, and cancel what waits."""
-        dropped: list[LocalJob] = []
+        dropped: list[Submitted] = []
         for line in self.lines:
             dropped += line.cut(line.waiting[0]) if line.waiting else []
             self._stop(line, reason)
@@ -121,7 +122,7 @@ class Supervisor:
         started = last is not None and last.event == "started" and not gone_from_here(last)
         return int(last.job["pid"]) if last and started else None
 
-    def _cancel(self, line: Line, first: LocalJob) -> None:
+    def _cancel(self, line: Line, first: Submitted) -> None:
         """Cancel a stage that waits, and those that build on it."""
         own, *others = line.cut(first)
         self._record([own], "cancelled", who(own))
@@ -215,7 +216,7 @@ class Supervisor:
         self._record([own], "failed", reason)
         self._record(others, "cancelled", because(own.job, "failed"))
 
-    def _record(self, jobs: list[LocalJob], event: Event, reason: str) -> None:
+    def _record(self, jobs: list[Submitted], event: Event, reason: str) -> None:
         """Record how stages ended. A registry that cannot be written costs these records, not the other stages."""
         if not jobs:
             return

@@ -13,7 +13,7 @@ from registry.reading import View
 from registry.records import TERMINAL
 from registry.store import Registry
 from slurm.asking import Queue, recent_queue
-from slurm.submit import Submitted
+from slurm.chains import Submitted
 
 _POLL_SECONDS = 5.0
 
