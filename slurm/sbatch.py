@@ -8,12 +8,14 @@ writes each job's logs there although it knows one pattern for the whole array.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _SECONDS = 60
+_OF_THE_SITE = ("SLURM_CONF", "SLURM_CLUSTERS")
+_OF_PROCESSES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,18 @@ def submit(call: Call, submission: Path, jobs: Sequence[Job]) -> list[str]:
     except OSError as error:
         raise StageFailure(f"{submission}: {error.strerror}; check CACHE_DIR and its permissions") from None
     try:
-        job_id = str(_executor(call, submission)._submit_command(_command(submission)).job_id)
+        with _outside_of_jobs():
+            job_id = str(_executor(call, submission)._submit_command(_command(submission)).job_id)
     except submitit.core.utils.FailedJobError as error:
         refused = refusal(call.stage, str(error))
         if isinstance(refused, UsageError):
             shutil.rmtree(submission)
         raise refused from None
+    except submitit.core.utils.FailedSubmissionError as error:  # a site's own sbatch may print what it likes
+        said = " ".join(str(error).split())
+        raise MissingError(
+            f"sbatch names no job, which may be in the queue all the same; submit again: {said}"
+        ) from None
     return [f"{job_id}_{index}" for index in range(len(jobs))] if len(jobs) > 1 else [job_id]
 
 
@@ -148,7 +158,25 @@ def largest_array() -> int:
 
 
 def _sbatch(options: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
-    return _run(["sbatch", *options], text)
+    with _outside_of_jobs():
+        return _run(["sbatch", *options], text)
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Without what describes a job, or the processes of one, that this command runs in: a new job would inherit it.
+
+    submitit's own `clean_env` takes away SLURM_CONF too, and what a user has set for his jobs (SBATCH_ACCOUNT).
+    """
+    kept = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name in _OF_PROCESSES or (name.startswith(("SLURM_", "SLURMD_", "SRUN_")) and name not in _OF_THE_SITE)
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]:

@@ -290,3 +290,25 @@ def test_what_a_job_needs_is_open_to_the_group_under_any_umask(held: QuickLab) -
 
     job_files = list((held.folder / "cache" / "runs").rglob("job.json"))
     assert [stat.S_IMODE(file.stat().st_mode) for file in job_files] == [0o664] * 3
+
+
+def test_a_submission_from_within_another_job_inherits_nothing_of_it(lab: QuickLab) -> None:
+    step = {"SLURM_MEM_PER_CPU": "300", "SLURM_NTASKS": "7", "SLURM_STEP_ID": "0", "RANK": "3", "WORLD_SIZE": "4"}
+    inside = replace(lab, environment={**lab.environment, **step})
+
+    inside.meds1("submit", "base", "--set", "slurm.eval.memory=2G")
+
+    wait_for_jobs(lab)
+    assert words(lab, "base")["base"] == ["n/a", "n/a", "completed"], lab.logs()
+    assert lab.results("base")["eval"]["metrics"]["world_size"] == 1
+
+
+def test_an_sbatch_that_names_no_job_is_one_line_and_its_job_is_found(held: QuickLab) -> None:
+    odd = with_sbatch(held, '[ $call != 1 ] || { "$real" "$@" >/dev/null; echo "accepted, thank you"; exit; }')
+
+    done = odd.meds1("submit", "a", code=3)
+
+    assert "a: sbatch names no job" in done.stderr
+    assert "Traceback" not in done.stderr
+    held.meds1("submit", "a")
+    assert len(unfinished(held)) == 3
