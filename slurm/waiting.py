@@ -29,10 +29,10 @@ def wait_for(registry: Registry, submitted: Sequence[Submitted]) -> list[Submitt
             view = registry.read()
             queue = recent_queue(registry, view)
             view = registry.read()  # what has ended since the queue was asked has left its record by now
-            ended = [one for one in left if _has_ended(_last(view, one), queue)]
-            left = [one for one in left if one not in ended]
-            failed += [one for one in ended if _last(view, one).event != "completed"]
-            bar.update(len(ended))
+            ended = [_has_ended(_last(view, one), queue) for one in left]
+            failed += [one for one, over in zip(left, ended, strict=True) if over and not _has_completed(view, one)]
+            left = [one for one, over in zip(left, ended, strict=True) if not over]
+            bar.update(sum(ended))
             if failed:
                 bar.set_postfix(failed=len(failed))
             if not left:
@@ -43,6 +43,10 @@ def wait_for(registry: Registry, submitted: Sequence[Submitted]) -> list[Submitt
 def _last(view: View, one: Submitted) -> Header:
     headers = view.state.headers(one.job.experiment, one.job.stage)
     return [header for header in headers if header.attempt == one.job.attempt][-1]
+
+
+def _has_completed(view: View, one: Submitted) -> bool:
+    return _last(view, one).event == "completed"
 
 
 def _has_ended(header: Header, queue: Queue) -> bool:
