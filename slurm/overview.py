@@ -27,7 +27,7 @@ _WAITS = {
     "Priority": "waits behind jobs of higher priority",
     "Resources": "waits for free resources",
     "JobArrayTaskLimit": "waits for its turn in the array (--max-parallel)",
-    "BeginTime": "starts again in a moment",
+    "BeginTime": "waits for its time to begin",
     "JobHeldUser": "held; `scontrol release` lets it go on",
     "JobHeldAdmin": "held by an administrator",
     "ReqNodeNotAvail": "waits for a node that is down or reserved",
