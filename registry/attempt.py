@@ -31,6 +31,7 @@ from registry.store import Registry
 log = logging.getLogger("meds1")
 _TRACEBACK_LINES = 15
 _LOCK_SECONDS = 15
+_LOST_LOCK_SECONDS = 120  # after a node was lost, NFS may hold the lock of its processes for that long
 LOCAL_JOB = "MEDS1_LOCAL_JOB"  # the id of a job of the local cluster, in that job's environment
 SUBMISSION = "MEDS1_SUBMISSION"  # the token of the submission that a Slurm job is of, in that job's environment
 
@@ -172,7 +173,8 @@ def sole_user(run_dir: Path, experiment: str) -> Iterator[None]:
     The lock ends with its process. Where the file system has none, two attempts must be kept apart by their users.
     """
     # A lock that is only a file would outlive a killed process.
-    lock = FileLock(run_dir / ".lock", timeout=_LOCK_SECONDS, mode=0o664, fallback_to_soft=False)
+    patience = _LOST_LOCK_SECONDS if restart_count() else _LOCK_SECONDS
+    lock = FileLock(run_dir / ".lock", timeout=patience, mode=0o664, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:

@@ -173,7 +173,8 @@ def _decide(registry: Registry, view: View, case: _Case, inputs: Inputs) -> tupl
     if flying is not None and not case.is_gone(flying) and not (case.wish.force and _is_elsewhere(flying)):
         job = flying.job.get("id") or flying.job.get("pid") or "?"
         state = f"attempt {flying.attempt} is {flying.event} (job {job}); wait for it (`meds1 status {name}`)"
-        return "busy", f"{state}, or {'use --force if it has ended' if _is_elsewhere(flying) else 'end it first'}", None
+        mend = "use --force if it has ended" if _is_elsewhere(flying) else f"end it (`meds1 cancel {name}`)"
+        return "busy", f"{state}, or {mend}", None
     rival = _being_submitted(view, name, stage, fingerprint)
     if rival is not None:
         return "busy", rival, None

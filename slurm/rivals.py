@@ -19,7 +19,8 @@ from registry.records import TERMINAL
 from registry.schema import Stage
 from registry.store import Registry
 
-_PATIENCE_S = 20.0  # a claim without an intent for this long is a dead command's
+# A claim without an intent for this long is a dead command's; NFS may show a new folder a minute late.
+_PATIENCE_S = 75.0
 
 
 @dataclass(frozen=True)

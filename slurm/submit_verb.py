@@ -96,7 +96,7 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
         replaces = replacement(view, queue, selected, wish) if force else Replacement()
         for name, error in (replaces.refused or {}).items():
             answer.fail(name, error)
-        asked = _Asked(view, queue, wish, where, replaces)
+        asked = _Asked(view, queue, wish, where, replaces, frozenset(names or ()))
         chains = _due(answer, opened, asked, [name for name in selected if name not in (replaces.refused or {})])
         code = code_root(live, opened.outputs.snapshots) if chains else CHECKOUT
         submission = Submission(opened, view, code, max_parallel)
@@ -183,6 +183,7 @@ class _Asked:
     wish: Wish
     cluster: Cluster
     replaces: Replacement
+    named: frozenset[str]
 
 
 def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) -> list[Chain]:
@@ -195,7 +196,11 @@ def _due(answer: Answer, opened: Registry, asked: _Asked, names: Sequence[str]) 
             plans = plan(opened, asked.view, name, asked.wish, is_gone)
             presence.check(plans)
             flying = flying_parents(asked.view, plans, is_gone)
-            chains += _on(asked.cluster, chains_of(plans, flying, asked.replaces.running(name)))
+            own = _on(asked.cluster, chains_of(plans, flying, asked.replaces.running(name)))
+            busy = [f"{step.stage}: {step.reason}" for step in plans if step.action == "busy"]
+            if busy and not own and name in asked.named:
+                raise StageFailure(f"{'; '.join(busy)}, or replace it (`meds1 submit {name} --force`)")
+            chains += own
         except Meds1Error as error:
             answer.fail(name, error)
             continue

@@ -55,7 +55,7 @@ def test_submit_runs_the_chain_and_training_spans_two_nodes(lab: Lab) -> None:
 def test_a_submitted_stage_is_not_submitted_twice(lab: Lab) -> None:
     lab.meds1("submit", "first")
 
-    second = json.loads(lab.meds1("submit", "first", "--json").stdout)
+    second = json.loads(lab.meds1("submit", "first", "--json", code=1).stdout)
 
     assert second["data"]["jobs"] == []
     shown = json.loads(lab.meds1("status", "first", "--json").stdout)["data"]["first"]

@@ -148,10 +148,11 @@ def test_a_stage_waits_for_its_element_of_an_array_that_is_still_in_flight(held:
 def test_what_is_in_the_queue_is_refused_with_its_job_id(held: QuickLab) -> None:
     jobs = held.submit("a", "b")
 
-    again = held.meds1("submit", "a", "b")
+    again = held.meds1("submit", "a", "b", code=1)
+    held.meds1("submit", "[ab]")  # a sweep says it and goes on
 
-    for (name, stage), job in jobs.items():
-        assert f"{name}: {stage}: attempt 1 is submitted (job {job})" in again.stdout
+    for (_, stage), job in jobs.items():
+        assert f"{stage}: attempt 1 is submitted (job {job})" in again.stderr
     assert len(unfinished(held)) == len(jobs)
 
 
