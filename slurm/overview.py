@@ -11,10 +11,10 @@ from typing import Any
 from registry.errors import MissingError, counted
 from registry.history import Header
 from registry.paths import JOB_FILE, is_here, stop_mark
-from registry.plan import IsGone, Plan
+from registry.plan import IsGone, Plan, is_abandoned
 from registry.reading import View
 from registry.schema import Stage
-from registry.status import StageStatus, Word, in_flight, in_flight_with
+from registry.status import StageStatus, Word, being_submitted, in_flight, in_flight_with
 from registry.store import Registry
 from slurm.asking import Queue
 from slurm.chains import Parent
@@ -77,7 +77,7 @@ def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[St
     for stage, status in registry.statuses(view, name).items():
         header = in_flight(view.state.headers(name, stage))
         if header is None or status.status not in ("submitted", "running"):
-            found[stage] = Standing(status)
+            found[stage] = Standing(_with_intent(status, view.state.headers(name, stage)))
         else:
             cause = causes.get(parent) or _ended(view.state.headers(name, parent), parent) if parent else None
             stopped = _has_stopped(view, name, stage, header)
@@ -88,6 +88,18 @@ def overview(registry: Registry, view: View, name: str, queue: Queue) -> dict[St
                 causes[stage] = f"{stage} {found[stage].status.status} (attempt {header.attempt})"
         parent = parent if status.status == "n/a" else stage
     return found
+
+
+def _with_intent(status: StageStatus, headers: list[Header]) -> StageStatus:
+    """The status, and whether somebody is about to submit the stage, or was interrupted while he did."""
+    intents = being_submitted(headers)
+    if not intents or intents[-1] is not headers[-1]:
+        return status
+    job, attempt = intents[-1].job, intents[-1].attempt
+    said = f"attempt {attempt} is being submitted by {job.get('user')} on {job.get('host')}"
+    if is_abandoned(intents[-1]):
+        said = f"attempt {attempt}: its submission was interrupted; the next `meds1 submit` finds out what came of it"
+    return replace(status, reason="; ".join(filter(None, [status.reason, said])))
 
 
 def as_clock(seconds: int) -> str:

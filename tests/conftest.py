@@ -53,6 +53,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip(reason)
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """What a library exports (accelerate does, for FSDP) is gone after the test that it was exported in."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def slurm_cluster() -> Iterator[throwaway.Cluster]:
     """The test cluster, started on first use; SLURM_CONF names it to every Slurm command until the tests end."""

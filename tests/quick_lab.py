@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from registry.history import Header
 from registry.schema import STAGES, Stage
@@ -24,6 +24,7 @@ from tests.stages import record, write_jsonl
 
 _ROOMS = ("bin", "registry", "slurm", "data", "inference", "scoring", "plotting")
 _FILES = ("meds1.py", "config.sh")
+L = TypeVar("L", bound=Lab)
 _QUICK = ("curation", "train", "eval")
 
 # Jobs that stay in the queue and never run. Slurm would take a held one even with resources that no node has.
@@ -61,7 +62,7 @@ class QuickLab(Lab):
         return self.registry.read().state.headers(name, stage)
 
 
-def with_sbatch(lab: QuickLab, fault: str) -> QuickLab:
+def with_sbatch(lab: L, fault: str) -> L:
     """The lab with an `sbatch` that does what the shell script `fault` says before the real one is called.
 
     Only real submissions are counted, in `$call` (1, 2...), not those that ask whether one would be refused; `$real` is

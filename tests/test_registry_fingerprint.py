@@ -143,6 +143,7 @@ def test_resources_do_not_count(lab: Registry) -> None:
         "memory": "1G",
         "time": 5,
         "constraint": "a100",
+        "max_requeues": 3,
         "extra": {"exclusive": True},
     }
     assert wanted.keys() == Resources.model_fields.keys()

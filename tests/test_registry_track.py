@@ -188,7 +188,7 @@ def test_a_second_run_of_the_script_keeps_out(
     lab: Lab, hanging: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry.attempt, "_LOCK_SECONDS", 0.1)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(lab.folder / "my_train.py"))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(lab.folder / "my_train.py"), raising=False)
     with pytest.raises(StageFailure, match="tuned: another attempt is at work in"):
         track("tuned")
     assert word(lab) == ("running", f"job {hanging.pid}")

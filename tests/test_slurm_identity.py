@@ -68,6 +68,8 @@ def test_a_command_killed_after_sbatch_accepted_is_found_by_its_token(lab: Quick
     before = unfinished(lab)
     assert len(before) == call * len(names)
 
+    shown = lab.meds1("status", *names).stdout
+    assert shown.count("its submission was interrupted") == len(names) * (len(STAGES) - (call - 1))
     again = lab.meds1("submit", *names, code=1 if call == len(STAGES) else 0)  # refused when nothing is left to submit
     said = again.stdout + again.stderr
 

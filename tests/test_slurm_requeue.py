@@ -33,6 +33,7 @@ from tests.disturbance import (
     wait_until,
 )
 from tests.lab import Lab, make_lab
+from tests.quick_lab import with_sbatch
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -97,7 +98,9 @@ def test_one_element_of_an_array_comes_back_alone(lab: Lab) -> None:
 
 
 def test_a_preemption_that_only_sends_sigterm_is_told_from_a_cancellation(lab: Lab) -> None:
-    job_id, job, pid = hold_eval(lab, "--set", "slurm.eval.extra.signal=TERM@120")
+    # As where the cluster sends no user signal: the last argument of sbatch is the script.
+    lab = with_sbatch(lab, 'sed -i "s/--signal=USR2@/--signal=TERM@/" "${@: -1}"')
+    job_id, job, pid = hold_eval(lab)
 
     preempt(lab, job_id, pid)
 

@@ -36,7 +36,7 @@ def write_version(lab: QuickLab, version: str) -> None:
 
 
 def run_released(lab: QuickLab, job: str) -> None:
-    subprocess.run(["scontrol", "release", job], check=True)
+    subprocess.run(["scontrol", "update", f"jobid={job}", "starttime=now"], check=True)
     wait_for_jobs(lab)
 
 
