@@ -63,6 +63,11 @@ class Group:
     chains: tuple[Chain, ...]
     dependency: str | None = None
 
+    @property
+    def follows_array(self) -> bool:
+        """Whether element i waits for element i of an earlier array."""
+        return self.dependency is not None and self.dependency.startswith("aftercorr:")
+
 
 def chains_of(plans: Iterable[Plan], flying: Mapping[str, Parent], replaced: Mapping[Stage, str]) -> list[Chain]:
     """The chains of one experiment's due stages.

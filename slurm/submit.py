@@ -97,6 +97,10 @@ def submit_group(submission: Submission, group: Group, calls: Sequence[sbatch.Ca
     """
     registry = submission.registry
     claimed, left = _claim(submission, group, calls)
+    if left and claimed and group.follows_array:  # its elements would no longer be those of the array that it waits for
+        why = "others of its array are being submitted by another command; submit it again"
+        record_ends(registry, [job for jobs in claimed for job in jobs], "cancelled", why)
+        return Outcome((), {**left, **{jobs[0].experiment: why for jobs in claimed}})
     done: list[Submitted] = []
     waits = group.dependency
     try:
@@ -129,7 +133,7 @@ def submit_here(submission: Submission, chains: Sequence[Chain]) -> Outcome:
     lines = [LocalChain(own, after.get((own[0].experiment, own[0].stage))) for own in kept]
     folder = registry.outputs.submission(token)
     started = start(registry, lines, submission.parallel or 1, folder, submission.code) if lines else []
-    return Outcome(tuple(Submitted(one.job, one.id) for one in started), left)
+    return Outcome(tuple(started), left)
 
 
 def calls_of(group: Group, code: Path, parallel: int | None) -> tuple[sbatch.Call, ...]:

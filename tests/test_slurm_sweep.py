@@ -12,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from registry.job import claim_all
+from registry.plan import Wish, plan
 from registry.provenance import user_name
 from registry.schema import STAGES
+from slurm.chains import chains_of, grouped
+from slurm.overview import flying_parents
+from slurm.submit import Submission, calls_of, submit_group, submitter
 from tests.cluster.throwaway import Cluster, fresh
 from tests.quick_lab import HELD, QuickLab, make_quick_lab, on_cluster, queue, unfinished, until, wait_for_jobs, words
 from tests.small_lab import add
@@ -193,6 +198,28 @@ def test_a_command_waits_for_one_that_claimed_before_it_and_has_not_said_so(held
             assert_each_stage_was_submitted_once(held, names)
             return
     raise AssertionError("no command could be stopped between a claim and its intent")
+
+
+def test_an_array_that_follows_another_is_not_submitted_in_part(
+    held: QuickLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CACHE_DIR", "MED_S1K_OUTPUT"):
+        monkeypatch.setenv(name, held.environment[name])
+    held.submit("[a-d]", "--stage", "curation")
+    registry, view = held.registry, held.registry.read()
+    chains = []
+    for name in "abcd":
+        plans = plan(registry, view, name, Wish(("training",), may_wait=True), lambda header: False)
+        chains += chains_of(plans, flying_parents(view, plans, lambda header: False), {})
+    (group,) = grouped(chains, 1000)
+    assert group.follows_array
+    claim_all(registry, chains[1].plans, held.code, submitter(cluster="slurm", token="another command's"))
+
+    outcome = submit_group(Submission(registry, view, held.code), group, calls_of(group, held.code, None))
+
+    assert (outcome.submitted, set(outcome.left)) == ((), set("abcd"))
+    assert len(unfinished(held)) == 4  # the curations
+    assert {held.headers(name, "training")[-1].event for name in "acd"} == {"cancelled"}
 
 
 def more_experiments(lab: QuickLab, prefix: str, count: int) -> list[str]:
