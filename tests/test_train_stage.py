@@ -188,11 +188,6 @@ def test_a_folder_without_a_model_is_missing(tmp_path: Path) -> None:
         run(case.context())
 
 
-def test_a_rank_that_the_environment_does_not_know_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="started as rank 1 of 2, but the environment says rank 0 of 1"):
-        run(make_case(tmp_path).context(rank=1, world_size=2))
-
-
 def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launcher = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for name, value in launcher.items():
