@@ -23,7 +23,7 @@ from registry.status import all_in_flight
 from registry.store import Registry
 from slurm import local
 from slurm.asking import Queue, ask_queue, forget_queue
-from slurm.logs import attempts_of
+from slurm.logs import folder_of
 from slurm.overview import job_name
 
 _SCANCEL_SECONDS = 120
@@ -173,10 +173,7 @@ def _is_last(view: View, target: Target) -> bool:
 
 
 def _job_of(view: View, target: Target) -> Job:
-    for attempt in attempts_of(view.state, target.experiment, target.stage):
-        if attempt.number == target.header.attempt:
-            return load_job(attempt.folder / JOB_FILE)
-    raise MissingError(f"{target.experiment}: {target.stage}: attempt {target.header.attempt}: its intent is not here")
+    return load_job(folder_of(view.state, target.experiment, target.stage, target.header.attempt) / JOB_FILE)
 
 
 def _cancelled(job: Job, target: Target) -> Record:

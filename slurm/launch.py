@@ -29,8 +29,8 @@ from registry.paths import CHECKOUT, stop_mark
 from registry.provenance import restart_count
 from registry.runner import record_failure
 from registry.stage import MODULE
+from registry.stopping import USER_SIGNALS
 
-_ASK_TO_STOP = (signal.SIGUSR1, signal.SIGUSR2)
 _SRUN = ("srun", "--kill-on-bad-exit=1")
 # Slurm starts tasks with no signal blocked: a user signal would end a program that does not listen yet.
 DEAF = ("bash", "-c", 'trap "" USR1 USR2; exec "$0" "$@"')
@@ -98,7 +98,7 @@ def asking_blocked() -> Iterator[None]:
 
     A stage that listens finds them pending, and a launcher such as torchrun does not die of them.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ASK_TO_STOP)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, USER_SIGNALS)
     try:
         yield
     finally:

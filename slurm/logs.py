@@ -86,6 +86,17 @@ def attempts_of(state: State, name: str, stage: Stage) -> Iterator[Attempt]:
             yield Attempt(name, stage, tuple(headers), attempt_dir(Path(run_dir), number))
 
 
+def folder_of(state: State, name: str, stage: Stage, number: int) -> Path:
+    """Where an attempt keeps its files, by its own word: each user may have a CACHE_DIR of his own.
+
+    `MissingError` where its intent has not been seen.
+    """
+    for attempt in attempts_of(state, name, stage):
+        if attempt.number == number:
+            return attempt.folder
+    raise MissingError(f"{name}: {stage}: attempt {number}: its intent record is not here")
+
+
 def _recency(attempt: Attempt) -> tuple[bool, str, int, int]:
     """What has logs before what has none; then by time; of a chain just submitted, the stage that comes first."""
     place, started = STAGES.index(attempt.stage), attempt.last.event not in _NOT_STARTED

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from registry.errors import MissingError, counted
@@ -18,7 +17,7 @@ from registry.status import StageStatus, Word, being_submitted, in_flight, in_fl
 from registry.store import Registry
 from slurm.asking import Queue
 from slurm.chains import Parent
-from slurm.logs import attempts_of
+from slurm.logs import folder_of
 from slurm.queue import JobInfo
 
 # Slurm's reasons in words; any other is shown as Slurm says it.
@@ -212,14 +211,11 @@ def _utc(moment: float) -> str:
 
 
 def _has_stopped(view: View, name: str, stage: Stage, header: Header) -> bool:
-    folder = _folder(view, name, stage, header)
-    return folder is not None and is_here(stop_mark(folder, header.restart))
-
-
-def _folder(view: View, name: str, stage: Stage, header: Header) -> Path | None:
-    """Where an attempt keeps its files, by its own word: each user may have a CACHE_DIR of his own."""
-    own = (attempt.folder for attempt in attempts_of(view.state, name, stage) if attempt.number == header.attempt)
-    return next(own, None)
+    try:
+        folder = folder_of(view.state, name, stage, header.attempt)
+    except MissingError:
+        return False
+    return is_here(stop_mark(folder, header.restart))
 
 
 def flying_parents(view: View, plans: Iterable[Plan], is_gone: IsGone) -> dict[str, Parent]:
@@ -233,8 +229,6 @@ def flying_parents(view: View, plans: Iterable[Plan], is_gone: IsGone) -> dict[s
         header = in_flight_with(view.state.headers(plan.experiment, stage), fingerprint)
         if header is None or is_gone(header):
             continue
-        folder = _folder(view, plan.experiment, stage, header)
-        if folder is None:
-            raise MissingError(f"{plan.experiment}: {stage}: attempt {header.attempt}: its intent record is not here")
+        folder = folder_of(view.state, plan.experiment, stage, header.attempt)
         found[fingerprint] = Parent(job_name(header), str(header.job.get("cluster")), folder / JOB_FILE)
     return found

@@ -14,6 +14,7 @@ from registry.records import TERMINAL
 from registry.store import Registry
 from slurm.asking import Queue, recent_queue
 from slurm.chains import Submitted
+from slurm.lines import last_of
 
 _POLL_SECONDS = 5.0
 
@@ -29,7 +30,7 @@ def wait_for(registry: Registry, submitted: Sequence[Submitted]) -> list[Submitt
             view = registry.read()
             queue = recent_queue(registry, view)
             view = registry.read()  # what has ended since the queue was asked has left its record by now
-            ended = [_has_ended(_last(view, one), queue) for one in left]
+            ended = [_has_ended(last_of(view, one.job), queue) for one in left]
             failed += [one for one, over in zip(left, ended, strict=True) if over and not _has_completed(view, one)]
             left = [one for one, over in zip(left, ended, strict=True) if not over]
             bar.update(sum(ended))
@@ -40,14 +41,10 @@ def wait_for(registry: Registry, submitted: Sequence[Submitted]) -> list[Submitt
             time.sleep(_POLL_SECONDS)
 
 
-def _last(view: View, one: Submitted) -> Header:
-    headers = view.state.headers(one.job.experiment, one.job.stage)
-    return [header for header in headers if header.attempt == one.job.attempt][-1]
-
-
 def _has_completed(view: View, one: Submitted) -> bool:
-    return _last(view, one).event == "completed"
+    last = last_of(view, one.job)
+    return last is not None and last.event == "completed"
 
 
-def _has_ended(header: Header, queue: Queue) -> bool:
-    return header.event in TERMINAL or queue.is_gone(header)
+def _has_ended(last: Header | None, queue: Queue) -> bool:
+    return last is not None and (last.event in TERMINAL or queue.is_gone(last))
