@@ -7,12 +7,13 @@ for float noise): every sample has its own random stream, drawn from the seed, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from registry.errors import UsageError
 from registry.schema import EngineName
 from registry.stopping import StopFlag
 
@@ -21,10 +22,16 @@ FinishReason = Literal["stop", "length", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One conversation to continue: `messages` are `{"role": …, "content": …}`. Ids are unique within a call."""
+    """One conversation to continue: `messages` are `{"role": …, "content": …}`. Ids are unique within a call.
+
+    `continuation` is what the assistant's turn holds already: the model goes on from there. `schema` is a JSON Schema
+    that the answer must follow.
+    """
 
     id: str
     messages: tuple[dict[str, str], ...]
+    continuation: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,10 @@ class Generation:
     """Answer `index` (from 0) to request `id`.
 
     `finish_reason` is "stop" (the model ended its turn), "length" (`max_tokens` or the engine's `max_length` was
-    reached) or "error" (`text` is "" and `error` says why). `completion_tokens` counts the end-of-turn token too.
-    `text` begins with the thinking mark when the chat template had already opened the thinking in the prompt.
+    reached) or "error" (`text` is "" and `error` says why). `completion_tokens` counts the end-of-turn token too;
+    `reasoning_tokens` is how many of them a server says that it spent on hidden reasoning. `text` begins with the
+    thinking mark when the chat template had already opened the thinking in the prompt; a request's continuation is
+    not repeated in it.
     """
 
     id: str
@@ -54,17 +63,40 @@ class Generation:
     prompt_tokens: int
     completion_tokens: int
     error: str | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiModel:
+    """A model behind an OpenAI-compatible server; `base_url` null is OpenAI's own. Its key is in `api_key_env`."""
+
+    name: str
+    base_url: str | None
+    api_key_env: str
+    concurrency: int = 16
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """Which engine to open on which model folder. `max_length` bounds prompt plus answer, in tokens."""
+    """Which engine to open on which model: a folder, or one behind a server for `openai`.
+
+    `max_length` bounds prompt plus answer, in tokens. `data_parallel` copies of the model share the requests;
+    null is as many as the visible GPUs hold.
+    """
 
     name: EngineName
-    model: Path
+    model: Path | ApiModel
     max_length: int
     tensor_parallel: int = 1
+    data_parallel: int | None = None
     seed: int = 0
+
+
+def model_folder(spec: EngineSpec) -> Path:
+    """The folder of a model that an engine loads itself; `UsageError` for one that only a server has."""
+    if isinstance(spec.model, ApiModel):
+        raise UsageError(f"the {spec.name} engine cannot load {spec.model.name}, an API's model; use the engine openai")
+    return spec.model
 
 
 class Engine(Protocol):
@@ -106,6 +138,8 @@ def _open(spec: EngineSpec) -> Engine:
         from inference.vllm_engine import open_vllm
 
         return open_vllm(spec)
+    if spec.name == "openai":
+        raise UsageError("the engine openai is not built yet")
     from inference.transformers_engine import open_transformers
 
     return open_transformers(spec)

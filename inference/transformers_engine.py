@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.checkpoint import Checkpoint, load_checkpoint, opening
-from inference.engine import EngineSpec, Generation, Request, Sampling
+from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, finish, prepare
 from registry.errors import UsageError
@@ -159,14 +159,15 @@ def open_transformers(spec: EngineSpec) -> TransformersEngine:
             f"the transformers engine runs on one device, tensor_parallel is {spec.tensor_parallel}; "
             'set it to 1, or use the engine "vllm"'
         )
-    checkpoint = load_checkpoint(spec.model, spec.max_length)
+    folder = model_folder(spec)
+    checkpoint = load_checkpoint(folder, spec.max_length)
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     on_gpu = torch.cuda.is_available()
     dtype = torch.bfloat16 if on_gpu else torch.float32
-    with opening(spec.model, "transformers"):
-        model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=dtype, local_files_only=True)
+    with opening(folder, "transformers"):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     # The model's own sampling defaults (top_k, repetition penalty) would be merged into ours.
     model.generation_config = GenerationConfig()
     return TransformersEngine(spec, checkpoint, model.to("cuda" if on_gpu else "cpu").eval())

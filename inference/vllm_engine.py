@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inference.checkpoint import Checkpoint, load_checkpoint, opening
-from inference.engine import EngineSpec, Generation, Request, Sampling
+from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, finish, prepare
 from registry.errors import MissingError, UsageError
@@ -143,7 +143,7 @@ def open_vllm(spec: EngineSpec) -> VllmEngine:
             "the package vllm is not installed (on a Mac it cannot be): install it, "
             'or set "engine" to "transformers" (eval.engine, curation.difficulty.engine)'
         )
-    checkpoint = load_checkpoint(spec.model, spec.max_length)
+    checkpoint = load_checkpoint(model_folder(spec), spec.max_length)
     import torch
 
     gpus = torch.cuda.device_count()
@@ -172,7 +172,7 @@ def _load(spec: EngineSpec, *, on_gpu: bool) -> LLM:
     # torch's CPU generator cannot ("CPU Generator does not use offset").
     on_cpu = {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
     arguments: dict[str, Any] = {"dtype": "bfloat16"} if on_gpu else on_cpu
-    with opening(spec.model, "vLLM"), warnings.catch_warnings():
+    with opening(model_folder(spec), "vLLM"), warnings.catch_warnings():
         # vLLM looks into every module on its way and trips over torch's deprecated names.
         warnings.simplefilter("ignore", FutureWarning)
         return LLM(

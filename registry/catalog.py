@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from registry.schema import Positive, Strict, described
+from registry.schema import FormatName, Positive, Strict, TaskName, described
 
 SlurmSection = Literal["curation", "curation_cpu", "training", "eval"]
 SLURM = (
@@ -25,6 +25,11 @@ class HubOrFile(Strict):
     revision: str | None = described("The commit to use; else the one of the first run is kept.", None)
     file_path: str | None = described("A file or folder, relative to the catalog's; may hold ${NAME}.", None)
 
+    @property
+    def is_data(self) -> bool:
+        """Whether there is anything to fetch or to look up: not for a model behind an API."""
+        return self.hf_path is not None or self.file_path is not None
+
     @model_validator(mode="after")
     def _one_place(self) -> HubOrFile:
         if (self.hf_path is None) == (self.file_path is None):
@@ -33,11 +38,26 @@ class HubOrFile(Strict):
 
 
 class ModelEntry(HubOrFile):
-    """A base model. `max_length` is the longest sequence in tokens that it is trained and run with."""
+    """A base model. `max_length` is the longest sequence in tokens that it is trained and run with.
 
+    In place of `hf_path` or `file_path`, `api_model` names a model that an OpenAI-compatible server runs, for the
+    engine `openai`; the server is at `base_url` (OpenAI's own without one), which may hold `${NAME}`, and the key is
+    read from the environment variable `api_key_env`.
+    """
+
+    api_model: str | None = described("Its name at an OpenAI-compatible server.", None)
+    base_url: str | None = described("The server, such as http://localhost:8000/v1; null: OpenAI's.", None)
+    api_key_env: str = described("Environment variable that holds the server's key.", "OPENAI_API_KEY")
     max_length: Positive = described("Longest sequence in tokens.")
+    format: FormatName | None = described("How it lays out thinking and answer before any training.", None)
     gated: bool = described("Whether the hub asks for a token.", False)
     system_prompt: str | None = described("Put before every conversation.", None)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ModelEntry:
+        if sum(place is not None for place in (self.hf_path, self.file_path, self.api_model)) != 1:
+            raise ValueError("give one of hf_path, file_path and api_model")
+        return self
 
 
 class Columns(Strict):
@@ -60,14 +80,27 @@ class DatasetEntry(HubOrFile):
     """A data set of the hub (`hf_config`, `hf_split`) or a file: JSON, JSONL, CSV, parquet, or a saved data set.
 
     Columns named in `columns` must exist; of the names that are left at their default, those that exist are used.
-    `answer_index_base` says whether a numeric `answer_idx` counts from 0 or 1.
+    `answer_index_base` says whether a numeric `answer_idx` counts from 0 or 1. A `plugin` may take the place of
+    the file, or say how the file's questions are asked and judged.
     """
 
+    task: TaskName | None = described("What is asked for; null: choice where there are options, else text.", None)
+    labels: tuple[str, ...] | None = described("Options of every question, such as yes, no, maybe.", None)
+    plugin: str | None = described("Python file with load, prompt, extract or check of its own.", None)
     hf_config: str | None = described("Configuration of the hub's data set.", None)
     hf_split: str = described("Split of the hub's data set.", "train")
     columns: Columns = described("Which columns hold what.", Columns())
     answer_index_base: Annotated[int, Field(ge=0, le=1)] = described("Whether answer_idx counts from 0 or 1.", 0)
     max_length: Positive | None = described("Kept from catalogs of the original project.", None)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> DatasetEntry:
+        places = (self.hf_path is not None) + (self.file_path is not None)
+        if places > 1 or (places == 0 and self.plugin is None):
+            raise ValueError("give either hf_path or file_path (or a plugin that loads its questions itself)")
+        if self.labels is not None and len(self.labels) < 2:
+            raise ValueError("labels needs at least two")
+        return self
 
 
 class StageDefaults(Strict):

@@ -6,8 +6,37 @@ It is plain JSON once dumped, so that an intent record can freeze it and a job c
 
 from __future__ import annotations
 
-from registry.catalog import DatasetEntry, ModelEntry
-from registry.schema import CurationConfig, EvalConfig, PromptStyle, Stage, StageResources, Strict, TrainingParams
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
+from registry.hub_cache import RepoType
+from registry.schema import (
+    STAGES,
+    CurationConfig,
+    EvalConfig,
+    PromptStyle,
+    Stage,
+    StageResources,
+    Strict,
+    TrainingParams,
+)
+
+
+@dataclass(frozen=True)
+class Used:
+    """An entry of the catalog's `section` that an experiment's `stages` use."""
+
+    section: Literal["models", "train_datasets", "eval_datasets"]
+    key: str
+    entry: HubOrFile
+    stages: tuple[Stage, ...]
+
+    @property
+    def kind(self) -> RepoType:
+        """What the hub calls it."""
+        return "model" if self.section == "models" else "dataset"
 
 
 class EffectiveConfig(Strict):
@@ -26,6 +55,8 @@ class EffectiveConfig(Strict):
     training: TrainingParams | None
     reference_gpus: int
     eval: EvalConfig
+    judge_model: ModelEntry | None = None
+    few_shot_dataset: DatasetEntry | None = None
     slurm: StageResources
 
     def applies(self, stage: Stage) -> bool:
@@ -35,3 +66,17 @@ class EffectiveConfig(Strict):
         if stage == "training":
             return self.training is not None
         return bool(self.eval_datasets)
+
+    def used(self) -> Iterator[Used]:
+        """Every entry of the catalog that the experiment's stages use."""
+        yield Used("models", self.model_key, self.model, STAGES)
+        if self.curation is not None and self.train_dataset_key is not None and self.train_dataset is not None:
+            yield Used("train_datasets", self.train_dataset_key, self.train_dataset, ("curation",))
+        if self.difficulty_model_key is not None and self.difficulty_model is not None:
+            yield Used("models", self.difficulty_model_key, self.difficulty_model, ("curation",))
+        for key, entry in self.eval_datasets.items():
+            yield Used("eval_datasets", key, entry, ("eval",))
+        if self.eval.judge is not None and self.judge_model is not None:
+            yield Used("models", self.eval.judge.model_key, self.judge_model, ("eval",))
+        if self.eval.few_shot is not None and self.few_shot_dataset is not None:
+            yield Used("train_datasets", self.eval.few_shot.dataset, self.few_shot_dataset, ("eval",))

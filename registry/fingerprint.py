@@ -82,6 +82,10 @@ def own_inputs(
     else:
         inputs["eval"] = outcome(config.eval)
         inputs["prompting"] = config.prompting
+        if config.judge_model is not None:
+            inputs["judge_model"] = _model(config.judge_model, contents, before.get("judge_model"))
+        if config.few_shot_dataset is not None:
+            inputs["few_shot"] = _dataset(config.few_shot_dataset, contents, before.get("few_shot"))
         old = before.get("datasets") or {}
         inputs["datasets"] = {
             key: _dataset(entry, contents, old.get(key)) for key, entry in sorted(config.eval_datasets.items())
@@ -96,6 +100,10 @@ def pinned(config: EffectiveConfig, inputs: Inputs) -> EffectiveConfig:
         update["train_dataset"] = _pin(config.train_dataset, inputs["dataset"])
     if "difficulty_model" in inputs and config.difficulty_model is not None:
         update["difficulty_model"] = _pin(config.difficulty_model, inputs["difficulty_model"])
+    if "judge_model" in inputs and config.judge_model is not None:
+        update["judge_model"] = _pin(config.judge_model, inputs["judge_model"])
+    if "few_shot" in inputs and config.few_shot_dataset is not None:
+        update["few_shot_dataset"] = _pin(config.few_shot_dataset, inputs["few_shot"])
     if "datasets" in inputs:
         update["eval_datasets"] = {
             key: _pin(entry, inputs["datasets"][key]) for key, entry in config.eval_datasets.items()
@@ -151,14 +159,23 @@ def _decisive(model: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dataset(entry: DatasetEntry, contents: Contents, recorded: Mapping[str, Any] | None) -> Inputs:
-    layout = {"columns": entry.columns.model_dump(mode="json"), "answer_index_base": entry.answer_index_base}
-    if entry.file_path is None:
-        return {**_hub(entry, "dataset", recorded), "hf_config": entry.hf_config, "hf_split": entry.hf_split, **layout}
-    return {"content": contents.data(entry.file_path), **layout}
+    layout: Inputs = {"columns": entry.columns.model_dump(mode="json"), "answer_index_base": entry.answer_index_base}
+    layout |= entry.model_dump(mode="json", include={"task", "labels"}, exclude_none=True)
+    if entry.plugin is not None:
+        layout["plugin"] = contents.data(entry.plugin)
+    if entry.file_path is not None:
+        return {"content": contents.data(entry.file_path), **layout}
+    if entry.hf_path is None:
+        return layout
+    return {**_hub(entry, "dataset", recorded), "hf_config": entry.hf_config, "hf_split": entry.hf_split, **layout}
 
 
 def _model(entry: ModelEntry, contents: Contents, recorded: Mapping[str, Any] | None) -> Inputs:
     how = {"max_length": entry.max_length, "system_prompt": entry.system_prompt}
+    if entry.format is not None:
+        how["format"] = entry.format
+    if entry.api_model is not None:
+        return {"api_model": entry.api_model, **how}
     if entry.file_path is None:
         return {**_hub(entry, "model", recorded), **how}
     return {"content": contents.model(entry.file_path), **how}

@@ -24,7 +24,6 @@ from registry.schema import (
     ExperimentConfig,
     ExperimentDatasets,
     FormatName,
-    Positive,
     Resources,
     StageResources,
     TrainingParams,
@@ -52,12 +51,6 @@ class WrittenCuration(CurationConfig):
     restore: bool | None = described("Original registries only; not built yet.", None)
 
 
-class WrittenEval(EvalConfig):
-    """Question answering."""
-
-    repetitions: dict[str, Positive] | None = described("Original registries only; not built yet.", None)
-
-
 class WrittenResources(StageResources):
     """What the jobs of the three stages ask of Slurm; what is left out is the catalog's."""
 
@@ -72,7 +65,7 @@ class WrittenConfig(ExperimentConfig):
     datasets: ExperimentDatasets | SameAs = described("What to curate from and to evaluate on.", {})  # type: ignore[assignment]
     curation: WrittenCuration | SameAs | None = described("How training data is chosen.", None)  # type: ignore[assignment]
     training_params: TrainingParams | SameAs | None = described("Fine-tuning.", None)  # type: ignore[assignment]
-    eval: WrittenEval | SameAs | None = described("Question answering.", None)  # type: ignore[assignment]
+    eval: EvalConfig | SameAs | None = described("Question answering.", None)  # type: ignore[assignment]
     slurm: WrittenResources | None = described("What the jobs ask of Slurm beyond the catalog's.", None)  # type: ignore[assignment]
     format: FormatName | None = described("Old place of curation.format.", None)
 

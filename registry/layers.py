@@ -21,7 +21,6 @@ from registry.schema import STAGES, CurationConfig
 # Fields of the original project's registries that this version reads but cannot run yet.
 NOT_BUILT = {
     "curation": ("extract", "perturbation", "restore"),
-    "eval": ("repetitions",),
 }
 OWN, BUILT_IN, SET, CATALOG = "own", "built-in", "--set", "catalog"
 DEFAULTS, RESOURCES = "config.json defaults", "config.json slurm"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from registry.catalog import Catalog, HubOrFile
+from registry.catalog import Catalog, HubOrFile, ModelEntry
 from registry.checking import checked, validate, without
 from registry.document import Document, load
 from registry.effective import EffectiveConfig
@@ -129,6 +129,10 @@ def catalog_keys(layers: Layers) -> Iterator[tuple[Steps, str, Any]]:
             yield ("datasets", "eval"), "eval_datasets", keys
     if isinstance(curation, dict) and isinstance(curation.get("difficulty"), dict):
         yield ("curation", "difficulty", "model_key"), "models", curation["difficulty"].get("model_key")
+    for part, field, section in (("judge", "model_key", "models"), ("few_shot", "dataset", "train_datasets")):
+        settings = merged.get("eval")
+        if isinstance(settings, dict) and isinstance(settings.get(part), dict):
+            yield ("eval", part, field), section, settings[part].get(field)
 
 
 def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
@@ -156,7 +160,9 @@ def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
 def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Path) -> EffectiveConfig:
     datasets = config.datasets
     eval_keys = (datasets.eval,) if isinstance(datasets.eval, str) else datasets.eval or ()
-    judge = config.curation.difficulty.model_key if config.curation and config.curation.difficulty else None
+    weigher = config.curation.difficulty.model_key if config.curation and config.curation.difficulty else None
+    judge = config.eval.judge.model_key if config.eval.judge else None
+    shots = config.eval.few_shot.dataset if config.eval.few_shot else None
     curate, models = datasets.curate, catalog.models
     return EffectiveConfig(
         experiment=name,
@@ -167,18 +173,24 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
         train_dataset=None if curate is None else _entry(catalog.train_datasets, curate, "train_datasets", folder),
         eval_datasets={key: _entry(catalog.eval_datasets, key, "eval_datasets", folder) for key in eval_keys},
         curation=config.curation,
-        difficulty_model_key=judge,
-        difficulty_model=None if judge is None else _entry(models, judge, "models", folder),
+        difficulty_model_key=weigher,
+        difficulty_model=None if weigher is None else _entry(models, weigher, "models", folder),
         training=config.training_params,
         reference_gpus=catalog.defaults.reference_gpus,
         eval=config.eval,
+        judge_model=None if judge is None else _entry(models, judge, "models", folder),
+        few_shot_dataset=None if shots is None else _entry(catalog.train_datasets, shots, "train_datasets", folder),
         slurm=config.slurm,
     )
 
 
 def _entry(entries: Mapping[str, E], key: str, section: str, folder: Path) -> E:
+    """The entry with absolute paths, and `${NAME}` read from the environment."""
     entry = entries[key]
-    if entry.file_path is None:
-        return entry
-    path = located(entry.file_path, join(section, key, "file_path"), folder)
-    return entry.model_copy(update={"file_path": path})
+    paths = {field: getattr(entry, field, None) for field in ("file_path", "plugin")}
+    update = {
+        field: located(path, join(section, key, field), folder) for field, path in paths.items() if path is not None
+    }
+    if isinstance(entry, ModelEntry) and entry.base_url is not None:
+        update["base_url"] = expand(entry.base_url, join(section, key, "base_url"))
+    return entry.model_copy(update=update)

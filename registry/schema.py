@@ -24,7 +24,9 @@ CONFIG_FIELD: dict[Stage, str] = {"curation": "curation", "training": "training_
 MethodName = Literal["all", "random", "s1"]
 FormatName = Literal["huatuo", "qwen", "nemotron", "plain"]
 PromptStyle = Literal["plain", "strict", "step"]
-EngineName = Literal["vllm", "transformers"]
+EngineName = Literal["vllm", "transformers", "openai"]
+RubricName = Literal["report", "reasoning", "failure_modes"]
+TaskName = Literal["choice", "labels", "number", "text"]
 
 Positive = Annotated[int, Field(ge=1)]
 # True or "2" must not pass for a number of nodes.
@@ -168,8 +170,53 @@ class TrainingParams(Strict):
         return self.batch_size * self.gradient_accumulation_steps * reference_gpus
 
 
+class ThinkingConfig(Strict):
+    """How long the model may think: budget forcing (Muennighoff et al., s1: simple test-time scaling, 2025).
+
+    Thinking is cut at `budget_tokens`, and the final answer is forced; `waits` times a thinking that ends before its
+    budget is made to go on by "Wait". Of several budgets each is a run of its own over all questions.
+    """
+
+    budget_tokens: Positive | tuple[Positive, ...] = described("Most tokens of thinking: one number, or a list.")
+    waits: Annotated[int, Field(ge=0)] = described('How often "Wait" replaces the end of a thinking.', 0)
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """All budgets, the smallest first."""
+        listed = (self.budget_tokens,) if isinstance(self.budget_tokens, int) else self.budget_tokens
+        return tuple(sorted(set(listed)))
+
+    @model_validator(mode="after")
+    def _check(self) -> ThinkingConfig:
+        if not self.budgets:
+            raise ValueError("budget_tokens needs at least one budget")
+        return self
+
+
+class FewShotConfig(Strict):
+    """Solved questions put before every question, the same ones for all."""
+
+    # The data set that `dataset` names has its own place in the fingerprint.
+    dataset: str = no_outcome("Key of the catalog's train_datasets that they are drawn from.", ...)
+    n: Positive = described("How many.", 3)
+
+
+class JudgeConfig(Strict):
+    """A model that grades what cannot be counted: quality of reports, of reasoning, why an answer is wrong."""
+
+    # The model that `model_key` names has its own place in the fingerprint.
+    model_key: str = no_outcome("Model of the catalog that judges.", ...)
+    engine: EngineName = described("What runs the judge.", "openai")
+    rubrics: Annotated[tuple[RubricName, ...], Field(min_length=1)] = described("What is graded.")
+    max_tokens: Positive = described("Longest verdict.", 1024)
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = described("0 is greedy.", 0.0)
+
+
 class EvalConfig(Strict):
-    """Question answering. Greedy by default; `limit` takes the first questions of each benchmark, for a quick look."""
+    """Question answering. Greedy by default; `limit` takes the first questions of each benchmark, for a quick look.
+
+    `repetitions` are answers per question: one number for all benchmarks, or a number by benchmark (others have 1).
+    """
 
     engine: EngineName = described("What generates the answers.", "vllm")
     max_tokens: Positive = described("Longest answer.", 2048)
@@ -177,7 +224,32 @@ class EvalConfig(Strict):
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = described("Nucleus sampling.", 1.0)
     seed: int = described("Seed of the sampling.", 0)
     limit: Positive | None = described("Only the first questions of each benchmark, for a quick look.", None)
-    tensor_parallel: Positive = no_outcome("GPUs that share one model.", 1)
+    repetitions: Positive | dict[str, Positive] | None = described(
+        "Answers per question, for all or by benchmark; null: one.", None
+    )
+    thinking: ThinkingConfig | None = described("Budgets of thinking; null: the model thinks as it likes.", None)
+    few_shot: FewShotConfig | None = described("Solved questions before every question; null: none.", None)
+    judge: JudgeConfig | None = described("A model that grades answers; null: none.", None)
+    tensor_parallel: Positive = no_outcome("GPUs that share one copy of the model.", 1)
+    data_parallel: Positive | None = no_outcome("Copies of the model; null: as many as the job's GPUs hold.")
+    concurrency: Positive = no_outcome("Requests that an API server gets at a time.", 16)
+
+    def repetitions_of(self, benchmark: str) -> int:
+        """Answers per question of `benchmark`."""
+        if isinstance(self.repetitions, int):
+            return self.repetitions
+        return (self.repetitions or {}).get(benchmark, 1)
+
+    @model_validator(mode="after")
+    def _check(self) -> EvalConfig:
+        repeated = self.repetitions.values() if isinstance(self.repetitions, dict) else (self.repetitions or 1,)
+        if max(repeated, default=1) > 1 and self.temperature == 0.0:
+            raise ValueError(
+                "repetitions above 1 need a temperature above 0, or all answers to a question are the same"
+            )
+        if self.thinking is not None and self.engine == "openai":
+            raise ValueError("a budget of thinking needs an engine that goes on with an answer: vllm or transformers")
+        return self
 
 
 class Resources(Strict):

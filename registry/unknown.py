@@ -18,7 +18,7 @@ from registry.schema import ExperimentConfig
 from registry.written import Experiment, RegistryFile
 
 # Old spellings that are read, by the field of a config that they stand in: they are known.
-_OLD = {"curation": ("huatuo_format", *NOT_BUILT["curation"]), "eval": NOT_BUILT["eval"]}
+_OLD = {"curation": ("huatuo_format", *NOT_BUILT["curation"])}
 
 Known = dict[str, "Known | None"]
 

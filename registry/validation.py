@@ -144,18 +144,20 @@ def _files(catalog: Catalog, folder: Path) -> tuple[list[Problem], list[Problem]
     for section in SECTIONS:
         entries: Mapping[str, HubOrFile] = getattr(catalog, section)
         for key, entry in entries.items():
-            if entry.file_path is None:
-                continue
-            where = join(section, key, "file_path")
-            try:
-                path = located(entry.file_path, where, folder)
-            except ConfigError as error:
-                unknown += error.problems
-                continue
-            if not is_here(path):
-                absent.append(
-                    Problem(where, f"{path} does not exist here", "make it, or correct the path", file=CATALOG)
-                )
+            for field in ("file_path", "plugin"):
+                written = getattr(entry, field, None)
+                if written is None:
+                    continue
+                where = join(section, key, field)
+                try:
+                    path = located(written, where, folder)
+                except ConfigError as error:
+                    unknown += error.problems
+                    continue
+                if not is_here(path):
+                    absent.append(
+                        Problem(where, f"{path} does not exist here", "make it, or correct the path", file=CATALOG)
+                    )
     return unknown, absent
 
 

@@ -29,15 +29,9 @@ def needed(configs: list[EffectiveConfig]) -> list[Needed]:
     """Every model and data set that the experiments use, without repeats."""
     found: dict[tuple[str, str], Needed] = {}
     for config in configs:
-        items: list[tuple[str | None, RepoType, HubOrFile | None]] = [
-            (config.model_key, "model", config.model),
-            (config.difficulty_model_key, "model", config.difficulty_model),
-            (config.train_dataset_key, "dataset", config.train_dataset if config.curation else None),
-            *((key, "dataset", entry) for key, entry in config.eval_datasets.items()),
-        ]
-        for key, kind, entry in items:
-            if key is not None and entry is not None:
-                found.setdefault((kind, key), Needed(key, kind, entry))
+        for used in config.used():
+            if used.entry.is_data:
+                found.setdefault((used.section, used.key), Needed(used.key, used.kind, used.entry))
     return list(found.values())
 
 

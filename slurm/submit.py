@@ -10,16 +10,14 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from data.hub import resolve
-from registry.catalog import HubOrFile
 from registry.errors import Meds1Error, MissingError
-from registry.hub_cache import RepoType
 from registry.job import Job, claim_all, record_ends
 from registry.plan import Plan
 from registry.provenance import process_start, user_name
@@ -70,23 +68,11 @@ class Presence:
     def check(self, plans: Iterable[Plan]) -> None:
         """Refuse (`MissingError`) when a model or data set that a due stage needs is not here: jobs run offline."""
         for plan in plans:
-            for entry, kind in _needs(plan) if plan.action == "run" else ():
-                key = (entry.model_dump_json(), kind)
-                if key not in self._seen:
-                    resolve(entry, kind, plan.experiment)
+            for used in plan.config.used() if plan.action == "run" else ():
+                key = (used.entry.model_dump_json(), used.kind)
+                if plan.stage in used.stages and used.entry.is_data and key not in self._seen:
+                    resolve(used.entry, used.kind, plan.experiment)
                     self._seen.add(key)
-
-
-def _needs(plan: Plan) -> Iterator[tuple[HubOrFile, RepoType]]:
-    config = plan.config
-    yield config.model, "model"
-    if plan.stage == "curation" and config.train_dataset is not None:
-        yield config.train_dataset, "dataset"
-        if config.difficulty_model is not None:
-            yield config.difficulty_model, "model"
-    if plan.stage == "eval":
-        for entry in config.eval_datasets.values():
-            yield entry, "dataset"
 
 
 def submit_group(submission: Submission, group: Group, calls: Sequence[sbatch.Call]) -> Outcome:

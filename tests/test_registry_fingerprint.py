@@ -23,6 +23,13 @@ from registry.store import Registry
 from tests.registry_case import TRAINING, tuned, write_lab
 
 MODELS = {name: {"file_path": "model", "max_length": 512} for name in ("tiny", "judge")}
+DATASETS = {name: {"file_path": "train.jsonl"} for name in ("train", "copy")}
+EVAL = {
+    "temperature": 0.7,
+    "thinking": {"budget_tokens": 100},
+    "few_shot": {"dataset": "train"},
+    "judge": {"model_key": "tiny", "engine": "vllm", "rubrics": ["report"]},
+}
 S1 = {"method": "s1", "n_samples": 1000, "difficulty": {"temperature": 0.5}}
 STAGE: dict[str, Stage] = {"curation": "curation", "training_params": "training", "eval": "eval", "prompting": "eval"}
 
@@ -62,10 +69,21 @@ OTHER: dict[str, Any] = {
     "training_params.seed": 1,
     "eval.engine": "transformers",
     "eval.max_tokens": 10,
-    "eval.temperature": 0.5,
+    "eval.temperature": 0.2,
     "eval.top_p": 0.5,
     "eval.seed": 1,
     "eval.limit": 5,
+    "eval.repetitions": 3,
+    "eval.thinking": None,
+    "eval.thinking.budget_tokens": [64, 128],
+    "eval.thinking.waits": 2,
+    "eval.few_shot": None,
+    "eval.few_shot.n": 1,
+    "eval.judge": None,
+    "eval.judge.engine": "openai",
+    "eval.judge.rubrics": ["report", "reasoning"],
+    "eval.judge.max_tokens": 10,
+    "eval.judge.temperature": 0.5,
     "prompting": "step",
 }
 WITHOUT_OUTCOME = {
@@ -73,6 +91,10 @@ WITHOUT_OUTCOME = {
     "training_params.gradient_checkpointing": False,
     "training_params.checkpoints_per_epoch": 3,
     "eval.tensor_parallel": 2,
+    "eval.data_parallel": 2,
+    "eval.concurrency": 2,
+    "eval.judge.model_key": "judge",
+    "eval.few_shot.dataset": "copy",
 }
 # What these decide is hashed as such: three numbers by their product, a catalog key by what lies behind it.
 HASHED_AS = {
@@ -86,7 +108,8 @@ ONLY_ONE_VALUE = {"training_params.method"}
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Registry:
-    return write_lab(tmp_path / "lab", {"tuned": tuned(curation=S1)}, models=MODELS)
+    experiment = tuned(curation=S1, eval=EVAL)
+    return write_lab(tmp_path / "lab", {"tuned": experiment}, models=MODELS, train_datasets=DATASETS)
 
 
 def effective(lab: Registry, **overrides: Any) -> EffectiveConfig:
@@ -186,7 +209,9 @@ def test_numbers_with_an_equal_global_batch_are_the_same_training(lab: Registry)
 
 
 def test_the_reference_number_of_gpus_counts_in_training(lab: Registry, tmp_path: Path) -> None:
-    other = write_lab(tmp_path / "other", {"tuned": tuned(curation=S1)}, models=MODELS, defaults={"reference_gpus": 2})
+    other = write_lab(
+        tmp_path / "other", {"tuned": tuned(curation=S1, eval=EVAL)}, models=MODELS, defaults={"reference_gpus": 2}
+    )
     assert inputs(lab, "curation") == inputs(other, "curation")
     assert changed_fields(inputs(lab, "training"), inputs(other, "training")) == ["global_batch 4 -> 2"]
 
@@ -236,19 +261,25 @@ def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
     config = effective(lab)
     assert config.train_dataset is not None
     before = sha256(Fingerprints(config, Contents()).inputs("curation"))
-    other: dict[str, Any] = {"answer_index_base": 1, "columns": Columns(question="Question")}
+    other: dict[str, Any] = {
+        "answer_index_base": 1,
+        "columns": Columns(question="Question"),
+        "task": "text",
+        "labels": ("yes", "no"),
+        "plugin": str(lab.paths.file),
+    }
     left_out = {"hf_path", "revision", "file_path", "hf_config", "hf_split", "max_length"}
     assert other.keys() | left_out == DatasetEntry.model_fields.keys()
     for field, value in other.items():
         changed = config.model_copy(update={"train_dataset": config.train_dataset.model_copy(update={field: value})})
         assert sha256(Fingerprints(changed, Contents()).inputs("curation")) != before, field
-    for field, value in {"max_length": 10, "system_prompt": "Think."}.items():
+    for field, value in {"max_length": 10, "system_prompt": "Think.", "format": "qwen", "api_model": "x"}.items():
         changed = config.model_copy(update={"model": config.model.model_copy(update={field: value})})
         assert sha256(Fingerprints(changed, Contents()).inputs("curation")) != before, field
     ungated = config.model_copy(update={"model": config.model.model_copy(update={"gated": True})})
     assert sha256(Fingerprints(ungated, Contents()).inputs("curation")) == before
-    places = {"hf_path", "revision", "file_path"}
-    assert places | {"max_length", "system_prompt", "gated"} == ModelEntry.model_fields.keys()
+    places = {"hf_path", "revision", "file_path", "base_url", "api_key_env"}
+    assert places | {"max_length", "system_prompt", "gated", "format", "api_model"} == ModelEntry.model_fields.keys()
 
 
 def test_a_remembered_hash_is_used_until_size_or_time_change(lab: Registry, tmp_path: Path) -> None:

@@ -144,8 +144,9 @@ def test_a_catalog_entry_that_is_gone_is_refused_with_what_it_was(lab: Registry)
 
 
 def test_another_stage_version_is_named(lab: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STAGE_VERSION, "eval", 2)
-    assert found(lab).stages["eval"] == ("version 1 -> 2",)
+    before = STAGE_VERSION["eval"]
+    monkeypatch.setitem(STAGE_VERSION, "eval", 99)
+    assert found(lab).stages["eval"] == (f"version {before} -> 99",)
 
 
 def test_other_code_and_packages_are_named(lab: Registry, tmp_path: Path) -> None:

@@ -200,7 +200,6 @@ def test_old_spellings_are_read(tmp_path: Path, config: dict[str, Any], expected
         ("curation", "extract", ["step", "evidence"]),
         ("curation", "perturbation", {"type": "skip", "rate": 0.33}),
         ("curation", "restore", True),
-        ("eval", "repetitions", {"exam": 5}),
     ],
 )
 def test_what_is_not_built_yet_stops_its_own_experiment_only(
@@ -260,10 +259,10 @@ def test_a_frozen_config_is_loaded_again_unchanged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("catalog", "message"),
     [
-        ({"models": {"tiny": {"max_length": 5}}}, "models.tiny: give either hf_path or file_path"),
+        ({"models": {"tiny": {"max_length": 5}}}, "models.tiny: give one of hf_path, file_path and api_model"),
         (
             {"models": {"tiny": {"hf_path": "a/b", "file_path": "c", "max_length": 5}}},
-            "give either hf_path or file_path",
+            "give one of hf_path, file_path and api_model",
         ),
         ({"models": {"tiny": {"hf_path": "a/b"}}}, "models.tiny.max_length: Field required"),
         (
@@ -282,3 +281,13 @@ def test_a_wrong_catalog_is_one_line(tmp_path: Path, catalog: dict[str, Any], me
     assert message in str(caught.value)
     assert str(lab.catalog_path) in str(caught.value)
     assert message in str(check(lab).problems[0])
+
+
+def test_repetitions_need_sampling(tmp_path: Path) -> None:
+    several = {"repetitions": {"exam": 5}}
+    lab = write_lab(tmp_path, {"greedy": tuned(eval=several), "sampled": tuned(eval={**several, "temperature": 0.7})})
+    view = lab.read()
+    with pytest.raises(UsageError, match=r"experiments\.greedy\.config\.eval: repetitions above 1 need a temperature"):
+        lab.effective(view, "greedy")
+    settings = lab.effective(view, "sampled").eval
+    assert (settings.repetitions_of("exam"), settings.repetitions_of("other")) == (5, 1)

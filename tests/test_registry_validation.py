@@ -160,7 +160,9 @@ def test_a_long_name_hides_no_problem_of_its_experiment(tmp_path: Path) -> None:
 
 def test_a_broken_catalog_entry_is_not_blamed_on_those_who_use_it(tmp_path: Path) -> None:
     lab = write_lab(tmp_path, eval_datasets={"exam": {"file_path": "exam.jsonl", "hf_path": "a/b"}})
-    assert found(lab) == {"eval_datasets.exam": "give either hf_path or file_path"}
+    assert found(lab) == {
+        "eval_datasets.exam": "give either hf_path or file_path (or a plugin that loads its questions itself)"
+    }
 
 
 def test_a_catalog_that_is_no_json_hides_nothing_of_the_registrys_own(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,10 +13,11 @@ from registry.schema import EngineName
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# Every engine of the schema, for `parametrize`; vLLM cannot be installed on a Mac.
+# Every engine that loads a model itself, for `parametrize`; vLLM cannot be installed on a Mac.
+LOCAL: tuple[EngineName, ...] = ("vllm", "transformers")
 _HAS_VLLM = importlib.util.find_spec("vllm") is not None
 NEEDS_VLLM = pytest.mark.skipif(not _HAS_VLLM, reason="vLLM is not installed here")
-ENGINES = [pytest.param(name, marks=[NEEDS_VLLM] if name == "vllm" else []) for name in get_args(EngineName)]
+ENGINES = [pytest.param(name, marks=[NEEDS_VLLM] if name == "vllm" else []) for name in LOCAL]
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.canonical import sha256
-from registry.catalog import Catalog, HubOrFile
+from registry.catalog import Catalog
 from registry.checking import validate
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
@@ -30,7 +30,8 @@ from registry.schema import STAGES, Resources, Stage
 from registry.status import ended_as
 from registry.store import Registry, experiments_of, results_of
 
-_CATALOG = ("model", "train_dataset", "difficulty_model", "eval_datasets", "reference_gpus")
+_ENTRIES = ("model", "train_dataset", "difficulty_model", "judge_model", "few_shot_dataset", "eval_datasets")
+_CATALOG = (*_ENTRIES, "reference_gpus")
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,10 @@ def _recorded_config(registry: Registry, view: View, source: str, stage: Stage, 
 
 
 def _check_catalog(source: str, config: EffectiveConfig, catalog: Catalog) -> None:
-    needed: list[tuple[str, Mapping[str, HubOrFile], str | None, HubOrFile | None]] = [
-        ("models", catalog.models, config.model_key, config.model),
-        ("models", catalog.models, config.difficulty_model_key, config.difficulty_model),
-        ("train_datasets", catalog.train_datasets, config.train_dataset_key, config.train_dataset),
-        *(("eval_datasets", catalog.eval_datasets, key, entry) for key, entry in config.eval_datasets.items()),
-    ]
-    for section, entries, key, entry in needed:
-        if key is not None and entry is not None and key not in entries:
-            was = json.dumps(entry.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)
-            raise UsageError(f"{source}: the catalog's {section} has no {key!r} any more; put it back: {was}")
+    for used in config.used():
+        if used.key not in getattr(catalog, used.section):
+            was = json.dumps(used.entry.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)
+            raise UsageError(f"{source}: the catalog's {used.section} has no {used.key!r} any more; put it back: {was}")
 
 
 def _free_name(view: View, source: str, name: str | None) -> str:
