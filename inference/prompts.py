@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from inference.formats import ChatFormat
-from registry.schema import PromptStyle
+from registry.schema import PromptStyle, TaskName
 
-# style -> (instruction for a question with options, instruction for a question without)
-INSTRUCTIONS: Mapping[PromptStyle, tuple[str, str] | None] = {
+Messages = tuple[dict[str, str], ...]
+
+# The beginning of a style's instruction, and how it ends for each task.
+INSTRUCTIONS: Mapping[PromptStyle, str | None] = {
     "plain": None,
-    "strict": (
-        'End your response with "The answer is X", where X is the letter of the correct option.',
-        'End your response with "The answer is" followed by the answer alone.',
-    ),
-    "step": (
-        'Think step by step. Then end your response with "The answer is X", '
-        "where X is the letter of the correct option.",
-        'Think step by step. Then end your response with "The answer is" followed by the answer alone.',
-    ),
+    "strict": "End your response with",
+    "step": "Think step by step. Then end your response with",
+}
+_ENDINGS: Mapping[TaskName, str] = {
+    "choice": '"The answer is X", where X is the letter of the correct option.',
+    "labels": '"The answers are X, Y", the letters of all correct options.',
+    "number": '"The answer is" followed by the number alone.',
+    "text": '"The answer is" followed by the answer alone.',
 }
 
 
-def user_message(question: str, options: Sequence[tuple[str, str]], style: PromptStyle) -> str:
+def user_message(
+    question: str, options: Sequence[tuple[str, str]], style: PromptStyle, task: TaskName | None = None
+) -> str:
     """Return the user's turn: question, one line `A. text` per option, then the style's instruction.
 
-    `options` are (letter, text) pairs, none for a free-text question. The parts are set apart by a blank line.
+    `options` are (letter, text) pairs, none for a free-text question; `task` null is a choice where there are options,
+    else text. The parts are set apart by a blank line.
     """
     parts = [question.strip()]
     if options:
         parts.append("\n".join(f"{letter}. {text}" for letter, text in options))
     instruction = INSTRUCTIONS[style]
     if instruction is not None:
-        parts.append(instruction[0] if options else instruction[1])
+        parts.append(f"{instruction} {_ENDINGS[task or ('choice' if options else 'text')]}")
     return "\n\n".join(parts)
 
 
@@ -41,9 +45,12 @@ def system_prompt(chat_format: ChatFormat, model_default: str | None) -> str | N
     return model_default if chat_format.system is None else chat_format.system
 
 
-def messages(
-    question: str, options: Sequence[tuple[str, str]], style: PromptStyle, system: str | None
-) -> tuple[dict[str, str], ...]:
-    """Return the conversation up to the assistant's turn: the system prompt, if there is one, and the user's turn."""
-    user = {"role": "user", "content": user_message(question, options, style)}
-    return (user,) if system is None else ({"role": "system", "content": system}, user)
+def conversation(user: str, system: str | None, before: Messages = ()) -> Messages:
+    """Return the messages up to the assistant's turn: the system prompt, if any, earlier turns, and the user's."""
+    opening = () if system is None else ({"role": "system", "content": system},)
+    return (*opening, *before, {"role": "user", "content": user})
+
+
+def messages(question: str, options: Sequence[tuple[str, str]], style: PromptStyle, system: str | None) -> Messages:
+    """Return the conversation of one question, up to the assistant's turn."""
+    return conversation(user_message(question, options, style), system)

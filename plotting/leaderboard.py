@@ -53,7 +53,13 @@ def as_json(rows: list[Row]) -> list[dict[str, Any]]:
             "limit": row.limit,
             "macro_average": averages.get(row.experiment),
             "benchmarks": {
-                source: {"accuracy": s.accuracy, "ci": [s.low, s.high], "correct": s.correct, "total": s.total}
+                source: {
+                    "accuracy": s.accuracy,
+                    "ci": [s.low, s.high],
+                    "correct": s.correct,
+                    "total": s.total,
+                    "flags": list(s.flags),
+                }
                 for source, s in row.scores.items()
             },
         }

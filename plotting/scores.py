@@ -15,13 +15,14 @@ from registry.status import StageStatus, Word, ended_as
 
 @dataclass(frozen=True)
 class Score:
-    """One experiment on one benchmark: shares between 0 and 1, and how many questions they rest on."""
+    """One experiment on one benchmark: shares between 0 and 1, out of how many answers, what makes them suspect."""
 
     accuracy: float
     low: float
     high: float
     correct: int
     total: int
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
     limit = (entry.get("metrics") or {}).get("limit")
     shown = display.experiments.get(name)
     word = [status.status] if status.status != "completed" else []
-    remarks = [": ".join(filter(None, [*word, status.reason])), f"first {limit} questions only" if limit else ""]
+    scores = {source: _score(name, source, numbers) for source, numbers in found.items()}
+    remarks = [
+        ": ".join(filter(None, [*word, status.reason])),
+        f"first {limit} questions only" if limit else "",
+        *(f"{display.benchmarks.get(source, source)}: {', '.join(s.flags)}" for source, s in scores.items() if s.flags),
+    ]
     return Row(
         experiment=name,
         label=(shown.name if shown and shown.name else name),
@@ -68,7 +74,7 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
         status=status.status,
         remark="; ".join(filter(None, remarks)),
         limit=limit,
-        scores={source: _score(name, source, numbers) for source, numbers in found.items()},
+        scores=scores,
     )
 
 
@@ -113,7 +119,8 @@ def _benchmarks(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
 def _score(name: str, source: str, numbers: Mapping[str, Any]) -> Score:
     try:
         low, high = numbers["accuracy_ci"]
-        return Score(numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"])
+        flags = tuple(numbers.get("flags") or ())
+        return Score(numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"], flags)
     except (KeyError, TypeError, ValueError):
         raise UsageError(
             f"{name}: its eval result of {source} needs accuracy, accuracy_ci [low, high], num_correct and "

@@ -163,29 +163,34 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
     weigher = config.curation.difficulty.model_key if config.curation and config.curation.difficulty else None
     judge = config.eval.judge.model_key if config.eval.judge else None
     shots = config.eval.few_shot.dataset if config.eval.few_shot else None
-    curate, models = datasets.curate, catalog.models
+    curate, models, training_sets = datasets.curate, catalog.models, catalog.train_datasets
     return EffectiveConfig(
         experiment=name,
         model_key=config.model_key,
-        model=_entry(models, config.model_key, "models", folder),
+        model=catalog_entry(models, config.model_key, "models", folder),
         prompting=config.prompting,
         train_dataset_key=curate,
-        train_dataset=None if curate is None else _entry(catalog.train_datasets, curate, "train_datasets", folder),
-        eval_datasets={key: _entry(catalog.eval_datasets, key, "eval_datasets", folder) for key in eval_keys},
+        train_dataset=None if curate is None else catalog_entry(training_sets, curate, "train_datasets", folder),
+        eval_datasets={key: catalog_entry(catalog.eval_datasets, key, "eval_datasets", folder) for key in eval_keys},
         curation=config.curation,
         difficulty_model_key=weigher,
-        difficulty_model=None if weigher is None else _entry(models, weigher, "models", folder),
+        difficulty_model=None if weigher is None else catalog_entry(models, weigher, "models", folder),
         training=config.training_params,
         reference_gpus=catalog.defaults.reference_gpus,
         eval=config.eval,
-        judge_model=None if judge is None else _entry(models, judge, "models", folder),
-        few_shot_dataset=None if shots is None else _entry(catalog.train_datasets, shots, "train_datasets", folder),
+        judge_model=None if judge is None else catalog_entry(models, judge, "models", folder),
+        few_shot_dataset=None if shots is None else catalog_entry(training_sets, shots, "train_datasets", folder),
         slurm=config.slurm,
     )
 
 
-def _entry(entries: Mapping[str, E], key: str, section: str, folder: Path) -> E:
-    """The entry with absolute paths, and `${NAME}` read from the environment."""
+def catalog_entry(entries: Mapping[str, E], key: str, section: str, folder: Path) -> E:
+    """The entry `key` with absolute paths, and `${NAME}` read from the environment; `UsageError` when there is none.
+
+    `entries` are the catalog's of `section`, `folder` is where the catalog lies.
+    """
+    if key not in entries:
+        raise UsageError(f"{shortened(key)} is not in the catalog's {section}; {suggestion(key, entries)}")
     entry = entries[key]
     paths = {field: getattr(entry, field, None) for field in ("file_path", "plugin")}
     update = {

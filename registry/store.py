@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from registry.catalog import Catalog
+from registry.catalog import Catalog, DatasetEntry, ModelEntry
 from registry.document import FORMAT
 from registry.effective import EffectiveConfig
 from registry.errors import StageFailure, UsageError, no_experiment
@@ -20,7 +20,7 @@ from registry.original.status import recorded_statuses
 from registry.paths import OutputPaths, RegistryPaths, catalog_file, registry_file
 from registry.reading import View, load_record, read
 from registry.records import Record, save_record, save_records
-from registry.resolve import effective, load_catalog
+from registry.resolve import catalog_entry, effective, load_catalog
 from registry.schema import Stage
 from registry.status import StageStatus, statuses
 
@@ -62,6 +62,14 @@ class Registry:
         """The effective config of an experiment."""
         check_name(name)
         return effective(view.document, self.catalog, self.catalog_path.parent, name, overrides)
+
+    def eval_dataset(self, key: str) -> DatasetEntry:
+        """The entry of the catalog's eval_datasets as a stage sees it; `UsageError` for an unknown key."""
+        return catalog_entry(self.catalog.eval_datasets, key, "eval_datasets", self.catalog_path.parent)
+
+    def model(self, key: str) -> ModelEntry:
+        """The entry of the catalog's models as a stage sees it; `UsageError` for an unknown key."""
+        return catalog_entry(self.catalog.models, key, "models", self.catalog_path.parent)
 
     def statuses(self, view: View, name: str) -> dict[Stage, StageStatus]:
         """The state of an experiment's stages; of one with results and a config from another version, what they say."""

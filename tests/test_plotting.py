@@ -65,9 +65,26 @@ class TestLeaderboard:
     def test_intervals_are_those_of_the_result(self, lab: Lab) -> None:
         (row,) = board(lab, "one")
 
-        assert row["benchmarks"] == {
-            "held-out": {"accuracy": 0.9, "ci": list(wilson_interval(90, 100)), "correct": 90, "total": 100}
+        assert row["benchmarks"]["held-out"] == {
+            "accuracy": 0.9,
+            "ci": list(wilson_interval(90, 100)),
+            "correct": 90,
+            "total": 100,
+            "flags": [],
         }
+
+    def test_what_makes_a_result_suspect_is_remarked(self, lab: Lab) -> None:
+        metrics = scores(held_out=(90, 100), second_set=(0, 40))
+        metrics["benchmarks"]["second-set"]["flags"] = ["0 % right", "12 % unanswered"]
+        save(lab, "both-b", "eval", "completed", metrics=metrics)
+
+        (row,) = board(lab, "both-b")
+        with draw(lab, "--experiments", "both-b").joinpath("comparison.csv").open(encoding="utf-8") as file:
+            drawn = {line["remark"] for line in csv.DictReader(file)}
+
+        assert row["remark"] == "second-set: 0 % right, 12 % unanswered"
+        assert "second-set: 0 % right, 12 % unanswered" in lab.meds1("leaderboard").stdout
+        assert drawn == {row["remark"]}
 
     def test_the_number_of_questions_stands_in_the_header(self, lab: Lab) -> None:
         header = lab.meds1("leaderboard").stdout.splitlines()[1]

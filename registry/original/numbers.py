@@ -90,8 +90,8 @@ def _wrong_accuracy(result: Result, where: str, numbers: Mapping[str, Any]) -> I
                 result, f"{where}.accuracy", accuracy, f"{where}.accuracy_ci", interval, "lies outside its own interval"
             )
     correct, total = number(numbers.get("num_correct")), number(numbers.get("total_examples"))
-    if correct is None or not total:
-        return
+    if correct is None or not total or numbers.get("num_questions", total) != total:
+        return  # where questions repeat, every question counts once in `accuracy`
     # Over repeated runs, `accuracy` is their mean and the counts are those of the majority vote.
     given = [accuracy, number(numbers.get("majority_vote_accuracy"))]
     if all(share is None or abs(share - correct / total) > _half_a_digit(share) for share in given):
