@@ -24,36 +24,49 @@ FinishReason = Literal["stop", "length", "error"]
 class Request:
     """One conversation to continue: `messages` are `{"role": …, "content": …}`. Ids are unique within a call.
 
-    `continuation` is what the assistant's turn holds already: the model goes on from there. `schema` is a JSON Schema
-    that the answer must follow.
+    `continuation` is what the assistant's turn holds already, as in a generation's text: the model goes on from there.
+    `schema` is a JSON Schema that the answer must follow. `n` is how many answers, in place of the sampling's;
+    `answered` are the indices of those that are there already and are not generated again.
     """
 
     id: str
     messages: tuple[dict[str, str], ...]
     continuation: str = ""
     schema: Mapping[str, Any] | None = None
+    n: int | None = None
+    answered: frozenset[int] = frozenset()
+
+    def indices(self, sampling: Sampling) -> list[int]:
+        """The answers to generate."""
+        return [index for index in range(self.n or sampling.n) if index not in self.answered]
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen. Temperature 0 is greedy; `n` answers per request; `max_tokens` bounds each of them."""
+    """How tokens are chosen. Temperature 0 is greedy; `n` answers per request; `max_tokens` bounds each of them.
+
+    An answer ends before `stop_text`. `turn_tokens` bounds the whole turn: a request's continuation and its answer.
+    """
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
     n: int = 1
+    stop_text: str | None = None
+    turn_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """Answer `index` (from 0) to request `id`.
 
-    `finish_reason` is "stop" (the model ended its turn), "length" (`max_tokens` or the engine's `max_length` was
-    reached) or "error" (`text` is "" and `error` says why). `completion_tokens` counts the end-of-turn token too;
-    `reasoning_tokens` is how many of them a server says that it spent on hidden reasoning. `text` begins with the
-    thinking mark when the chat template had already opened the thinking in the prompt; a request's continuation is
-    not repeated in it.
+    `finish_reason` is "stop" (the model ended its turn, or came to the sampling's `stop_text`), "length" (a bound of
+    the sampling or the engine's `max_length` was reached) or "error" (`text` is "" and `error` says why).
+    `completion_tokens` counts the end-of-turn token too; `reasoning_tokens` is how many of them were spent on
+    thinking, where that is known. `text` begins with the thinking mark when the chat template had already opened the
+    thinking in the prompt; a request's continuation is not repeated in it. `thinking_cut` says that the thinking
+    reached its budget (`inference.budget`).
     """
 
     id: str
@@ -64,6 +77,7 @@ class Generation:
     completion_tokens: int
     error: str | None = None
     reasoning_tokens: int | None = None
+    thinking_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +121,11 @@ class Engine(Protocol):
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
     ) -> Iterator[Generation]:
-        """Yield `sampling.n` generations per request, in the order in which they finish.
+        """Yield one generation for each of `request.indices(sampling)`, in the order in which they finish.
 
-        A request whose prompt leaves no room for an answer yields "error" generations; the others are answered.
-        Leaves with `StageStopped`, in the middle of answers, when `stop` asks for it.
+        A request that cannot be answered (no room left in `max_length`, a chat template that refuses the messages)
+        yields "error" generations; the others are answered. Leaves with `StageStopped`, in the middle of answers, when
+        `stop` asks for it. Raises `UsageError` for a continuation or a schema that this engine has no way to follow.
         """
         ...
 

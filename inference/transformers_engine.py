@@ -8,20 +8,24 @@ and, unlike transformers' sampling, does not depend on what else is in the batch
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from inference.checkpoint import Checkpoint, load_checkpoint, opening
 from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
 from inference.progress import track
-from inference.samples import Sample, finish, prepare
+from inference.samples import Sample, failure, finish, prepare
 from registry.errors import UsageError
 from registry.schema import EngineName
 from registry.stopping import StopFlag
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 MAX_ROWS = 256
 _CPU_CACHE_BYTES = 2**30
@@ -42,18 +46,41 @@ class TransformersEngine:
         self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`."""
-        samples, errors = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
-        answers = self._run(samples, errors, sampling, stop or StopFlag())
-        yield from track(answers, len(samples) + len(errors), self.name)
+        if any(request.schema is not None for request in requests):
+            raise UsageError(
+                "the transformers engine cannot hold answers to a JSON schema; use the engine vllm or openai"
+            )
+        samples, known = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
+        answers = self._run(samples, sampling, stop or StopFlag())
+        yield from track(chain(known, answers), len(samples) + len(known), self.name)
 
-    def _run(
-        self, samples: list[Sample], errors: list[Generation], sampling: Sampling, stop: StopFlag
-    ) -> Iterator[Generation]:
+    def _run(self, samples: list[Sample], sampling: Sampling, stop: StopFlag) -> Iterator[Generation]:
         assert self._model is not None, "the engine is closed"
-        yield from errors
-        for batch in batches(samples, self._batch_tokens):
-            for sample, row in zip(batch, self._generate(batch, sampling, stop), strict=True):
-                yield finish(self._checkpoint, sample, self._cut(row, sample.max_tokens))
+        waiting = list(batches(samples, self._batch_tokens))[::-1]
+        while waiting:
+            batch = waiting.pop()
+            rows = self._generate_if_it_fits(batch, sampling, stop)
+            if rows is not None:
+                for sample, row in zip(batch, rows, strict=True):
+                    yield finish(self._checkpoint, sample, self._cut(row, sample.max_tokens))
+            elif len(batch) > 1:
+                half = len(batch) // 2
+                waiting += [batch[half:], batch[:half]]
+            else:
+                why = "the answer does not fit into the memory of the GPU; lower max_tokens, or use one that has more"
+                yield failure(batch[0].request, batch[0].index, len(batch[0].prompt_ids), why)
+
+    def _generate_if_it_fits(self, batch: list[Sample], sampling: Sampling, stop: StopFlag) -> list[list[int]] | None:
+        import torch
+
+        try:
+            return self._generate(batch, sampling, stop)
+        except torch.OutOfMemoryError as error:
+            log.warning("a batch of %d does not fit into memory (%s)", len(batch), str(error).split(".")[0])
+        # Only here, without the error, is nothing left that holds on to the batch's tensors.
+        gc.collect()
+        torch.cuda.empty_cache()
+        return None
 
     def _generate(self, batch: list[Sample], sampling: Sampling, stop: StopFlag) -> list[list[int]]:
         """Return the generated ids of each row, padded to the length of the longest."""
@@ -78,7 +105,7 @@ class TransformersEngine:
                 attention_mask=torch.tensor(mask, device=device),
                 generation_config=config,
                 logits_processor=_processors(batch, sampling, device),
-                stopping_criteria=[_RowLimits(width, limits, stop)],
+                stopping_criteria=[_RowLimits(width, limits, stop), *_stop_texts(self._checkpoint, sampling, width)],
             )
         rows: list[list[int]] = output[:, width:].tolist()
         return rows
@@ -119,6 +146,24 @@ class _RowLimits:
 
 
 @dataclass(frozen=True)
+class _StopText:
+    """Stopping criterion: a row ends when its answer holds `text`. Of the prompt nothing counts."""
+
+    text: str
+    checkpoint: Checkpoint
+    prompt_width: int
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        import torch
+
+        # The text ends in the latest token, and each of its tokens holds a byte of it at least.
+        latest = max(self.prompt_width, input_ids.shape[1] - len(self.text.encode()))
+        tails = input_ids[:, latest:].tolist()
+        ended = [self.text in self.checkpoint.decode(tail) for tail in tails]
+        return torch.tensor(ended, device=input_ids.device)
+
+
+@dataclass(frozen=True)
 class _GumbelNoise:
     """Logits processor: adds Gumbel noise, one generator per row."""
 
@@ -127,22 +172,21 @@ class _GumbelNoise:
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         import torch
 
-        noise = torch.empty_like(scores, dtype=torch.float32)
+        noise = torch.empty_like(scores, dtype=torch.float32, device=self.generators[0].device)
         for row, generator in zip(noise, self.generators, strict=True):
             row.exponential_(generator=generator)
-        return scores.float() - noise.log()
+        return scores.float() - noise.log().to(scores.device)
 
 
 def batches(samples: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]]:
-    """Yield batches of like length, longest first, so that what does not fit into memory fails at once.
+    """Yield batches of `samples`, which come longest first, so that what does not fit into memory fails at once.
 
     A batch's rows times its longest row (prompt and answer) stays within `max_tokens`, and its rows within
-    `MAX_ROWS`. The batches do not depend on the order of `samples`.
+    `MAX_ROWS`.
     """
-    ordered = sorted(samples, key=lambda s: (-len(s.prompt_ids), s.request_id, s.index))
     batch: list[Sample] = []
     longest = 0
-    for sample in ordered:
+    for sample in samples:
         longest = max(longest, len(sample.prompt_ids) + sample.max_tokens)
         if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * longest > max_tokens):
             yield batch
@@ -164,13 +208,19 @@ def open_transformers(spec: EngineSpec) -> TransformersEngine:
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    on_gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if on_gpu else torch.float32
+    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    # What models are trained in; float16 has too small a range for some of them.
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
     with opening(folder, "transformers"):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     # The model's own sampling defaults (top_k, repetition penalty) would be merged into ours.
     model.generation_config = GenerationConfig()
-    return TransformersEngine(spec, checkpoint, model.to("cuda" if on_gpu else "cpu").eval())
+    log.info("transformers engine: %s on %s in %s", folder, device, str(dtype).removeprefix("torch."))
+    return TransformersEngine(spec, checkpoint, model.to(device).eval())
+
+
+def _stop_texts(checkpoint: Checkpoint, sampling: Sampling, prompt_width: int) -> list[_StopText]:
+    return [] if sampling.stop_text is None else [_StopText(sampling.stop_text, checkpoint, prompt_width)]
 
 
 def _processors(batch: list[Sample], sampling: Sampling, device: torch.device) -> list[Any]:
@@ -180,7 +230,9 @@ def _processors(batch: list[Sample], sampling: Sampling, device: torch.device) -
     from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
     nucleus = [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
-    generators = [torch.Generator(device).manual_seed(sample.seed) for sample in batch]
+    # Apple's GPUs have no generator that is as good: there the noise comes from the CPU.
+    source = device if device.type == "cuda" else "cpu"
+    generators = [torch.Generator(source).manual_seed(sample.seed) for sample in batch]
     return [TemperatureLogitsWarper(float(sampling.temperature)), *nucleus, _GumbelNoise(generators)]
 
 

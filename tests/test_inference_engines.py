@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from scipy.stats import chisquare
 
 from inference.engine import Engine, EngineSpec, Generation, Request, Sampling, open_engine
+from registry.errors import UsageError
 from tests.tiny import ENGINES, make_tiny_model
 
 MAX_LENGTH = 256
@@ -155,6 +158,82 @@ def test_a_call_that_is_left_half_way_does_not_disturb_the_next(engine: Engine) 
     whole = texts(engine.generate(requests, GREEDY))
     assert len(list(islice(engine.generate(requests, GREEDY), 2))) == 2
     assert texts(engine.generate(requests, GREEDY)) == whole
+
+
+def test_a_continuation_goes_on_where_the_text_ends(engine: Engine, reference: tuple[Any, Any]) -> None:
+    import torch
+
+    network, tokenizer = reference
+    request = replace(ask("q", "Which drug?"), continuation="<think>\nThe patient")
+    (got,) = engine.generate([request], GREEDY)
+    template = tokenizer.apply_chat_template(list(request.messages), add_generation_prompt=True, tokenize=False)
+    ids = tokenizer(template + request.continuation, add_special_tokens=False)["input_ids"]
+    new = network.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=GREEDY.max_tokens)[
+        0, len(ids) :
+    ].tolist()
+    assert got.text == tokenizer.decode(new, skip_special_tokens=True)
+    assert got.prompt_tokens == len(ids)
+
+
+def test_an_answer_ends_before_the_stop_text(engine: Engine) -> None:
+    requests = some_requests(12)
+    whole = {g.id: g.text for g in engine.generate(requests, GREEDY)}
+    mark = whole["q3"][5:8]
+    assert 1 < sum(mark in text for text in whole.values()) < 12
+    stopped = {g.id: g for g in engine.generate(requests, replace(GREEDY, stop_text=mark))}
+    for name, text in whole.items():
+        assert stopped[name].text == text.partition(mark)[0]
+        if mark in text:
+            assert stopped[name].finish_reason == "stop"
+            assert stopped[name].completion_tokens < GREEDY.max_tokens
+
+
+def test_a_turn_is_bounded_with_what_it_holds_already(engine: Engine, reference: tuple[Any, Any]) -> None:
+    _, tokenizer = reference
+    held = "The patient needs an inhibitor."
+    tokens = len(tokenizer(held, add_special_tokens=False)["input_ids"])
+    sampling = replace(GREEDY, turn_tokens=tokens + 3)
+    request = replace(ask("q", "Which drug?"), continuation=held)
+    (some,) = engine.generate([request], sampling)
+    assert (some.finish_reason, some.completion_tokens) == ("length", 3)
+    (none,) = engine.generate([request], replace(sampling, turn_tokens=tokens))
+    assert (none.finish_reason, none.completion_tokens, none.text) == ("length", 0, "")
+
+
+def test_a_request_may_have_a_number_of_answers_of_its_own_and_have_some_of_them(engine: Engine) -> None:
+    whole = texts(engine.generate([ask("q", "Which drug?")], replace(RANDOM, n=4)))
+    request = replace(ask("q", "Which drug?"), n=4, answered=frozenset({0, 2}))
+    assert texts(engine.generate([request], RANDOM)) == {("q", i): whole["q", i] for i in (1, 3)}
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"grade": {"enum": [1, 2, 3]}},
+    "required": ["grade"],
+    "additionalProperties": False,
+}
+
+
+def test_a_schema_is_followed_or_refused(engine: Engine) -> None:
+    free, held = ask("free", "Which drug?"), replace(ask("held", "Which drug?"), schema=SCHEMA)
+    sampling = Sampling(max_tokens=60)
+    if engine.name == "transformers":
+        with pytest.raises(UsageError, match="JSON schema; use the engine vllm"):
+            list(engine.generate([free, held], sampling))
+        return
+    alone = texts(engine.generate([free], sampling))
+    found = texts(engine.generate([free, held], sampling))
+    assert json.loads(found["held", 0])["grade"] in (1, 2, 3)
+    assert found["free", 0] == alone["free", 0]
+
+
+def test_one_request_that_vllm_refuses_costs_its_own_answer_alone(engine: Engine) -> None:
+    if engine.name != "vllm":
+        pytest.skip("vLLM's own checks")
+    bad = replace(ask("bad", "Which drug?"), schema={"type": "no such type"})
+    found = {g.id: g for g in engine.generate([bad, ask("good", "Which drug?")], GREEDY)}
+    assert (found["bad"].finish_reason, found["good"].error) == ("error", None)
+    assert "vLLM refuses the request" in (found["bad"].error or "")
 
 
 def test_no_requests_are_no_answers(engine: Engine) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from inference.engine import EngineSpec, Request, Sampling
-from inference.journal import generate_resumable
+from inference.engine import EngineSpec, Generation, Request, Sampling
+from inference.journal import Asking, generate_resumable
 from registry.errors import MissingError, StageFailure
 from tests.tiny import make_tiny_model
 
 REQUESTS = [Request(name, ({"role": "user", "content": f"Question {name}?"},)) for name in ("a", "b", "c", "d")]
 SAMPLING = Sampling(max_tokens=6)
+RANDOM = Sampling(max_tokens=6, temperature=1.0, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,7 @@ def test_an_answer_counts_only_for_the_messages_and_the_sampling_it_was_made_wit
             generate_resumable(unopenable, requests, sampling, journal)
 
 
-def test_a_request_with_some_of_its_samples_is_asked_for_all_of_them(spec: EngineSpec, tmp_path: Path) -> None:
+def test_only_the_answers_that_are_missing_are_asked_for(spec: EngineSpec, tmp_path: Path) -> None:
     journal = tmp_path / "answers.jsonl"
     sampling = Sampling(max_tokens=6, temperature=1.0, seed=3, n=3)
     whole = generate_resumable(spec, REQUESTS[:2], sampling, journal)
@@ -71,6 +76,49 @@ def test_a_request_with_some_of_its_samples_is_asked_for_all_of_them(spec: Engin
     lines = [line for line in journal.read_text().splitlines(keepends=True) if json.loads(line)["index"] != 1]
     journal.write_text("".join(lines))
     assert generate_resumable(spec, REQUESTS[:2], sampling, journal) == whole
+    assert len(journal.read_text().splitlines()) == 6
+    more = generate_resumable(spec, REQUESTS[:2], replace(sampling, n=4), journal)
+    assert [answer for answer in more if answer.index < 3] == whole
+    assert len(journal.read_text().splitlines()) == 8
+
+
+def test_rounds_with_one_model_share_a_journal(spec: EngineSpec, unopenable: EngineSpec, tmp_path: Path) -> None:
+    journal = tmp_path / "answers.jsonl"
+
+    def rounds(spec: EngineSpec) -> list[Generation]:
+        with Asking(spec, journal) as asking:
+            first = asking.ask(REQUESTS, SAMPLING)
+            held = [replace(r, continuation=g.text) for r, g in zip(REQUESTS, first, strict=True)]
+            return first + asking.ask(held, SAMPLING) + asking.ask([replace(REQUESTS[0], n=2)], RANDOM)
+
+    whole = rounds(spec)
+    assert [(g.id, g.index) for g in whole] == [(i, 0) for i in "abcdabcd"] + [("a", 0), ("a", 1)]
+    assert whole[:4] != whole[4:8]
+    assert rounds(unopenable) == whole
+
+
+def test_answers_survive_a_kill_and_none_is_asked_twice(spec: EngineSpec, tmp_path: Path) -> None:
+    journal, many = tmp_path / "answers.jsonl", [replace(r, n=400) for r in REQUESTS]
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from inference.engine import EngineSpec\nfrom inference.journal import generate_resumable\n"
+        "from tests.test_inference_journal import RANDOM, REQUESTS, replace\n"
+        "spec = EngineSpec('transformers', Path(sys.argv[1]), max_length=64)\n"
+        "generate_resumable(spec, [replace(r, n=400) for r in REQUESTS], RANDOM, Path(sys.argv[2]))\n"
+    )
+    root = Path(__file__).resolve().parents[1]
+    with subprocess.Popen([sys.executable, "-c", code, str(spec.model), str(journal)], cwd=root) as process:
+        while not journal.exists() or not journal.stat().st_size:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.01)
+        process.kill()
+    kept = journal.read_bytes().split(b"\n")[:-1]
+    assert 0 < len(kept) < 1600
+    whole = generate_resumable(spec, many, RANDOM, journal)
+    lines = journal.read_bytes().split(b"\n")[:-1]
+    assert lines[: len(kept)] == kept
+    assert len(lines) == len(whole) == 1600
+    assert whole == generate_resumable(spec, many, RANDOM, tmp_path / "undisturbed.jsonl")
 
 
 def test_an_error_is_an_answer(spec: EngineSpec, unopenable: EngineSpec, tmp_path: Path) -> None:

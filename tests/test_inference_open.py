@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,12 @@ def test_thinking_that_the_template_opens_is_part_of_the_text(model: Path) -> No
     generation = answer(EngineSpec("transformers", model, 128), Sampling(max_tokens=4))
     assert generation.text.startswith("<think>\n")
     assert generation.completion_tokens == 4
+    held = [replace(REQUEST, id=text, continuation=text) for text in ("<think>\nThe patient", "The patient")]
+    with open_engine(EngineSpec("transformers", model, 128)) as engine:
+        marked, bare = engine.generate(held, Sampling(max_tokens=4))
+    assert marked.text == bare.text
+    assert marked.prompt_tokens == bare.prompt_tokens > generation.prompt_tokens, "the mark is in the prompt once"
+    assert "<think>" not in marked.text
 
 
 @NEEDS_VLLM
@@ -145,10 +152,15 @@ def test_more_gpus_than_there_are_is_refused(name: EngineName, model: Path) -> N
         pytest.fail("opened")
 
 
-def test_messages_that_the_template_refuses_are_one_clear_line(model: Path) -> None:
-    (model / "chat_template.jinja").write_text("{{ raise_exception('System role not supported') }}")
-    with pytest.raises(UsageError, match="System role not supported"):
-        answer(EngineSpec("transformers", model, 128), Sampling(max_tokens=4))
+def test_messages_that_the_template_refuses_cost_their_own_answer_alone(model: Path) -> None:
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system\\nrole') }}{% endif %}"
+    (model / "chat_template.jinja").write_text(refusing + CHAT_TEMPLATE)
+    refused = Request("r", ({"role": "system", "content": "Be brief."}, *REQUEST.messages))
+    with open_engine(EngineSpec("transformers", model, 128)) as engine:
+        found = {g.id: g for g in engine.generate([refused, REQUEST], Sampling(max_tokens=4, n=2, temperature=1.0))}
+    assert (found["r"].finish_reason, found["q"].error) == ("error", None)
+    assert str(model) in (found["r"].error or "")
+    assert "refuses the messages: no system role" in (found["r"].error or "")
 
 
 def test_without_vllm_the_other_engine_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
