@@ -1,10 +1,10 @@
 """Numbers in free-text answers: which number an answer states, and whether it is the gold one.
 
 Read: signs ("-5", "minus 5"), thousands ("1,234", "1.234.567"), decimals (also "1,5": a comma that parts no three
-digits), fractions ("1/2", "1 1/2", "½"), exponents ("3.2e-4", "3.2 x 10^-4"), percent, ranges ("5-10", "between 5 and
-10"), number words to ninety-nine where the text has no digits ("none" is 0, "one of the ..." is no number), and the
-units of `_UNITS`. Not numbers: digits of a name ("B12", "COVID-19", "CD4", "5-FU"), ordinals, clock times, dates,
-and pairs such as a blood pressure of 120/80.
+digits), fractions ("1/2", "1 1/2", "½"), exponents ("3.2e-4", "3.2 x 10^-4", "3 million"), percent, bounds ("< 5", "at
+least 5"), ranges ("5-10", "between 5 and 10"), the units of `_UNITS`, and, in a text without digits, number words to
+ninety-nine ("none" is 0, "one of the ..." is no number). Not numbers: digits of a name ("B12", "COVID-19", "CD4",
+"5-FU"), ordinals, clock times, dates, and pairs such as a blood pressure of 120/80.
 
 A text with several different numbers states the one behind its last "answer is", "total of", "Count:", "=" or \\boxed;
 without such a statement it states none. Nothing is guessed.
@@ -35,10 +35,14 @@ _POWER = (
 )
 _NUMBER = re.compile(
     rf"(?i)(?<![a-zα-ω0-9_.^])(?<![a-z]-)(?<!\d[:/,])(?P<sign>[+-](?=[\d.]))?(?:(?P<whole>\d+)\s+(?=\d+\s*/))?"
-    rf"(?P<digits>{_DIGITS})(?:\s*/\s*(?P<divisor>\d+)(?![\d/]))?{_POWER}(?P<percent>\s*(?:\\?%|\bper\s?cent\b))?"
+    rf"(?P<digits>{_DIGITS})(?:\s*/\s*(?P<divisor>\d+)(?![\d/]))?{_POWER}"
+    r"(?:\s*(?P<scale>thousand|million|billion)\b)?(?P<percent>\s*(?:\\?%|\bper\s?cent\b))?"
     r"(?:(?P<gap>\s?)(?P<unit>[a-zα-ω]+(?:/[a-zα-ω]+)*))?"
 )
 _GOES_ON = re.compile(r"-[A-Z]|[:/,.]\d|\^")
+_SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
+_BELOW = re.compile(r"(?i)(?:[<≤]\s*=?|\b(?:less|fewer)\s+than|\bat\s+most)\s*$")
+_ABOVE = re.compile(r"(?i)(?:[>≥]\s*=?|\b(?:more|greater)\s+than|\bat\s+least)\s*$")
 _RANGE = re.compile(r"\s*(?:-|–|—|to\b)\s*")
 _STATED = re.compile(
     r"(?i)\b(?:answer|count|number|total|result)\b[^.\n\d]{0,40}?(?:\b(?:is|was|would be|of)\b|:)|=|≈|\\boxed\s*\{"
@@ -52,6 +56,7 @@ _WORD = re.compile(
     rf"(?i)\b(?:({'|'.join(_TENS)})(?:[\s-]({'|'.join(_ONES)}))?|({'|'.join(_SMALL)})|(none))\b"
     r"(?!\s+(?:of|should|must|who|that|to\s+\w+\s+is|is)\b)"
 )
+_MANY = re.compile(r"(?i)\b(?:hundred|thousand|million|billion|dozen)s?\b")
 
 # unit -> (what it measures, its size in a unit of that)
 _UNITS = {
@@ -76,13 +81,17 @@ _UNIT_DASH = re.compile(rf"(?i)(?<=\d)(\s?(?:{'|'.join(_UNITS)}))-(?=\d)")
 
 @dataclass(frozen=True)
 class Number:
-    """A number, or a range from `low` to `high`, as written; `size` turns it into a unit of what it measures."""
+    """A number, or a range from `low` to `high`, as written; `size` turns it into a unit of what it measures.
+
+    `bound` is "<" or ">" for a number that is only said to be under or over it.
+    """
 
     low: float
     high: float
     measured: str = ""
     size: float = 1.0
     percent: bool = False
+    bound: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,13 +125,13 @@ def number_matches(prediction: str, gold: str, tolerance: float = NUMERIC_TOLERA
 
     The tolerance is relative to the gold number, and absolute where that is 0. A gold range holds every number in it;
     a predicted range is right only against a range with the same ends. Units are converted, and those that measure
-    different things never match. A unit or percent sign that one side leaves out is not held against it: "25 %"
-    is 25 and 0.25.
+    different things, or numbers with different bounds, never match. A unit or percent sign that one side leaves out is
+    not held against it: "25 %" is 25 and 0.25.
     """
     expected, found = read_number(gold), read_number(prediction)
     if expected is None:
         return None
-    if found is None:
+    if found is None or found.bound != expected.bound:
         return False
     sizes = (1.0, 1.0)
     if found.measured and expected.measured:
@@ -169,7 +178,8 @@ def _digits(text: str) -> Iterator[tuple[Number, int, int]]:
         value = _value(match)
         if value is None or part_of_a_name or _GOES_ON.match(text, end):
             continue
-        yield Number(value, value, measured, size, match["percent"] is not None), match.start(), end
+        percent, bound = match["percent"] is not None, _bound(text, match.start())
+        yield Number(value, value, measured, size, percent, bound), match.start(), end
 
 
 def _value(match: re.Match[str]) -> float | None:
@@ -186,6 +196,7 @@ def _value(match: re.Match[str]) -> float | None:
             return None
         value = float(match["whole"] or 0) + value / divisor
     value *= float(f"1e{match['e'] or match['ten'] or 0}")
+    value *= _SCALES[match["scale"].casefold()] if match["scale"] else 1.0
     return (-value if match["sign"] == "-" else value) if math.isfinite(value) else None
 
 
@@ -201,12 +212,17 @@ def _unit(word: str) -> tuple[str, float]:
     return "/".join(measured), size
 
 
+def _bound(text: str, position: int) -> str:
+    before = text[max(0, position - 20) : position]
+    return "<" if _BELOW.search(before) else ">" if _ABOVE.search(before) else ""
+
+
 def _words(text: str) -> Iterator[tuple[Number, int, int]]:
-    for match in _WORD.finditer(text):
+    for match in () if _MANY.search(text) else _WORD.finditer(text):
         tens, ones, small, none = (group and group.casefold() for group in match.groups())
         value = 0 if none else _SMALL.index(small) if small else 10 * _TENS.index(tens) + 20
         value += _SMALL.index(ones) if ones else 0
-        yield Number(value, value), match.start(), match.end()
+        yield Number(value, value, bound=_bound(text, match.start())), match.start(), match.end()
 
 
 def _joined(text: str, numbers: list[tuple[Number, int, int]]) -> list[tuple[Number, int, int]]:
