@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from scoring.choices import choices_of
-from scoring.text import clean
+from scoring.text import clean, tokens_of
 
 FailureMode = Literal["error", "empty", "truncated", "several_options", "no_answer", "wrong_option", "wrong_text"]
 """
@@ -37,9 +36,21 @@ def failure_mode(
 
 
 def _named(text: str, options: Sequence[tuple[str, str]]) -> set[str]:
-    """Return the options that a text names by their text or by a letter that stands alone ("A" and "I" are words)."""
-    choices, plain = choices_of(options), clean(text)
+    """Return the options that a text names, by a letter that stands alone ("A" and "I" are words) or by their text.
+
+    A text inside another one that is named too ("heparin" in "unfractionated heparin") is not named itself.
+    """
+    plain = clean(text)
     words = {word.strip(".,;:!?()[]{}\"'") for word in plain.split()}
-    return choices.mentioned(plain) | {
-        letter for letter in choices.letters if letter in words and (letter not in "AI" or f"({letter})" in plain)
+    by_letter = {
+        letter for letter, _ in options if letter in words and (letter not in ("A", "I") or f"({letter})" in plain)
     }
+    spoken = _spaced(text)
+    texts = {letter: spaced for letter, option in options if (spaced := _spaced(option)).strip() and spaced in spoken}
+    return by_letter | {
+        letter for letter, own in texts.items() if not any(own != other and own in other for other in texts.values())
+    }
+
+
+def _spaced(text: str) -> str:
+    return f" {' '.join(tokens_of(text))} "

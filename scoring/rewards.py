@@ -97,8 +97,8 @@ def _text(completion: Completion) -> str:
 
 def _answer(completion: str) -> tuple[str, bool]:
     """Return the answer part of a completion and whether a tag held it."""
-    part = completion.rpartition("</think>")[2]
-    if "<think>" in part:
+    part = completion.rpartition("</think>")[2].rpartition("## Final Response")[2]
+    if "<think>" in part or "## Thinking" in part:
         return "", False
     tags = _ANSWER_TAG.findall(part)
     return (tags[-1].strip(), True) if tags else (part.strip(), False)

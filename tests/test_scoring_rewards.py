@@ -41,6 +41,8 @@ ACCURACY: list[tuple[str, str, float, str]] = [
     (f"{THOUGHT}The answer is (B).", "B", 1.0, "a letter without a tag"),
     (f"{THOUGHT}<answer>C</answer>", "B", 0.0, "another letter"),
     (f"{THOUGHT}<answer>B or C</answer>", "B", 0.0, "two letters"),
+    ("## Thinking\n\nIt is C.\n\n## Final Response\n\nB. Heparin", "B", 1.0, "the house's headings"),
+    ("## Thinking\n\nThe answer is B.", "B", 0.0, "a thinking under a heading that never ends"),
     ("<think>The answer is B", "B", 0.0, "a thinking that never ends"),
     (f"{THOUGHT}<answer></answer>", "B", 0.0, "an empty tag"),
     (THOUGHT, "B", 0.0, "nothing after the thinking"),
@@ -230,6 +232,7 @@ DRUGS = [("A", "Aspirin"), ("B", "Heparin"), ("C", "Warfarin")]
         ("(A) or (B)", "stop", None, DRUGS, "several_options"),
         ("A doctor should decide, not I.", "stop", None, DRUGS, "no_answer"),
         ("Not aspirin.", "stop", None, DRUGS, "no_answer"),
+        ("Never give low-dose aspirin.", "stop", None, [*DRUGS, ("D", "Low-dose aspirin")], "no_answer"),
         ("Gastritis", "stop", "Gastritis", [], "wrong_text"),
     ],
 )
