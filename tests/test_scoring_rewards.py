@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inference.formats import FORMATS
 from scoring.failure_modes import FAILURE_MODE_NAMES, failure_mode
-from scoring.labels import confusion_table, label_scores
+from scoring.label_scores import confusion_table, label_scores
 from scoring.rewards import Completion, Marks, accuracy_reward, accuracy_rewards, format_reward, format_rewards
 
 THOUGHT = "<think>\nIt may be \\boxed{7} or B.\n</think>\n"
