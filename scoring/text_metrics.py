@@ -98,9 +98,13 @@ def edit_distance(prediction: str, gold: str) -> float:
 def rouge_l(prediction: str, gold: str) -> float:
     """Return the F-measure of the longest common subsequence of tokens, articles included, no stemming.
 
-    Source: Lin, ROUGE (2004), as in the package rouge-score with this module's tokens in place of its ASCII ones.
+    Source: Lin, ROUGE (2004). Of the package rouge-score it has the definition, not the tokens (a-z and 0-9 only), nor
+    the time: that takes 0.1 s for two texts of 300 words.
     """
-    return float(_rouge_scorer().score(gold, prediction)["rougeL"].fmeasure)
+    from rapidfuzz.distance import LCSseq
+
+    predicted, expected = _tokens(prediction), _tokens(gold)
+    return _f1(LCSseq.similarity(predicted, expected), len(predicted), len(expected))
 
 
 def sentence_bleu(prediction: str, gold: str) -> float:
@@ -152,21 +156,6 @@ def _content_tokens(text: str) -> Tokens:
 
 def _f1(common: int, predicted: int, expected: int) -> float:
     return 2 * common / (predicted + expected) if common else 0.0
-
-
-@dataclass(frozen=True)
-class _Tokenizer:
-    """What rouge-score asks of a tokenizer."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return list(_tokens(text))
-
-
-@lru_cache
-def _rouge_scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], tokenizer=_Tokenizer())
 
 
 @lru_cache

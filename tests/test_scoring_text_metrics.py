@@ -112,27 +112,18 @@ def test_edit_distance_by_hand() -> None:
 
 @settings(deadline=None)  # the first call loads a library
 @given(PHRASES, PHRASES)
-def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence(prediction: str, gold: str) -> None:
-    first, second = prediction.split(), gold.split()
-    # tokens_of leaves an article at the beginning out
-    first, second = (tokens[1:] if tokens[1:] and tokens[0] in ("the", "an") else tokens for tokens in (first, second))
-    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
-    for i, one in enumerate(first):
-        for j, other in enumerate(second):
-            table[i + 1][j + 1] = table[i][j] + 1 if one == other else max(table[i][j + 1], table[i + 1][j])
-    common = table[-1][-1]
-    expected = 2 * common / (len(first) + len(second)) if common else 0.0
-    assert rouge_l(prediction, gold) == pytest.approx(expected, abs=1e-12)
-
-
-def test_rouge_l_is_the_packages_own_on_plain_english_and_sees_what_that_drops() -> None:
+def test_rouge_l_is_rouge_scores_on_plain_english(prediction: str, gold: str) -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
-    prediction, gold = "give heparin at once and then watch the patient", "heparin is given at once to the patient"
-    theirs = RougeScorer(["rougeL"]).score(gold, prediction)["rougeL"].fmeasure
-    assert rouge_l(prediction, gold) == pytest.approx(theirs)
-    assert RougeScorer(["rougeL"]).score("急性阑尾炎", "急性阑尾炎")["rougeL"].fmeasure == 0.0
+    # tokens_of leaves an article at the beginning out
+    first, second = (f"see {text}" for text in (prediction, gold))
+    theirs = RougeScorer(["rougeL"]).score(second, first)["rougeL"].fmeasure
+    assert rouge_l(first, second) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_rouge_l_sees_what_rouge_score_drops() -> None:
     assert rouge_l("急性阑尾炎", "急性阑尾炎") == 1.0
+    assert rouge_l("5.5 µg", "5.2 µg") == pytest.approx(0.5)
 
 
 def _bleu_by_hand(predictions: list[list[str]], golds: list[list[str]]) -> float:
