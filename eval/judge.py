@@ -68,12 +68,7 @@ def judge_answers(
     `StageFailure` when every request ended in an error, and what `generate_resumable` raises.
     """
     rubrics = [RUBRICS[name] for name in config.rubrics]
-    asked = {
-        (rubric.name, item.id): _request(rubric, item.material)
-        for rubric in rubrics
-        for item in items
-        if _is_asked(rubric, item)
-    }
+    asked = _requests(items, rubrics, spec)
     requests = {request.id: request for request in asked.values()}
     sampling = Sampling(config.max_tokens, config.temperature, seed=spec.seed)
     log.info("the judge %s is asked for %d verdicts on %d items", config.model_key, len(requests), len(items))
@@ -119,10 +114,22 @@ def _is_asked(rubric: Rubric, item: JudgedItem) -> bool:
     return bool(getattr(item.material, rubric.graded).strip())
 
 
-def _request(rubric: Rubric, material: Material) -> Request:
-    messages, schema = judge_messages(rubric, material), verdict_schema(rubric)
-    content = json.dumps([messages, schema])
-    return Request(hashlib.sha256(content.encode()).hexdigest()[:16], messages, schema=schema)
+def _requests(
+    items: Sequence[JudgedItem], rubrics: Sequence[Rubric], spec: EngineSpec
+) -> dict[tuple[RubricName, str], Request]:
+    """Return (rubric, item's id) -> request; the id of a request hashes its content."""
+    held = spec.name != "transformers"
+    if not held:
+        log.warning("the transformers engine cannot hold a judge's answer to a JSON schema: it is only asked for one")
+    requests = {}
+    for rubric in rubrics:
+        schema = verdict_schema(rubric) if held else None
+        for item in items:
+            if _is_asked(rubric, item):
+                messages = judge_messages(rubric, item.material)
+                digest = hashlib.sha256(json.dumps([messages, schema]).encode()).hexdigest()
+                requests[rubric.name, item.id] = Request(digest[:16], messages, schema=schema)
+    return requests
 
 
 def _grade(answer: Generation, rubric: Rubric) -> Grade:
