@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from eval.judge import Grade, JudgedItem, judge_answers, summarise_grades
 from inference.engine import EngineSpec
 from registry.errors import MissingError, StageFailure
-from registry.schema import JudgeConfig
+from registry.schema import JudgeConfig, RubricName
 from scoring.judging import (
     FAILURE_MODES,
     REASONING,
@@ -32,7 +32,7 @@ from scoring.judging import (
     summarise_scores,
     verdict_schema,
 )
-from tests.tiny import make_tiny_model
+from tests.tiny import NEEDS_VLLM, make_tiny_model
 
 LEVELS = {"correctness": 5, "completeness": 4, "safety": 3, "clarity": 2}
 FIELDS: dict[str, Any] = {"explanation": "Sound, but hard to read.", **LEVELS}
@@ -263,3 +263,16 @@ def test_some_failed_requests_are_counted_and_told(
         "lower_bound": 1.0,
     }
     assert asdict(grades["report"]["right"])["verdict"] is None
+
+
+@NEEDS_VLLM
+def test_vllm_holds_a_judge_to_the_schema(spec: EngineSpec, tmp_path: Path) -> None:
+    """Even random weights write verdicts, where the length limit does not cut them off."""
+    items = [JudgedItem(str(n), Material(f"Question {n}?", "B", "It is C.", "Hm."), "wrong_text") for n in range(8)]
+    asked = JudgeConfig(model_key="tiny", engine="vllm", rubrics=get_args(RubricName), max_tokens=300, temperature=1.0)
+    held = EngineSpec("vllm", spec.model, max_length=4096)
+    grades = judge_answers(items, asked, held, tmp_path / "verdicts.jsonl")
+    for graded in grades.values():
+        statuses = {grade.status for grade in graded.values()}
+        assert "read" in statuses
+        assert statuses <= {"read", "truncated"}
