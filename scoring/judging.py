@@ -71,13 +71,10 @@ class ScoreSummary:
 
     n: int
     unparsable: int
+    share_unparsable: float
     mean: float | None
     lower_bound: float | None
     criteria: dict[str, float | None]
-
-    @property
-    def share_unparsable(self) -> float:
-        return self.unparsable / self.n if self.n else 0.0
 
 
 REPORT = Rubric(
@@ -193,6 +190,7 @@ def summarise_scores(verdicts: Sequence[Verdict | None], rubric: Rubric) -> Scor
     return ScoreSummary(
         n=len(verdicts),
         unparsable=unparsable,
+        share_unparsable=unparsable / len(verdicts) if verdicts else 0.0,
         mean=total / len(read) if read else None,
         lower_bound=(total + min(SCALE) * unparsable) / len(verdicts) if verdicts else None,
         criteria={
