@@ -1,23 +1,30 @@
-"""The progress bar of generation, the same for every engine: answers done, and tokens per second, on stderr."""
+"""The progress of generation, the same for every engine, on stderr: answers done, tokens per second, time left.
+
+On a terminal it is a bar; anywhere else it is a line now and then, since a bar leaves nothing readable in a log.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from inference.engine import Generation
 
-# A log file keeps every update as a line of its own: seldom is enough there.
-_TERMINAL_SECONDS, _LOG_SECONDS = 0.5, 30.0
+LOG_SECONDS = 30.0
 
 
 def track(generations: Iterable[Generation], total: int, label: str) -> Iterator[Generation]:
     """Pass `generations` through while showing how many of `total` are done."""
+    return _bar(generations, total, label) if sys.stderr.isatty() else _lines(generations, total, label)
+
+
+def _bar(generations: Iterable[Generation], total: int, label: str) -> Iterator[Generation]:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    interval = _TERMINAL_SECONDS if sys.stderr.isatty() else _LOG_SECONDS
     tokens = 0
-    with tqdm(total=total, desc=label, unit="answer", file=sys.stderr, mininterval=interval) as bar:
+    with tqdm(total=total, desc=label, unit="answer", file=sys.stderr, mininterval=0.5) as bar:
         for generation in generations:
             tokens += generation.completion_tokens
             elapsed = bar.format_dict["elapsed"]
@@ -25,3 +32,23 @@ def track(generations: Iterable[Generation], total: int, label: str) -> Iterator
                 bar.set_postfix_str(f"{tokens / elapsed:,.0f} tokens/s", refresh=False)
             bar.update()
             yield generation
+
+
+def _lines(generations: Iterable[Generation], total: int, label: str) -> Iterator[Generation]:
+    tokens = 0
+    began = said = time.monotonic()
+    for done, generation in enumerate(generations, start=1):
+        tokens += generation.completion_tokens
+        now = time.monotonic()
+        if done == total or now - said >= LOG_SECONDS:
+            said, passed = now, now - began
+            left = "" if done == total else f", {_clock(passed / done * (total - done))} left"
+            rate = f"{tokens / max(passed, 1e-3):,.0f} tokens/s"
+            print(
+                f"{label}: {done:,} of {total:,} answers in {_clock(passed)}, {rate}{left}", file=sys.stderr, flush=True
+            )
+        yield generation
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

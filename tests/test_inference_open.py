@@ -170,3 +170,25 @@ def test_without_vllm_the_other_engine_is_named(model: Path, monkeypatch: pytest
         open_engine(EngineSpec("vllm", model, 128)),
     ):
         pytest.fail("opened")
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is made: a model that has memory for three rows, and none for a prompt of 90 tokens."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    requests = [replace(REQUEST, id=f"q{i}") for i in range(10)]
+    long = Request("long", ({"role": "user", "content": "?" * 90},))
+    with open_engine(EngineSpec("transformers", tiny, 128)) as engine:
+        whole = {g.id: g for g in engine.generate(requests, Sampling(max_tokens=6, temperature=1.0))}
+        generate = LlamaForCausalLM.generate
+
+        def cramped(self: Any, input_ids: torch.Tensor, **arguments: Any) -> Any:
+            if input_ids.shape[0] > 3 or input_ids.shape[1] > 90:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+            return generate(self, input_ids=input_ids, **arguments)
+
+        monkeypatch.setattr(LlamaForCausalLM, "generate", cramped)
+        found = {g.id: g for g in engine.generate([long, *requests], Sampling(max_tokens=6, temperature=1.0))}
+    assert found.pop("long").error is not None
+    assert found == whole

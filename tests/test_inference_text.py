@@ -81,7 +81,7 @@ def test_a_format_without_marks_is_all_answer() -> None:
 def test_importing_the_room_imports_nothing_heavy() -> None:
     code = (
         "import sys, inference.engine, inference.formats, inference.prompts, inference.progress, inference.samples, "
-        "inference.vllm_engine, inference.transformers_engine\n"
+        "inference.budget, inference.journal, inference.vllm_engine, inference.transformers_engine\n"
         "heavy = {'torch', 'transformers', 'vllm', 'tokenizers', 'tqdm', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
