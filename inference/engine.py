@@ -154,7 +154,9 @@ def _open(spec: EngineSpec) -> Engine:
 
         return open_vllm(spec)
     if spec.name == "openai":
-        raise UsageError("the engine openai is not built yet")
+        from inference.openai_engine import open_openai
+
+        return open_openai(spec)
     from inference.transformers_engine import open_transformers
 
     return open_transformers(spec)

@@ -70,7 +70,7 @@ def prepare(
             elif turn_room < 1:
                 known.append(Generation(request.id, index, "", "length", len(ids), 0))
             else:
-                most, seed = min(sampling.max_tokens, room, turn_room), _seed(sampling.seed, request.id, index)
+                most, seed = min(sampling.max_tokens, room, turn_room), sample_seed(sampling.seed, request.id, index)
                 samples.append(Sample(request, sampling, index, ids, most, seed, prompt.opened))
     return sorted(samples, key=lambda s: (-len(s.prompt_ids), s.request.id, s.index)), known
 
@@ -135,7 +135,7 @@ def _tokenise(checkpoint: Checkpoint, texts: list[str]) -> list[list[int]]:
     return ids
 
 
-def _seed(seed: int, request_id: str, index: int) -> int:
+def sample_seed(seed: int, request_id: str, index: int) -> int:
     """A seed of 62 bits (both libraries take signed 64) that no other sample of the run has, but by chance."""
     digest = hashlib.sha256(f"{seed}\0{request_id}\0{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 2

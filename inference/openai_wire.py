@@ -1,0 +1,139 @@
+"""What goes to an OpenAI-compatible server and what comes back: chat completions as JSON. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from inference.engine import ApiModel, FinishReason, Generation, Request, Sampling
+from inference.samples import sample_seed
+
+# Fields that a server may not know, and that change no answer's distribution when another one or none is sent.
+NEGOTIABLE = frozenset({"max_completion_tokens", "seed"})
+# What a server that is not told otherwise does. OpenAI's reasoning models refuse the fields, even with these values.
+_OPENAI_DEFAULTS = {"temperature": 1.0, "top_p": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One answer to ask for."""
+
+    request: Request
+    index: int
+    sampling: Sampling
+
+
+def tasks(requests: Sequence[Request], sampling: Sampling) -> list[Task]:
+    """Return the answers to ask for, those with the longest messages first."""
+    ordered = sorted(requests, key=lambda request: -sum(len(turn["content"]) for turn in request.messages))
+    return [Task(request, index, sampling) for request in ordered for index in range(sampling.n)]
+
+
+def body(task: Task, model: ApiModel, unknown: Collection[str]) -> dict[str, Any]:
+    """Return the JSON of the request, without the fields that the server said are `unknown` to it.
+
+    The seed has 31 bits, because some servers keep it in 32; a greedy answer needs none. OpenAI's own defaults are
+    not sent to OpenAI. Another server gets every value: its defaults may be those of the model's folder.
+    """
+    sampling = task.sampling
+    fields: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    if model.base_url is None:
+        fields = {name: value for name, value in fields.items() if value != _OPENAI_DEFAULTS[name]}
+    limit = "max_tokens" if "max_completion_tokens" in unknown else "max_completion_tokens"
+    fields[limit] = sampling.max_tokens
+    if sampling.temperature > 0 and "seed" not in unknown:
+        fields["seed"] = sample_seed(sampling.seed, task.request.id, task.index) >> 31
+    if task.request.schema is not None:
+        schema = {"name": "answer", "schema": dict(task.request.schema), "strict": True}
+        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return {"model": model.name, "messages": list(task.request.messages), **fields}
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    content: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None  # vLLM
+    reasoning_content: str | None = None  # DeepSeek and others
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    message: _Message
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    completion_tokens_details: _Details | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Completion:
+    choices: tuple[_Choice, ...]
+    usage: _Usage | None = None
+
+
+_COMPLETION = TypeAdapter(_Completion)
+
+
+def read(task: Task, content: bytes) -> Generation:
+    """Return the generation in a server's response; tokens that it does not count are 0.
+
+    Hidden thinking that the server gives beside the answer stands before it between the tags `<think>` and `</think>`;
+    thinking that the length limit cut off is not closed. A content filter makes an "error". Raises `ValueError` for
+    anything that is no answer.
+    """
+    try:
+        completion = _COMPLETION.validate_json(content)
+    except ValidationError:
+        shown = content[:120].decode(errors="replace")
+        raise ValueError(f"the server's answer is no chat completion but {shown!r}") from None
+    if not completion.choices:
+        raise ValueError("the server's answer holds no choice")
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    ended = choice.finish_reason or "none"
+    # Gemini's endpoint puts its reason behind the word.
+    filtered = f"the server withheld the answer ({ended})" if ended.startswith("content_filter") else None
+    return Generation(
+        id=task.request.id,
+        index=task.index,
+        text="" if filtered else _text(choice.message, ended),
+        finish_reason="error" if filtered else _reason(ended),
+        prompt_tokens=usage.prompt_tokens or 0,
+        completion_tokens=usage.completion_tokens or 0,
+        error=filtered,
+        reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None,
+    )
+
+
+def failed(task: Task, why: str) -> Generation:
+    """Return the "error" generation of an answer that was not got."""
+    return Generation(task.request.id, task.index, "", "error", 0, 0, why)
+
+
+def _reason(ended: str) -> FinishReason:
+    if ended == "stop":
+        return "stop"
+    if ended == "length":
+        return "length"
+    raise ValueError(f"the server ended the answer with finish_reason {ended!r}")
+
+
+def _text(message: _Message, ended: str) -> str:
+    answer = message.content or message.refusal or ""
+    thinking = message.reasoning or message.reasoning_content
+    if not thinking:
+        return answer
+    opened = f"<think>\n{thinking.strip()}"
+    return opened if ended == "length" and not answer else f"{opened}\n</think>\n\n{answer}"
