@@ -42,6 +42,10 @@ VERBS = {
     ),
     "doctor": ("registry.care.verbs:doctor", "Examine the registry and where it lies; print every path in use."),
     "gc": ("registry.care.verbs:gc", "List what no current result refers to, with its size; delete it with --yes."),
+    "benchmarks": (
+        "eval.benchmarks_verb:benchmarks",
+        "List the benchmarks of the catalog, and who is evaluated on them.",
+    ),
     "leaderboard": ("plotting.verbs:leaderboard", "Rank experiments by accuracy, with 95 % intervals."),
     "plot": ("plotting.verbs:plot", "Draw a figure as PNG and PDF, with the CSV that it was drawn from."),
 }

@@ -1,52 +1,51 @@
-"""From the records of a file to rows: which column holds what, options and gold answers in all their spellings.
+"""From the records of a file to rows: which column holds what, and what keeps a row from judging a model.
 
-What a record lacks becomes "" or null. Only what cannot be read as the field that it is mapped to is an error: one
-line that names the data set, the record (counted from 1) and the column.
+What a record lacks becomes "" or null, and a gold answer that names no option is none: curation counts and removes such
+rows. Only what cannot be read as the field that it is mapped to is an error: one line that names the data set, the
+record (counted from 1) and the column.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.cells import Cell, is_null, text_of
+from data.gold import NO_GOLD, Choices, Gold, are_letters
+from data.options import LETTERS, Slots, option_slots
 from data.rows import Option, Row, question_id_of, row_id_of
 from registry.catalog import Columns, DatasetEntry
 from registry.errors import UsageError
 
 Record = Mapping[str, Any]
-LETTERS = string.ascii_uppercase
+Cells = Mapping[str, list[Cell]]
+FEWEST_OPTIONS, MOST_OPTIONS = 2, 14
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """A value of a record and where it stands."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A row, and why no answer can be judged by it; `fault` is null when one can."""
 
-    value: Any
-    key: str
-    number: int
-    column: str
-
-    def error(self, problem: str) -> UsageError:
-        return UsageError(f"data set '{self.key}', record {self.number}, column '{self.column}': {problem}")
+    row: Row
+    fault: str | None
 
 
-def rows_of(key: str, entry: DatasetEntry, records: Sequence[Record]) -> list[Row]:
-    """Return one row per record, in order; `UsageError` when a mapped column is not there or cannot be read."""
+def readings_of(key: str, entry: DatasetEntry, records: Sequence[Record]) -> list[Reading]:
+    """Return one reading per record, in order; `UsageError` when a mapped column is not there or cannot be read."""
     used = _used_columns(key, entry.columns, records)
+    all_letters = "answer" in used and are_letters(record.get(used["answer"][0]) for record in records)
     seen: Counter[tuple[object, ...]] = Counter()
-    rows = []
+    readings = []
     for number, record in enumerate(records, 1):
         cells = {
-            field: [_Cell(record.get(column), key, number, column) for column in columns]
+            field: [Cell(record.get(column), key, number, column) for column in columns]
             for field, columns in used.items()
         }
-        rows.append(_row(cells, key, entry.answer_index_base, seen))
-    return rows
+        choices = Choices(_slots(cells, entry), entry.answer_index_base, entry.task == "labels", all_letters)
+        readings.append(_reading(cells, choices, key, entry, seen))
+    return readings
 
 
 def _used_columns(key: str, columns: Columns, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
@@ -71,109 +70,82 @@ def _used_columns(key: str, columns: Columns, records: Sequence[Record]) -> dict
     }
 
 
-def _row(cells: Mapping[str, list[_Cell]], key: str, base: int, seen: Counter[tuple[object, ...]]) -> Row:
-    question = _text(cells["question"][0])
-    slots = _option_slots(cells.get("options", []))
-    options = tuple(Option(letter, text) for letter, text in slots if text)
-    gold = _gold_letter(cells["answer_idx"][0], slots, base) if "answer_idx" in cells else None
-    answer = _text_or_empty(cells, "answer") or next((o.text for o in options if o.letter == gold), "")
+def _reading(
+    cells: Cells, choices: Choices, key: str, entry: DatasetEntry, seen: Counter[tuple[object, ...]]
+) -> Reading:
+    question = text_of(cells["question"][0])
+    options = tuple(Option(letter, text) for letter, text in choices.slots if text)
+    gold, answer = _gold(cells, choices)
+    fault = _fault(question, options, gold, entry)
+    if entry.task in ("text", "number"):
+        options, gold = (), Gold(())  # asked without them
+    answer_idx = ",".join(gold.letters) or None
     reasoning = _text_or_empty(cells, "reasoning")
     specialty = _text_or_empty(cells, "specialty") or None
     source = _text_or_empty(cells, "source") or key
     pairs = tuple((option.letter, option.text) for option in options)
-    content = (question, pairs, answer, gold, reasoning, specialty, source)
+    content = (question, pairs, answer, answer_idx, reasoning, specialty, source)
     occurrence = seen[content]
     seen[content] += 1
-    return Row(
+    row = Row(
         id=row_id_of(content, occurrence),
         question_id=question_id_of(question, options),
         question=question,
         options=options,
         answer=answer,
-        answer_idx=gold,
+        answer_idx=answer_idx,
         reasoning=reasoning,
         reasoning_original=reasoning,
         specialty=specialty,
         source=source,
     )
+    return Reading(row, fault or _fault_of_text(row, cells))
 
 
-def _text_or_empty(cells: Mapping[str, list[_Cell]], field: str) -> str:
-    return _text(cells[field][0]) if field in cells else ""
+def _slots(cells: Cells, entry: DatasetEntry) -> Slots:
+    slots = option_slots(cells.get("options", []))
+    if entry.labels is None:
+        return slots
+    if slots:
+        raise cells["options"][0].error("holds options, and so does `labels` in the catalog: remove one of them")
+    return list(zip(LETTERS, entry.labels, strict=False))
 
 
-def _is_null(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def _gold(cells: Cells, choices: Choices) -> tuple[Gold, str]:
+    """Return the gold and the answer's text: as the record has it, else that of the gold options."""
+    marked = cells["answer_idx"][0] if "answer_idx" in cells else None
+    stated = cells["answer"][0] if "answer" in cells else None
+    as_list = stated is not None and isinstance(stated.value, (list, tuple))
+    written = "" if stated is None or as_list else text_of(stated)
+    if not choices.slots:
+        return Gold(()), written
+    gold = choices.gold(marked and marked.value, stated and stated.value)
+    texts = dict(choices.slots)
+    named = "; ".join(texts[letter] for letter in gold.letters)
+    marks = marked is not None and not is_null(marked.value) and str(marked.value).strip()
+    return gold, (written if marks or not named else "") or named
 
 
-def _text(cell: _Cell, value: Any = None) -> str:
-    """Return the cell's value (or a `value` from inside it) as stripped text, "" for null."""
-    content = cell.value if value is None else value
-    if _is_null(content):
-        return ""
-    if not isinstance(content, (str, int, float)):
-        raise cell.error(f"holds a {type(content).__name__}, not text; map the column that holds the text")
-    text = str(content).strip()
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise cell.error("is not valid Unicode text (half of a surrogate pair); correct the file") from error
-    return text
+def _fault(question: str, options: Sequence[Option], gold: Gold, entry: DatasetEntry) -> str | None:
+    if not question:
+        return "has no question"
+    if not options and entry.task in ("choice", "labels"):
+        return "has no options"
+    if options and not FEWEST_OPTIONS <= len(options) <= MOST_OPTIONS:
+        return f"has {len(options)} option{'s' * (len(options) > 1)}, not {FEWEST_OPTIONS} to {MOST_OPTIONS}"
+    return gold.fault
 
 
-def _option_slots(cells: Sequence[_Cell]) -> list[tuple[str, str]]:
-    """Return every option slot as (letter, text) in the file's order, the empty ones too: they keep their letter."""
-    if not cells:
-        return []
-    if len(cells) > 1:
-        return _lettered(cells[0], [_text(cell) for cell in cells])
-    cell = cells[0]
-    value = _parsed(cell)
-    if _is_null(value):
-        return []
-    if isinstance(value, (list, tuple)):
-        return _lettered(cell, ["" if _is_null(item) else _text(cell, item) for item in value])
-    if not isinstance(value, dict):
-        raise cell.error(f"options must be an object {{letter: text}} or a list, not {type(value).__name__}")
-    slots = [(_letter(cell, name), "" if _is_null(text) else _text(cell, text)) for name, text in value.items()]
-    if len({letter for letter, _ in slots}) < len(slots):
-        raise cell.error(f"an option letter occurs twice: {', '.join(value)}")
-    return slots
-
-
-def _parsed(cell: _Cell) -> Any:
-    """Return the options value; text, which is all that CSV has, must be JSON."""
-    if not isinstance(cell.value, str):
-        return cell.value
-    if not cell.value.strip():
+def _fault_of_text(row: Row, cells: Cells) -> str | None:
+    """What is wrong with the gold answer of a question that has no options."""
+    if row.options:
         return None
-    try:
-        return json.loads(cell.value)
-    except json.JSONDecodeError as error:
-        raise cell.error("options given as text must be a JSON object or list") from error
+    if not row.answer:
+        return NO_GOLD
+    if "answer" in cells and isinstance(cells["answer"][0].value, bool):
+        return f"has the gold answer {row.answer}, but no options: give `labels`, such as yes and no, in the catalog"
+    return None
 
 
-def _lettered(cell: _Cell, texts: Sequence[str]) -> list[tuple[str, str]]:
-    if len(texts) > len(LETTERS):
-        raise cell.error(f"{len(texts)} options; there are {len(LETTERS)} letters")
-    return list(zip(LETTERS, texts, strict=False))
-
-
-def _letter(cell: _Cell, name: Any) -> str:
-    letter = str(name).strip().upper()
-    if len(letter) != 1 or letter not in LETTERS:
-        raise cell.error(f"an option is named {name!r}; options are named A to Z")
-    return letter
-
-
-def _gold_letter(cell: _Cell, slots: Sequence[tuple[str, str]], base: int) -> str | None:
-    """Return the letter that the cell names, as a letter or as an index that counts from `base`; null if none."""
-    if _is_null(cell.value) or isinstance(cell.value, bool):
-        return None
-    name = _text(cell).upper()
-    if isinstance(cell.value, float) and cell.value.is_integer():
-        name = str(int(cell.value))
-    if name.isdecimal():
-        index = int(name) - base
-        name = slots[index][0] if 0 <= index < len(slots) else ""
-    return name if any(letter == name and text for letter, text in slots) else None
+def _text_or_empty(cells: Cells, field: str) -> str:
+    return text_of(cells[field][0]) if field in cells else ""

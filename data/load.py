@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.columns import rows_of
+from data.columns import Reading, readings_of
 from data.hub import resolve
+from data.plugins import Plugin, load_plugin
 from data.readers import read_records
 from data.rows import Row
 from registry.catalog import DatasetEntry
 from registry.errors import UsageError
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A data set as it was read, and the plugin of its entry."""
+
+    readings: list[Reading]
+    plugin: Plugin | None
+
+
 def load_rows(key: str, entry: DatasetEntry) -> list[Row]:
-    """Return every row of the data set that the catalog calls `key`.
+    """Return every row of the data set that the catalog calls `key`, also those that lack something; see `load`."""
+    return [reading.row for reading in load(key, entry).readings]
+
+
+def load(key: str, entry: DatasetEntry) -> Loaded:
+    """Return every row of the data set that the catalog calls `key`, with what is wrong with it.
 
     No network: a hub data set is read from the hub cache (`meds1 fetch` puts it there). `hf_split` applies to hub
     data sets and saved DatasetDicts; any other file is one split. Raises MissingError when the data is not on this
     machine, UsageError when it cannot be read as rows.
     """
-    path = resolve(entry, "dataset", name=key)
-    records = read_records(key, path, entry.hf_split) if entry.hf_path is None else _hub_records(key, entry, path)
-    return rows_of(key, entry, records)
+    plugin = None if entry.plugin is None else load_plugin(Path(entry.plugin))
+    path = resolve(entry, "dataset", name=key) if entry.is_data else None
+    return Loaded(readings_of(key, entry, _records(key, entry, path, plugin)), plugin)
+
+
+def _records(key: str, entry: DatasetEntry, path: Path | None, plugin: Plugin | None) -> list[dict[str, Any]]:
+    if plugin is not None and plugin.load is not None:
+        return plugin.load(path)
+    if path is None:
+        raise UsageError(f"data set '{key}': it has neither hf_path nor file_path, and its plugin has no `load`")
+    return read_records(key, path, entry.hf_split) if entry.hf_path is None else _hub_records(key, entry, path)
 
 
 def _hub_records(key: str, entry: DatasetEntry, snapshot: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data.cells import parse_json, repeated_name
 from registry.errors import MissingError, UsageError
 
 Record = dict[str, Any]
@@ -46,15 +47,38 @@ def _from_file(key: str, path: Path) -> list[Record]:
         raise MissingError(f"data set '{key}': cannot open {path}: {error.strerror}") from error
 
 
-def _json(key: str, path: Path) -> list[Record]:
-    """Read a list of objects, or the original project's object {source: list of objects}."""
+def json_value(key: str, path: Path) -> Any:
+    """Return what the JSON file holds; null for an empty one."""
     text = path.read_text(encoding="utf-8-sig")
     if not text.strip():
-        return []
+        return None
     try:
-        value = json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise UsageError(f"data set '{key}': {path} is not JSON, line {error.lineno}: {error.msg}") from error
+
+
+def json_lines(key: str, path: Path) -> list[tuple[str, Any]]:
+    """Return the place and the value of every line that is not empty."""
+    values = []
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                values.append((f"line {number}", parse_json(line)))
+            except json.JSONDecodeError as error:
+                raise UsageError(f"data set '{key}': {path} is not JSON, line {number}: {error.msg}") from error
+    return values
+
+
+def _json(key: str, path: Path) -> list[Record]:
+    """Read a list of objects, or the original project's object {source: list of objects}."""
+    value = json_value(key, path)
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        refuse_repeated(key, path, "the outer object", [v for v in value.values() if not isinstance(v, list)])
     if isinstance(value, dict) and all(isinstance(group, list) for group in value.values()):
         return [
             {**_object(key, path, f"{source}[{number}]", item), "source": source}
@@ -67,23 +91,20 @@ def _json(key: str, path: Path) -> list[Record]:
 
 
 def _jsonl(key: str, path: Path) -> list[Record]:
-    records = []
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UsageError(f"data set '{key}': {path} is not JSON, line {number}: {error.msg}") from error
-            records.append(_object(key, path, f"line {number}", value))
-    return records
+    return [_object(key, path, place, value) for place, value in json_lines(key, path)]
 
 
 def _object(key: str, path: Path, place: str, value: Any) -> Record:
     if not isinstance(value, dict):
         raise UsageError(f"data set '{key}': {path}, {place}: expected an object, found {type(value).__name__}")
+    refuse_repeated(key, path, place, value)
     return value
+
+
+def refuse_repeated(key: str, path: Path, place: str, value: Any) -> None:
+    """Raise `UsageError` when an object inside `value` holds a name twice: one of the two would be lost."""
+    if (name := repeated_name(value)) is not None:
+        raise UsageError(f"data set '{key}': {path}, {place}: '{name}' occurs twice in one object; correct the file")
 
 
 def _csv(key: str, path: Path) -> list[Record]:

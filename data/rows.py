@@ -28,7 +28,8 @@ class Row:
     """One question with its gold answer and, in training data, its reasoning.
 
     `question_id` is shared by repeats of a question; `id` is this row's own, also among identical rows.
-    `answer_idx` is the letter of the gold option, null when there is none. `reasoning_original` is the reasoning as
+    `answer_idx` is the letter of the gold option, null when there is none; of several right ones all letters, in the
+    options' order and set apart by commas ("A,C"). `reasoning_original` is the reasoning as
     loaded and stays so when `reasoning` is rewritten.
     """
 
@@ -49,7 +50,7 @@ def question_id_of(question: str, options: Sequence[Option]) -> str:
 
     Case, Unicode width, white space and the order of the options make no other question of it.
     """
-    return _digest([_normalised(question), sorted(_normalised(option.text) for option in options)])
+    return _digest([normalised(question), sorted(normalised(option.text) for option in options)])
 
 
 def row_id_of(content: Sequence[object], occurrence: int) -> str:
@@ -57,7 +58,8 @@ def row_id_of(content: Sequence[object], occurrence: int) -> str:
     return _digest([list(content), occurrence])
 
 
-def _normalised(text: str) -> str:
+def normalised(text: str) -> str:
+    """Return a text as it is compared: without regard to case, Unicode width and white space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

@@ -40,7 +40,7 @@ def run(context: StageContext) -> StageOutput:
     config = context.config
     model, chat_format = model_path(context), answer_format(config)
     benchmarks = load_benchmarks(config.eval_datasets, config.eval.limit)
-    rows = [row for questions in benchmarks.values() for row in questions]
+    rows = [row for benchmark in benchmarks.values() for row in benchmark.rows]
     requests = {row.id: _request(row, config, chat_format) for row in rows}
     log.info("%s: %d questions of %d benchmarks for %s", config.experiment, len(rows), len(benchmarks), model)
     started = time.monotonic()

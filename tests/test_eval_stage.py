@@ -174,11 +174,11 @@ def test_a_prompt_that_does_not_fit_is_an_error_that_counts_as_wrong(tmp_path: P
     [
         (
             [record(0), record(1, answer_idx="", answer=""), record(2), record(3, question="")],
-            r"eval dataset exam: 2 of 4 rows have no question or no valid gold answer \(rows 2, 4, counted from 1\)",
+            r"eval dataset exam: 2 of 4 rows cannot judge .*: row 2 has no gold answer, row 4 has no question",
         ),
         (
             [record(0, options=None, answer_idx=None, answer="")],
-            r"eval dataset exam: 1 of 1 rows .*\(rows 1, counted from 1\)",
+            r"eval dataset exam: 1 of 1 row cannot judge an answer: row 1 has no gold answer \(counted from 1\)",
         ),
     ],
 )
