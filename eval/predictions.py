@@ -1,4 +1,4 @@
-"""What a model answered, read and judged: one prediction per question.
+"""What a model answered, read and judged: one prediction per answer.
 
 An answer from which nothing can be extracted is wrong and unanswered, never guessed. A thinking that was never
 closed leaves no answer part, so letters inside it do not count.
@@ -8,27 +8,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from data.rows import Row
-from inference.engine import Generation
+from eval.answers import Answer
+from eval.benchmarks import Benchmark
 from inference.formats import ChatFormat
 from scoring.extraction import extract_choice
+from scoring.failure_modes import FailureMode, failure_mode
 from scoring.free_text import text_matches
+from scoring.numeric import number_matches
+from scoring.rewards import accuracy_reward
+from scoring.text_metrics import text_scores, yes_no_match
 
 
 @dataclass(frozen=True)
 class Prediction:
     """One line of `eval_predictions.jsonl`. `prompt` is the message list; token counts are 0 where there is none.
 
-    `extracted` is a letter, or the answer text for a question without options; null when there is no answer.
+    `extracted` is a letter, letters joined by commas, or the answer text for a question without options; null when
+    there is no answer. `repetition` counts from 0; `budget` is that of thinking, in tokens. `scores` has the metrics
+    of a free-text answer by name, `failure_mode` why an answer is wrong, `verdicts` a judge's words by rubric.
     """
 
     id: str
     question_id: str
     source: str
+    repetition: int
+    budget: int | None
     prompt: list[dict[str, str]]
     output: str
     thinking: str | None
@@ -37,48 +47,105 @@ class Prediction:
     extraction_method: str
     gold: str
     correct: bool
+    failure_mode: FailureMode | None
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int | None
     error: str | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    verdicts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def judge(row: Row, prompt: list[dict[str, str]], generation: Generation, chat_format: ChatFormat) -> Prediction:
-    """Split, extract and compare one generation."""
+@dataclass(frozen=True)
+class Reading:
+    """What an answer says (null: nothing), how that was found, and whether it is right."""
+
+    extracted: str | None
+    method: str
+    correct: bool
+
+
+def judge(answer: Answer, chat_format: ChatFormat) -> Prediction:
+    """Split, extract and compare one answer."""
+    question, generation = answer.question, answer.generation
+    row = question.row
     thinking, answer_text = chat_format.split(generation.text)
-    if generation.finish_reason == "error":
-        extracted, method, correct = None, "none", False
-    elif row.options:
-        extraction = extract_choice(answer_text, [(option.letter, option.text) for option in row.options])
-        extracted, method = extraction.letter, extraction.method
-        correct = extracted is not None and extracted == row.answer_idx
-    else:
-        extracted = answer_text.strip() or None
-        method = "text" if extracted else "none"
-        correct = extracted is not None and text_matches(row.answer, extracted)
+    failed = generation.finish_reason == "error"
+    reading = Reading(None, "none", False) if failed else read(question.benchmark, row, answer_text)
     return Prediction(
         id=row.id,
         question_id=row.question_id,
         source=row.source,
-        prompt=prompt,
+        repetition=generation.index,
+        budget=answer.budget,
+        prompt=list(question.request.messages),
         output=generation.text,
         thinking=thinking,
         answer_text=answer_text,
-        extracted=extracted,
-        extraction_method=method,
-        gold=row.answer_idx if row.options and row.answer_idx else row.answer,
-        correct=correct,
+        extracted=reading.extracted,
+        extraction_method=reading.method,
+        gold=gold_of(row),
+        correct=reading.correct,
+        failure_mode=None if reading.correct else _failure_mode(answer, answer_text, reading),
         finish_reason=generation.finish_reason,
         prompt_tokens=generation.prompt_tokens,
         completion_tokens=generation.completion_tokens,
+        reasoning_tokens=generation.reasoning_tokens,
         error=generation.error,
+        scores=_scores(row, reading.extracted or "") if not row.options else {},
     )
 
 
+def read(benchmark: Benchmark, row: Row, answer_text: str) -> Reading:
+    """Return what the answer part says and whether that is right, by the benchmark's own rules where it has some."""
+    plugin = benchmark.plugin
+    if plugin is not None and plugin.extract is not None:
+        extracted, method = plugin.extract(row, answer_text), "plugin"
+    else:
+        extracted, method = _extracted(benchmark, row, answer_text)
+    if extracted is None:
+        return Reading(None, "none", False)
+    if plugin is not None and plugin.check is not None:
+        return Reading(extracted, method, plugin.check(row, extracted))
+    if row.options:
+        return Reading(extracted, method, extracted == row.answer_idx)
+    if benchmark.task == "number":
+        return Reading(extracted, method, bool(number_matches(extracted, row.answer)))
+    return Reading(extracted, method, text_matches(row.answer, extracted))
+
+
+def _extracted(benchmark: Benchmark, row: Row, answer_text: str) -> tuple[str | None, str]:
+    options = [(option.letter, option.text) for option in row.options]
+    if options:
+        choice = extract_choice(answer_text, options)
+        return choice.letter, choice.method
+    text = answer_text.strip()
+    return (text, "text") if text else (None, "none")
+
+
+def _failure_mode(answer: Answer, answer_text: str, reading: Reading) -> FailureMode:
+    generation, row = answer.generation, answer.question.row
+    options = [(option.letter, option.text) for option in row.options]
+    return failure_mode(generation.text, answer_text, generation.finish_reason, reading.extracted, options)
+
+
+def gold_of(row: Row) -> str:
+    """The right answer: a letter, letters joined by commas, or a text."""
+    return row.answer_idx if row.options and row.answer_idx else row.answer
+
+
+def _scores(row: Row, extracted: str) -> dict[str, float]:
+    """Every metric of a free-text answer; no answer scores worst in each."""
+    scores = {**asdict(text_scores(extracted, row.answer)), "accuracy_reward": accuracy_reward(extracted, row.answer)}
+    optional = {"number": number_matches(extracted, row.answer), "yes_no": yes_no_match(extracted, row.answer)}
+    return scores | {name: float(value) for name, value in optional.items() if value is not None}
+
+
 def write_predictions(predictions: Iterable[Prediction], path: Path) -> None:
-    """Write JSONL sorted by benchmark and id, so that two runs can be compared line by line."""
+    """Write JSONL sorted by benchmark, id, budget and repetition, so that two runs can be compared line by line."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        for prediction in sorted(predictions, key=lambda p: (p.source, p.id)):
+        for prediction in sorted(predictions, key=lambda p: (p.source, p.id, p.budget or 0, p.repetition)):
             file.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
     os.replace(temporary, path)

@@ -1,8 +1,9 @@
 """The eval stage: ask the model every question of every benchmark, extract the answers, count.
 
-An experiment that has training is evaluated with the model its training recorded, never with the base model. All
-benchmarks go through the engine as one queue. Answers are kept in `eval_predictions.partial.jsonl` as they come, and
-a killed attempt asks only what is missing; the end writes `eval_predictions.jsonl` and `eval_results.json`.
+An experiment that has training is evaluated with the model its training recorded, never with the base model. Answers
+are kept in `eval_predictions.partial.jsonl` as they come, and a killed attempt asks only what is missing; the end
+writes `eval_predictions.jsonl` and `eval_results.json`. Where the context names earlier predictions, these are scored
+again, and no model is asked.
 """
 
 from __future__ import annotations
@@ -11,56 +12,58 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.hub import resolve
-from data.rows import Row
+from eval.answers import Answer, ask, stored
 from eval.benchmarks import load_benchmarks
-from eval.predictions import judge, write_predictions
-from eval.summary import require_output, summarise
-from inference.engine import EngineSpec, Request, Sampling
-from inference.formats import FORMATS, ChatFormat
-from inference.journal import generate_resumable
-from inference.prompts import messages, system_prompt
-from registry.effective import EffectiveConfig
-from registry.errors import MissingError, UsageError
-from registry.schema import EvalConfig
+from eval.models import answer_format, engine_spec
+from eval.predictions import Prediction, judge, write_predictions
+from eval.questions import Question, questions_of
+from eval.summary import details, require_output, summarise
+from eval.verdicts import Judged, judged
+from inference.engine import EngineSpec
+from inference.formats import ChatFormat
 from registry.stage import StageContext, StageOutput
 
 log = logging.getLogger(__name__)
 
 PARTIAL = "eval_predictions.partial.jsonl"
 PREDICTIONS = "eval_predictions.jsonl"
+VERDICTS = "eval_verdicts.jsonl"
 RESULTS = "eval_results.json"
 
 
 def run(context: StageContext) -> StageOutput:
     """Evaluate; raises `StageFailure` when every output is empty or an error."""
     config = context.config
-    model, chat_format = model_path(context), answer_format(config)
+    chat_format = answer_format(config)
+    spec = (
+        None if context.earlier else engine_spec(config, context.upstream)
+    )  # what can be wrong with it is said before data is loaded
     benchmarks = load_benchmarks(config.eval_datasets, config.eval.limit)
-    rows = [row for benchmark in benchmarks.values() for row in benchmark.rows]
-    requests = {row.id: _request(row, config, chat_format) for row in rows}
-    log.info("%s: %d questions of %d benchmarks for %s", config.experiment, len(rows), len(benchmarks), model)
+    questions = questions_of(benchmarks, config, chat_format)
+    log.info("%s: %d questions of %d benchmarks", config.experiment, len(questions), len(benchmarks))
     started = time.monotonic()
-    generations = generate_resumable(
-        _engine_spec(config, model),
-        list(requests.values()),
-        _sampling(config.eval),
-        context.run_dir / PARTIAL,
-        context.stop,
-    )
+    answers = _answers(context, spec, questions, chat_format)
     seconds = time.monotonic() - started
-    by_id = {generation.id: generation for generation in generations}
-    predictions = [judge(row, list(requests[row.id].messages), by_id[row.id], chat_format) for row in rows]
+    predictions = [judge(answer, chat_format) for answer in answers]
     require_output(predictions, config.experiment)
-    summary = {source: summarise([p for p in predictions if p.source == source]) for source in benchmarks}
-    for source, numbers in summary.items():
-        log.info("%s: %s %d of %d", config.experiment, source, numbers["num_correct"], numbers["total_examples"])
+    verdicts = _verdicts(context, questions, predictions)
+    if verdicts is not None:
+        predictions = [verdicts.on(prediction) for prediction in predictions]
+    by_benchmark = {name: [p for p in predictions if p.source == name] for name in benchmarks}
+    summary = {name: summarise(benchmarks[name], found, chat_format) for name, found in by_benchmark.items()}
+    if verdicts is not None:
+        summary = {
+            name: {**numbers, "judge": verdicts.summary(by_benchmark[name])} for name, numbers in summary.items()
+        }
+    _say(config.experiment, summary)
     write_predictions(predictions, context.run_dir / PREDICTIONS)
-    _write_results(summary, context.run_dir / RESULTS)
-    (context.run_dir / PARTIAL).unlink()
+    tables = {name: details(benchmarks[name], found) for name, found in by_benchmark.items()}
+    _write_results({"summary": summary, "details": tables}, context.run_dir / RESULTS)
+    (context.run_dir / PARTIAL).unlink(missing_ok=True)
     return StageOutput(
         metrics={
             "benchmarks": summary,
@@ -68,6 +71,7 @@ def run(context: StageContext) -> StageOutput:
             "limit": config.eval.limit,
             "format": chat_format.name,
             "prompting": config.prompting,
+            "rescored": context.earlier is not None,
             "seconds": round(seconds, 1),
         },
         artifacts={"results_path": context.run_dir / RESULTS, "predictions_path": context.run_dir / PREDICTIONS},
@@ -75,48 +79,32 @@ def run(context: StageContext) -> StageOutput:
     )
 
 
-def model_path(context: StageContext) -> Path:
-    """Return the trained model's folder if the experiment has training, else the base model's."""
-    if context.config.training is None:
-        return resolve(context.config.model, "model", context.config.model_key)
-    if "training" not in context.upstream:
-        raise MissingError(
-            f"{context.config.experiment}: its training has no result; run its training first "
-            "(the base model is not evaluated in its place)"
-        )
-    return context.upstream["training"].path("model_path")
+def _answers(
+    context: StageContext, spec: EngineSpec | None, questions: Sequence[Question], chat_format: ChatFormat
+) -> list[Answer]:
+    settings = context.config.eval
+    if spec is None:
+        assert context.earlier is not None
+        log.info("%s: scoring %s again, no model is asked", context.config.experiment, context.earlier)
+        return stored(context.earlier, questions, settings)
+    return ask(questions, spec, settings, chat_format, context.run_dir / PARTIAL, context.stop)
 
 
-def answer_format(config: EffectiveConfig) -> ChatFormat:
-    """Return the format the model was trained to answer in; `plain` for a base model."""
-    if config.training is None:
-        return FORMATS["plain"]
-    if config.curation is None:
-        raise UsageError(f"{config.experiment}: it has training but no curation, so its answers' format is unknown")
-    return FORMATS[config.curation.format]
+def _verdicts(context: StageContext, questions: Sequence[Question], predictions: Sequence[Prediction]) -> Judged | None:
+    if context.config.eval.judge is None:
+        return None
+    rows = {question.row.id: question.row for question in questions}
+    return judged(context, predictions, rows, context.run_dir / VERDICTS)
 
 
-def _request(row: Row, config: EffectiveConfig, chat_format: ChatFormat) -> Request:
-    options = [(option.letter, option.text) for option in row.options]
-    system = system_prompt(chat_format, config.model.system_prompt)
-    return Request(row.id, messages(row.question, options, config.prompting, system))
+def _say(experiment: str, summary: Mapping[str, Mapping[str, Any]]) -> None:
+    for source, numbers in summary.items():
+        log.info("%s: %s: %d of %d right", experiment, source, numbers["num_correct"], numbers["total_examples"])
+        if numbers["flags"]:
+            log.warning("%s: %s: look into this result: %s", experiment, source, ", ".join(numbers["flags"]))
 
 
-def _engine_spec(config: EffectiveConfig, model: Path) -> EngineSpec:
-    return EngineSpec(
-        name=config.eval.engine,
-        model=model,
-        max_length=config.model.max_length,
-        tensor_parallel=config.eval.tensor_parallel,
-        seed=config.eval.seed,
-    )
-
-
-def _sampling(config: EvalConfig) -> Sampling:
-    return Sampling(max_tokens=config.max_tokens, temperature=config.temperature, top_p=config.top_p, seed=config.seed)
-
-
-def _write_results(summary: dict[str, Any], path: Path) -> None:
+def _write_results(results: Mapping[str, Any], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps({"summary": summary}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)

@@ -1,34 +1,133 @@
-"""Numbers of an evaluation, per benchmark. Every question counts: what has no answer is wrong."""
+"""Numbers of an evaluation, per benchmark. Every answer counts: what says nothing is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from eval.benchmarks import Benchmark
+from eval.flags import flags_of
 from eval.predictions import Prediction
+from inference.formats import ChatFormat
 from registry.errors import StageFailure
 from scoring.accuracy import accuracy_of
+from scoring.label_scores import confusion_table, label_scores
+from scoring.numeric import counting_accuracy
+from scoring.rewards import Marks, format_reward
+from scoring.text_metrics import corpus_bleu
+
+Summary = dict[str, Any]
 
 
-def summarise(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Summarise one benchmark: accuracy with its interval, and how often there was no answer and why.
+def summarise(benchmark: Benchmark, predictions: Sequence[Prediction], chat_format: ChatFormat) -> Summary:
+    """Summarise one benchmark; of several budgets of thinking the largest is its headline, and all stand in `budgets`.
 
     `unanswered` counts every prediction without an extracted answer; `empty` (no text), `errors` (not generated) and
     `truncated` (cut at the token limit) say where these come from and may overlap with it only in part.
     """
+    budgets = sorted({p.budget for p in predictions if p.budget is not None})
+    last = [p for p in predictions if not budgets or p.budget == budgets[-1]]
+    summary = {
+        "task": benchmark.task,
+        **_accuracy(last),
+        "num_questions": benchmark.n_questions,
+        "chance": _chance(benchmark),
+        **_counts(last),
+        **_repetitions(last),
+        **_metrics(benchmark, last, chat_format),
+    }
+    if budgets:
+        by_budget = {budget: [p for p in predictions if p.budget == budget] for budget in budgets}
+        summary["budgets"] = {str(budget): {**_accuracy(own), **_counts(own)} for budget, own in by_budget.items()}
+    return {**summary, "flags": flags_of(summary)}
+
+
+def details(benchmark: Benchmark, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """What `eval_results.json` holds beside the summary: gold answers against given ones, and counts by method."""
+    tables: dict[str, Any] = {
+        "extraction_methods": _tally(p.extraction_method for p in predictions),
+        "failure_modes": _tally(p.failure_mode for p in predictions if p.failure_mode),
+        "repeated_rows": benchmark.n_repeated_rows,
+    }
+    if benchmark.task == "choice":
+        tables["confusion"] = confusion_table([p.gold for p in predictions], [p.extracted for p in predictions])
+    return tables
+
+
+def _accuracy(predictions: Sequence[Prediction]) -> Summary:
     accuracy = accuracy_of([p.correct for p in predictions], [p.question_id for p in predictions])
     return {
         "accuracy": accuracy.accuracy,
         "accuracy_ci": list(accuracy.ci),
         "num_correct": accuracy.num_correct,
         "total_examples": accuracy.n,
-        "num_questions": accuracy.n_clusters,
+    }
+
+
+def _counts(predictions: Sequence[Prediction]) -> Summary:
+    reasoning = [p.reasoning_tokens for p in predictions if p.reasoning_tokens is not None]
+    return {
         "unanswered": sum(p.extracted is None for p in predictions),
         "empty": sum(_is_empty(p) for p in predictions),
         "errors": sum(p.finish_reason == "error" for p in predictions),
         "truncated": sum(p.finish_reason == "length" for p in predictions),
         "completion_tokens": sum(p.completion_tokens for p in predictions),
+        "reasoning_tokens": sum(reasoning) if reasoning else None,
     }
+
+
+def _chance(benchmark: Benchmark) -> float | None:
+    """The accuracy of guessing one option at random; null where an answer is no single option."""
+    if benchmark.task != "choice":
+        return None
+    return math.fsum(1 / len(row.options) for row in benchmark.rows) / len(benchmark.rows)
+
+
+def _repetitions(predictions: Sequence[Prediction]) -> Summary:
+    """Numbers over repeated answers, by row; nothing where every row was answered once."""
+    by_row: defaultdict[str, list[Prediction]] = defaultdict(list)
+    for prediction in predictions:
+        by_row[prediction.id].append(prediction)
+    if max(map(len, by_row.values())) == 1:
+        return {}
+    correct = [[p.correct for p in answers] for answers in by_row.values()]
+    return {
+        "repetitions": len(correct[0]),
+    }
+
+
+def _metrics(benchmark: Benchmark, predictions: Sequence[Prediction], chat_format: ChatFormat) -> Summary:
+    """What a task has beside accuracy, and how often the layout that the model was trained to use was kept."""
+    metrics: Summary = {}
+    if chat_format.opening:
+        marks = Marks((chat_format.opening.strip(), chat_format.closing.strip()))
+        kept = [format_reward(p.output, marks) for p in predictions]
+        metrics["format_reward"] = math.fsum(kept) / len(kept)
+    if benchmark.task == "labels":
+        labels = sorted({option.letter for row in benchmark.rows for option in row.options})
+        given = [p.extracted.split(",") if p.extracted else None for p in predictions]
+        metrics["labels"] = asdict(label_scores(given, [p.gold.split(",") for p in predictions], labels))
+    if any(p.scores for p in predictions):
+        metrics["text"] = _text_metrics(predictions)
+    return metrics
+
+
+def _text_metrics(predictions: Sequence[Prediction]) -> Summary:
+    """The mean of every metric of free-text answers with its 95 % interval, corpus BLEU, and counting accuracy."""
+    named = sorted({name for p in predictions for name in p.scores})
+    texts, golds = [p.extracted or "" for p in predictions], [p.gold for p in predictions]
+    means = {}
+    for name in named:
+        scored = [p for p in predictions if name in p.scores]
+        means[name] = {"mean": math.fsum(p.scores[name] for p in scored) / len(scored), "n": len(scored)}
+    return {**means, "bleu": asdict(corpus_bleu(texts, golds)), "counting": asdict(counting_accuracy(texts, golds))}
+
+
+def _tally(words: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(words).most_common())
 
 
 def require_output(predictions: Sequence[Prediction], experiment: str) -> None:

@@ -25,7 +25,8 @@ from registry.store import Registry
 class Job:
     """A claimed attempt, frozen. Its `job.json` is all that a batch job needs.
 
-    `code` is the folder of the code that runs it: a snapshot, or a checkout as it will be then.
+    `code` is the folder of the code that runs it: a snapshot, or a checkout as it will be then. `earlier` are
+    predictions that an eval scores again, or "".
     """
 
     experiment: str
@@ -39,6 +40,7 @@ class Job:
     registry: str
     catalog: str
     code: str = ""
+    earlier: str = ""
 
     @property
     def folder(self) -> Path:
@@ -138,6 +140,7 @@ def _claim(registry: Registry, plan: Plan, code: Path, lasting: bool) -> Job:
         registry=str(registry.paths.file),
         catalog=str(registry.catalog_path),
         code=str(code),
+        earlier=plan.earlier,
     )
     content = (json.dumps(vars(job), indent=2, ensure_ascii=False) + "\n").encode()
     with _writing_in(job.folder, job.experiment):

@@ -14,7 +14,7 @@ from registry.console import Answer, answering, run_app
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
 from registry.job import claim, load_job
-from registry.options import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Set
+from registry.options import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Rescore, Set
 from registry.plan import Plan, Wish, plan
 from registry.resolve import parse_overrides
 from registry.runner import ranks, reuse, run_job
@@ -41,6 +41,7 @@ def stage_main(stage: Stage, module: str) -> None:
         name: StageName = None,
         settings: Set = None,
         force: Force = False,
+        rescore: Rescore = False,
         dry_run: DryRun = False,
         print_config: PrintConfig = False,
         as_json: Json = False,
@@ -63,7 +64,9 @@ def stage_main(stage: Stage, module: str) -> None:
             if name is None:
                 raise UsageError(f"give the name of an experiment: python -m {module} NAME")
             opened = open_registry(registry, config)
-            wish = Wish((stage,), parse_overrides(settings or []), force)
+            if rescore and stage != "eval":
+                raise UsageError(f"--rescore: {stage} makes no predictions; python -m eval {name} --rescore")
+            wish = Wish((stage,), parse_overrides(settings or []), force, rescore=rescore)
             try:
                 _one_stage(opened, name, wish, answer, "config" if print_config else "plan" if dry_run else "run")
             except Meds1Error as error:

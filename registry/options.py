@@ -25,6 +25,7 @@ Tag = Annotated[str | None, typer.Option("--tag", help="Only experiments with th
 Stages = Annotated[list[str] | None, typer.Option("--stage", help="Only this stage; repeatable.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a config value: key=value, repeatable.")]
 Force = Annotated[bool, typer.Option("--force", help="Run also what is completed and fresh.")]
+Rescore = Annotated[bool, typer.Option("--rescore", help="Score the stored predictions of an eval again; no model.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, why and with which config; run nothing.")]
 DryEdit = Annotated[bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")]
 PrintConfig = Annotated[

@@ -17,6 +17,7 @@ from registry.history import Header
 from registry.paths import is_here
 from registry.provenance import process_start, restart_count, same_node, slurm_job_id
 from registry.reading import View
+from registry.rescore import earlier_predictions
 from registry.schema import STAGES, Stage
 from registry.status import being_submitted, ended_as, in_flight_with, recorded_inputs
 from registry.store import Registry, experiments_of, refuse_newer, results_of
@@ -31,6 +32,7 @@ class Plan:
     """What to do about one stage: `busy` means that another attempt with its fingerprint is in flight.
 
     `overrides` is empty unless `--set` changed the stage's fingerprint. `last_attempt` is the newest one on record.
+    `earlier` are the predictions that the eval is to score again in place of asking the model.
     """
 
     experiment: str
@@ -44,19 +46,22 @@ class Plan:
     overrides: Mapping[str, Any] | None = None
     reused_from: str | None = None
     last_attempt: int = 0
+    earlier: str = ""
 
 
 @dataclass(frozen=True)
 class Wish:
     """What a user asked for: which stages, which `--set`, whether completed ones run again.
 
-    `may_wait` says that a stage may be planned whose parent is still in flight: a batch job can wait for it.
+    `may_wait` says that a stage may be planned whose parent is still in flight: a batch job can wait for it. `rescore`
+    scores the predictions of the last eval again, without a model.
     """
 
     stages: tuple[Stage, ...] = STAGES
     overrides: Mapping[str, Any] | None = None
     force: bool = False
     may_wait: bool = False
+    rescore: bool = False
 
 
 def gone_from_here(header: Header) -> bool:
@@ -152,6 +157,10 @@ def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Pl
     if upstream is None and parent is not None:
         _require_parent(registry, view, case, inputs)
     action, reason, source = _decide(registry, view, case, inputs)
+    earlier = ""
+    if case.wish.rescore and action != "busy":
+        earlier = earlier_predictions(name, results_of(view, name).get(stage) or {}, inputs)
+        action, reason, source = "run", f"scores {earlier} again", None
     return Plan(
         experiment=name,
         stage=stage,
@@ -164,6 +173,7 @@ def _plan_stage(registry: Registry, view: View, case: _Case, before: Iterable[Pl
         overrides=dict(case.wish.overrides or {}) if case.foreign else {},
         reused_from=source,
         last_attempt=max((header.attempt for header in view.state.headers(name, stage)), default=0),
+        earlier=earlier,
     )
 
 

@@ -113,7 +113,8 @@ def _context(registry: Registry, job: Job, config: EffectiveConfig, stop: StopFl
                 f"completed; run `meds1 run {job.experiment} --stage {stage}` first"
             )
         upstream[stage] = Upstream(stage, job.experiment, fingerprint, entry)
-    return StageContext(config, Path(job.run_dir), job.folder, upstream, *ranks(), stop)
+    earlier = Path(job.earlier) if job.earlier else None
+    return StageContext(config, Path(job.run_dir), job.folder, upstream, *ranks(), stop, earlier)
 
 
 def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> None:

@@ -44,7 +44,7 @@ class StageContext:
 
     `run_dir` is shared by all attempts with the same fingerprint: what a preempted attempt left there is resumed.
     `attempt_dir` is this attempt's own, for logs. Only rank 0 may write shared outputs. `stop` is to be looked at where
-    the stage can leave.
+    the stage can leave. `earlier` are predictions that an eval is to score again in place of asking the model.
     """
 
     config: EffectiveConfig
@@ -54,6 +54,7 @@ class StageContext:
     rank: int = 0
     world_size: int = 1
     stop: StopFlag = field(default_factory=StopFlag)
+    earlier: Path | None = None
 
 
 @dataclass(frozen=True)

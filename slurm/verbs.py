@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from registry.console import Answer, answering
-from registry.errors import Meds1Error, StageStopped
+from registry.errors import Meds1Error, StageStopped, UsageError
 from registry.main import show_configs, show_plans
 from registry.options import (
     All,
@@ -20,6 +20,7 @@ from registry.options import (
     Names,
     PrintConfig,
     RegistryFile,
+    Rescore,
     Set,
     Stages,
     Tag,
@@ -29,6 +30,7 @@ from registry.options import (
 from registry.plan import Plan, Wish, plan
 from registry.reading import View
 from registry.resolve import parse_overrides
+from registry.schema import STAGES, Stage
 from registry.selection import select
 from registry.store import Registry, experiments_of, open_registry
 from slurm.adopt import settle
@@ -45,6 +47,7 @@ def run(  # noqa: PLR0913 - one parameter per option of the command line
     stages: Stages = None,
     settings: Set = None,
     force: Force = False,
+    rescore: Rescore = False,
     dry_run: DryRun = False,
     print_config: PrintConfig = False,
     as_json: Json = False,
@@ -54,7 +57,10 @@ def run(  # noqa: PLR0913 - one parameter per option of the command line
     """Run the due stages of experiments here, one after the other."""
     with answering("run", as_json) as answer:
         opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
-        wish = Wish(stages_of(stages), parse_overrides(settings or []), force)
+        if rescore and stages_of(stages) not in (STAGES, ("eval",)):
+            raise UsageError("--rescore: only the eval makes predictions; use it with --stage eval")
+        which: tuple[Stage, ...] = ("eval",) if rescore else stages_of(stages)
+        wish = Wish(which, parse_overrides(settings or []), force, rescore=rescore)
         if dry_run or print_config:
             preview(opened, view, selected, wish, answer, dry_run)
             return

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data.rows import Row
+from eval.answers import Answer
+from eval.benchmarks import Benchmark
 from eval.predictions import Prediction, judge, write_predictions
-from eval.summary import require_output, summarise
-from inference.engine import FinishReason, Generation
+from eval.questions import Question
+from eval.summary import details, require_output, summarise
+from inference.engine import FinishReason, Generation, Request
 from inference.formats import FORMATS
 from registry.errors import StageFailure
-from registry.schema import FormatName
+from registry.schema import FormatName, TaskName
 from tests.stages import row
 
 FREE: dict[str, Any] = {"options": None, "answer_idx": None, "answer": "Rheumatic fever"}
+PLAIN = FORMATS["plain"]
+
+
+def benchmark_of(*rows: Row, task: TaskName = "choice") -> Benchmark:
+    return Benchmark("made-up", "made-up", task, rows)
+
+
+def answer(
+    asked: Row, text: str, task: TaskName = "choice", repetition: int = 0, budget: int | None = None, **changes: Any
+) -> Answer:
+    question = Question(benchmark_of(asked, task=task), asked, Request(asked.id, ()))
+    fields = {"finish_reason": "stop", "prompt_tokens": 40, "completion_tokens": 7, **changes}
+    return Answer(question, budget, Generation(asked.id, repetition, text, **fields))
 
 
 def prediction(
@@ -24,7 +42,15 @@ def prediction(
 ) -> Prediction:
     error = "the prompt leaves no room" if reason == "error" else None
     asked = row(number, **changes)
-    return judge(asked, [], Generation(asked.id, 0, text, reason, 40, 7, error), FORMATS[name])
+    task: TaskName = "choice" if asked.options else "text"
+    return judge(answer(asked, text, task, finish_reason=reason, error=error), FORMATS[name])
+
+
+def numbers_of(made: Sequence[Answer]) -> dict[str, Any]:
+    """The summary of answers to one benchmark, whose rows are those that were asked."""
+    rows = {each.question.row.id: each.question.row for each in made}
+    benchmark = benchmark_of(*rows.values(), task=made[0].question.benchmark.task)
+    return summarise(benchmark, [judge(each, PLAIN) for each in made], PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -62,35 +88,116 @@ def test_a_free_text_output(text: str, extracted: str | None, correct: bool) -> 
 
 
 def test_the_numbers_of_a_benchmark() -> None:
-    summary = summarise(
+    summary = numbers_of(
         [
-            prediction("The answer is B", number=1),
-            prediction("The answer is C", number=2),
-            prediction("Well", reason="length", number=3),
-            prediction(" \n", number=4),
-            prediction("", reason="error", number=5),
+            answer(row(1), "The answer is B"),
+            answer(row(2), "The answer is C"),
+            answer(row(3), "Well", finish_reason="length"),
+            answer(row(4), " \n"),
+            answer(row(5), "", finish_reason="error", error="no room"),
         ]
     )
     low, high = summary.pop("accuracy_ci")
     assert 0 < low < 0.2 < high < 1
     assert summary == {
+        "task": "choice",
         "accuracy": 0.2,
+        "accuracy_ci_method": "wilson",
         "num_correct": 1,
         "total_examples": 5,
         "num_questions": 5,
+        "chance": 0.25,
         "unanswered": 3,
         "empty": 1,
         "errors": 1,
         "truncated": 1,
         "completion_tokens": 35,
+        "reasoning_tokens": None,
+        "flags": ["below chance (25 %)", "60 % unanswered", "20 % truncated"],
     }
 
 
+def test_a_table_of_gold_and_given_answers_with_why_they_are_wrong() -> None:
+    asked = [row(1), row(2), row(3, "C")]
+    texts = ["The answer is B", "The answer is C", "A or B, who knows"]
+    made = [judge(answer(each, text), PLAIN) for each, text in zip(asked, texts, strict=True)]
+    tables = details(benchmark_of(*asked), made)
+    assert tables["confusion"] == {
+        "B": {"B": 1, "C": 1, "no answer": 0},
+        "C": {"B": 0, "C": 0, "no answer": 1},
+    }
+    assert tables["extraction_methods"] == {"answer_is": 2, "none": 1}
+    assert tables["failure_modes"] == {"wrong_option": 1, "several_options": 1}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "flags"),
+    [
+        (0, 20, ["0 % right"]),
+        (20, 0, ["100 % right"]),
+        (4, 16, ["below chance (25 %)"]),
+        (5, 15, []),
+        (12, 8, []),
+    ],
+)
+def test_a_result_that_is_too_good_or_too_bad_is_flagged(right: int, wrong: int, flags: list[str]) -> None:
+    texts = ["The answer is B"] * right + ["The answer is C"] * wrong
+    assert numbers_of([answer(row(n), text) for n, text in enumerate(texts)])["flags"] == flags
+
+
+@pytest.mark.parametrize(("bad", "flagged"), [(1, False), (2, True)])
+def test_more_than_one_in_twenty_without_an_answer_is_flagged(bad: int, flagged: bool) -> None:
+    texts = ["Who knows"] * bad + ["The answer is B"] * (20 - bad - 1) + ["The answer is C"]
+    flags = numbers_of([answer(row(n), text) for n, text in enumerate(texts)])["flags"]
+    assert flags == (["10 % unanswered"] if flagged else [])
+
+
 def test_repeats_of_a_question_are_not_new_evidence() -> None:
-    once = summarise([prediction("The answer is B", number=n) for n in range(5)])
-    thrice = summarise([prediction("The answer is B", number=n, occurrence=k) for n in range(5) for k in range(3)])
-    assert (thrice["total_examples"], thrice["num_questions"]) == (15, 5)
-    assert thrice["accuracy_ci"] == once["accuracy_ci"]
+    texts = ["The answer is B", "The answer is C"] * 20
+    once = numbers_of([answer(row(n), text) for n, text in enumerate(texts)])
+    thrice = numbers_of([answer(row(n, occurrence=k), text) for n, text in enumerate(texts) for k in range(3)])
+    assert (thrice["total_examples"], thrice["num_questions"]) == (120, 40)
+    (low, high), (low_once, high_once) = thrice["accuracy_ci"], once["accuracy_ci"]
+    assert high - low == pytest.approx(high_once - low_once, rel=0.1)
+
+
+def test_repetitions_are_averaged_voted_on_and_given_k_tries() -> None:
+    texts = {1: ["B", "B", "C"], 2: ["B", "C", "C"], 3: ["", "", "B"]}
+    made = [
+        answer(row(number), f"The answer is {letter}" if letter else "Well", repetition=repetition)
+        for number, letters in texts.items()
+        for repetition, letter in enumerate(letters)
+    ]
+    summary = numbers_of(made)
+    assert (summary["repetitions"], summary["total_examples"], summary["num_questions"]) == (3, 9, 3)
+    assert summary["accuracy"] == pytest.approx(4 / 9)
+    assert summary["majority_vote"] == pytest.approx(2 / 3)
+    assert summary["pass_at_k"] == {"1": pytest.approx(4 / 9), "2": pytest.approx(7 / 9), "3": 1.0}
+
+
+def test_every_budget_has_its_numbers_and_the_largest_is_the_headline() -> None:
+    small = [answer(row(n), "The answer is C", budget=8) for n in range(4)]
+    large = [answer(row(n), "The answer is " + "BBBC"[n], budget=64) for n in range(4)]
+    summary = numbers_of([*small, *large])
+    assert (summary["accuracy"], summary["total_examples"]) == (0.75, 4)
+    assert {budget: each["accuracy"] for budget, each in summary["budgets"].items()} == {"8": 0.0, "64": 0.75}
+
+
+def test_several_right_answers_are_scored_as_a_set() -> None:
+    asked = [row(n, answer_idx="A,C") for n in range(3)]
+    texts = ["The answers are A, C", "The answers are A, B", "Well"]
+    summary = numbers_of([answer(each, text, "labels") for each, text in zip(asked, texts, strict=True)])
+    assert (summary["num_correct"], summary["unanswered"], summary["chance"]) == (1, 1, None)
+    assert summary["labels"]["exact_set"] == pytest.approx(1 / 3)
+    assert summary["labels"]["hamming_loss"] == pytest.approx(4 / 12)
+
+
+def test_free_text_has_its_own_metrics_and_numbers_a_tolerance() -> None:
+    asked = [row(n, options=None, answer_idx=None, answer="12 mg") for n in range(2)]
+    summary = numbers_of([answer(each, text, "number") for each, text in zip(asked, ["12.5 mg", "20"], strict=True)])
+    assert summary["num_correct"] == 1
+    assert {"exact_match", "token_f1", "rouge_l", "accuracy_reward", "bleu", "counting"} <= summary["text"].keys()
+    assert summary["text"]["number"]["mean"] == 0.5
 
 
 def test_nothing_but_empty_outputs_and_errors_is_a_failure_and_not_a_score() -> None:

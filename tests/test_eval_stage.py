@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def test_a_base_model_on_two_benchmarks(tmp_path: Path, base: Path) -> None:
     assert numbers == {"easy": (3, 4, 0.75, 0), "hard": (1, 6, pytest.approx(1 / 6), 0)}
     assert (output.metrics["engine"], output.metrics["limit"], output.metrics["format"]) == ("vllm", None, "plain")
     results = json.loads(output.artifacts["results_path"].read_text())
-    assert results == {"summary": output.metrics["benchmarks"]}
+    assert results["summary"] == output.metrics["benchmarks"]
+    assert results["details"]["hard"]["confusion"]["C"] == {"A": 0, "B": 2, "C": 0, "D": 0, "no answer": 0}
     lines = predictions(context)
     assert len(lines) == 10
     asked = [user_message(record(number)["question"], OPTIONS, "plain") for number in range(6)]
@@ -195,3 +197,52 @@ def test_a_benchmark_in_two_data_sets_is_refused(tmp_path: Path) -> None:
     same = {name: questions(tmp_path, name, "BC", source="exam") for name in ("one", "two")}
     with pytest.raises(UsageError, match="benchmark exam is in both eval datasets one and two"):
         run(make_context(tmp_path / "run", model, evaluate=same))
+
+
+def test_stored_predictions_are_scored_again_without_a_model(tmp_path: Path, base: Path) -> None:
+    """What they say was changed by hand, so an answer of the model itself would be seen."""
+    records = [record(number, gold) for number, gold in enumerate("BBCC")]
+    exam = tmp_path / "exam.jsonl"
+
+    def context() -> StageContext:
+        entry = DatasetEntry(file_path=str(write_jsonl(exam, records)))
+        return make_context(tmp_path / "run", base, evaluate={"exam": entry}, eval=QUICK)
+
+    first = context()
+    assert run(first).metrics["benchmarks"]["exam"]["num_correct"] == 2
+    stored = first.run_dir / PREDICTIONS
+    stored.write_text(stored.read_text().replace("The answer is B. Prednisone", "The answer is C. Ibuprofen"))
+    records[0].update(answer_idx="C", answer=DRUGS[2])  # a gold answer is corrected
+    again = run(replace(context(), earlier=stored))
+    assert (again.metrics["benchmarks"]["exam"]["num_correct"], again.metrics["rescored"]) == (3, True)
+    records.append(record(9))
+    with pytest.raises(MissingError, match=r"has no answer to 1 of 5 questions as they are asked now; .*--rescore"):
+        run(replace(context(), earlier=stored))
+
+
+def test_repetitions_are_sampled_and_resumed_one_by_one(tmp_path: Path, base: Path) -> None:
+    exam = {"exam": questions(tmp_path, "exam", "BC")}
+    settings = {**QUICK, "temperature": 0.7, "repetitions": {"exam": 3}}
+    context = make_context(tmp_path / "run", base, evaluate=exam, eval=settings)
+    summary = run(context).metrics["benchmarks"]["exam"]
+    assert (summary["repetitions"], summary["total_examples"], summary["num_questions"]) == (3, 6, 2)
+    assert sorted((line["gold"], line["repetition"]) for line in predictions(context)) == [
+        (gold, repetition) for gold in "BC" for repetition in range(3)
+    ]
+
+
+def test_a_budget_of_thinking_forces_the_answer(tmp_path: Path, base: Path, trained: Path) -> None:
+    context = make_context(
+        tmp_path / "run",
+        base,
+        evaluate={"exam": questions(tmp_path, "exam", "CCB")},
+        trained=trained,
+        curation={"method": "all", "format": "huatuo"},
+        training=TRAINING,
+        eval={**QUICK, "thinking": {"budget_tokens": [2, 30]}},
+    )
+    summary = run(context).metrics["benchmarks"]["exam"]
+    assert (summary["budgets"].keys(), summary["total_examples"]) == ({"2", "30"}, 3)
+    assert summary["accuracy"] == summary["budgets"]["30"]["accuracy"] == pytest.approx(2 / 3)
+    thoughts = {line["budget"]: line["reasoning_tokens"] for line in predictions(context)}
+    assert thoughts[2] <= 2 < thoughts[30] <= 30

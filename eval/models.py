@@ -1,0 +1,68 @@
+"""Which model an evaluation asks, and how that model lays out its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from data.hub import resolve
+from inference.engine import ApiModel, EngineSpec
+from inference.formats import FORMATS, ChatFormat
+from registry.catalog import ModelEntry
+from registry.effective import EffectiveConfig
+from registry.errors import MissingError, UsageError
+from registry.schema import EngineName, Stage
+from registry.stage import Upstream
+
+
+def engine_spec(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> EngineSpec:
+    """The engine of the config and the model: the trained one if the experiment has training, else the base model.
+
+    Raises `MissingError` when the training has no result, `UsageError` when the engine cannot run such a model.
+    """
+    settings = config.eval
+    return EngineSpec(
+        name=settings.engine,
+        model=model_of(config, upstream),
+        max_length=config.model.max_length,
+        tensor_parallel=settings.tensor_parallel,
+        data_parallel=settings.data_parallel,
+        seed=settings.seed,
+    )
+
+
+def model_of(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> Path | ApiModel:
+    """The model that the experiment's training recorded if it has training, else its base model."""
+    settings = config.eval
+    if config.training is None:
+        return located(config.model, config.model_key, settings.engine, settings.concurrency)
+    if settings.engine == "openai":
+        raise UsageError(f"{config.experiment}: a trained model is loaded from its folder; set eval.engine to vllm")
+    if "training" not in upstream:
+        raise MissingError(
+            f"{config.experiment}: its training has no result; run its training first "
+            "(the base model is not evaluated in its place)"
+        )
+    return upstream["training"].path("model_path")
+
+
+def located(entry: ModelEntry, key: str, engine: EngineName, concurrency: int) -> Path | ApiModel:
+    """Where an engine finds the model that the catalog calls `key`; `UsageError` when the engine cannot run it."""
+    if entry.api_model is not None:
+        if engine != "openai":
+            raise UsageError(
+                f'model {key} is behind an API: the engine {engine} cannot load it; set engine to "openai"'
+            )
+        return ApiModel(entry.api_model, entry.base_url, entry.api_key_env, concurrency)
+    if engine == "openai":
+        raise UsageError(f"model {key} has no api_model in the catalog, which the engine openai needs; use vllm")
+    return resolve(entry, "model", key)
+
+
+def answer_format(config: EffectiveConfig) -> ChatFormat:
+    """The format that the model was trained to answer in; for a base model its entry's, `plain` without one."""
+    if config.training is None:
+        return FORMATS[config.model.format or "plain"]
+    if config.curation is None:
+        raise UsageError(f"{config.experiment}: it has training but no curation, so its answers' format is unknown")
+    return FORMATS[config.curation.format]

@@ -1,0 +1,58 @@
+"""The judge's verdicts on an evaluation's answers: which answers it sees, and where its words end up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from data.rows import Row
+from eval.judge import Grades, JudgedItem, judge_answers, summarise_grades
+from eval.models import located
+from eval.predictions import Prediction
+from inference.engine import EngineSpec
+from registry.stage import StageContext
+from scoring.judging import Material
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the judge said of every answer; `items` and `grades` are by the answer's own id."""
+
+    items: Mapping[str, JudgedItem]
+    grades: Grades
+
+    def on(self, prediction: Prediction) -> Prediction:
+        """The prediction with its verdicts by rubric, unread ones included."""
+        key = _key(prediction)
+        verdicts = {str(name): asdict(graded[key]) for name, graded in self.grades.items() if key in graded}
+        return replace(prediction, verdicts=verdicts)
+
+    def summary(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """The numbers by rubric over some of the answers."""
+        numbers = summarise_grades(self.grades, [self.items[_key(prediction)] for prediction in predictions])
+        return {str(name): of_rubric for name, of_rubric in numbers.items()}
+
+
+def judged(context: StageContext, predictions: Sequence[Prediction], rows: Mapping[str, Row], journal: Path) -> Judged:
+    """Ask the judge of the config about every answer; `rows` by id. Its verdicts are kept in `journal`."""
+    config = context.config
+    settings, entry = config.eval.judge, config.judge_model
+    assert settings is not None
+    assert entry is not None
+    model = located(entry, settings.model_key, settings.engine, config.eval.concurrency)
+    spec = EngineSpec(settings.engine, model, entry.max_length, seed=config.eval.seed)
+    items = {_key(p): _item(p, rows[p.id]) for p in predictions}
+    return Judged(items, judge_answers(list(items.values()), settings, spec, journal, context.stop))
+
+
+def _key(prediction: Prediction) -> str:
+    return f"{prediction.id}/{prediction.budget}/{prediction.repetition}"
+
+
+def _item(prediction: Prediction, row: Row) -> JudgedItem:
+    options = "".join(f"\n{option.letter}. {option.text}" for option in row.options)
+    gold = next((f"{o.letter}. {o.text}" for o in row.options if o.letter == row.answer_idx), prediction.gold)
+    material = Material(row.question + options, gold, prediction.answer_text, prediction.thinking or "")
+    return JudgedItem(_key(prediction), material, prediction.failure_mode)
