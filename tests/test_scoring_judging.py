@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from collections.abc import Iterator
 from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.judge import Grade, JudgedItem, judge_answers, summarise_grades
-from inference.engine import EngineSpec
+from inference.engine import ApiModel, EngineSpec
 from registry.errors import MissingError, StageFailure
 from registry.schema import JudgeConfig, RubricName
 from scoring.judging import (
@@ -276,3 +279,68 @@ def test_vllm_holds_a_judge_to_the_schema(spec: EngineSpec, tmp_path: Path) -> N
         statuses = {grade.status for grade in graded.values()}
         assert "read" in statuses
         assert statuses <= {"read", "truncated"}
+
+
+class _JudgeServer(BaseHTTPRequestHandler):
+    """An OpenAI-compatible judge: what it answers depends on the drug that it is asked about."""
+
+    ANSWERS = {
+        "heparin": (GOOD, "stop"),
+        "aspirin": (f"```json\n{GOOD}\n```", "stop"),
+        "warfarin": (GOOD[:-9], "length"),
+        "insulin": (GOOD.replace('"', "'"), "stop"),
+        "morphine": ("I would give it 5 of 5.", "stop"),
+    }
+    asked: list[dict[str, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body)
+        text, reason = next(a for drug, a in self.ANSWERS.items() if drug in body["messages"][-1]["content"])
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+        answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge", "choices": [choice]}
+        sent = json.dumps(answer | {"usage": {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The test's output is no access log."""
+
+
+@pytest.fixture
+def judge_server() -> Iterator[tuple[EngineSpec, list[dict[str, Any]]]]:
+    """The engine's spec for a server on loopback, and the bodies that it has been sent."""
+    asked: list[dict[str, Any]] = []
+    handler = type("Handler", (_JudgeServer,), {"asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        model = ApiModel("judge", f"http://127.0.0.1:{server.server_port}/v1", "NO_SUCH_KEY")
+        yield EngineSpec("openai", model, max_length=4096), asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_judge_behind_a_server_is_sent_the_schema_and_every_kind_of_answer_is_counted(
+    judge_server: tuple[EngineSpec, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    spec, asked = judge_server
+    drugs = list(_JudgeServer.ANSWERS)
+    items = [JudgedItem(drug, Material("Which drug?", "Any of them.", f"Give {drug}."), None) for drug in drugs]
+    journal = tmp_path / "verdicts.jsonl"
+    grades = judge_answers(items, config("report"), spec, journal)["report"]
+    assert {drug: grade.status for drug, grade in grades.items()} == {
+        "heparin": "read",
+        "aspirin": "read",
+        "warfarin": "truncated",
+        "insulin": "unparsable",
+        "morphine": "unparsable",
+    }
+    summary = summarise_grades({"report": grades}, items)["report"]
+    assert (summary["n"], summary["unparsable"], summary["mean"], summary["lower_bound"]) == (5, 3, 3.5, 2.0)
+    assert [body["response_format"]["json_schema"]["schema"] for body in asked] == [verdict_schema(REPORT)] * 5
+    assert judge_answers(items, config("report"), spec, journal)["report"] == grades
+    assert len(asked) == 5
