@@ -1,8 +1,8 @@
 """The one interface to text generation: requests in, generations out, each as soon as it is there.
 
-Both engines apply the model's own chat template with the same code, stop at the same tokens and decode with the same
-tokenizer, so that one can stand in for the other. A request's answers do not depend on the requests around it (but
-for float noise): every sample has its own random stream, drawn from the seed, the request's id and its index.
+The engines that load a model apply its own chat template with the same code, stop at the same tokens and decode with
+the same tokenizer, so that one can stand in for the other. A request's answers do not depend on the requests around it
+(but for float noise): every sample has its own random stream, drawn from the seed, the request's id and its index.
 """
 
 from __future__ import annotations
@@ -138,8 +138,9 @@ class Engine(Protocol):
 def open_engine(spec: EngineSpec) -> Iterator[Engine]:
     """Open the engine, and close it on the way out.
 
-    Raises `MissingError` when the folder holds no model or the engine's package is not installed, `UsageError` when
-    the model cannot be run as asked (no chat template, `max_length` beyond its positions, too few GPUs).
+    Raises `MissingError` when the folder holds no model, the engine's package is not installed or an API's key is not
+    set, `UsageError` when the model cannot be run as asked (no chat template, `max_length` beyond its positions, too
+    few GPUs).
     """
     engine = _open(spec)
     try:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling
-from inference.openai_faults import NO_KEY, Fault, Server, give_up, understand
-from inference.openai_wire import Task, body, failed, read, tasks
+from inference.openai_faults import NO_KEY, Fault, Server, end_if_gone, understand
+from inference.openai_wire import Task, body, read, tasks
 from inference.progress import track
+from inference.samples import failure
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.schema import EngineName
 from registry.stopping import StopFlag
@@ -65,16 +66,16 @@ class OpenAIEngine:
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
     ) -> Iterator[Generation]:
-        """See `inference.engine.Engine.generate`; raises `UsageError` for a request with a continuation.
+        """See `inference.engine.Engine.generate`; raises `UsageError` for an answer in several rounds.
 
         Raises `MissingError` when server, key or model are not there, `StageFailure` when the server has died.
         """
         if len({request.id for request in requests}) != len(requests):
             raise ValueError("two requests share an id")
-        begun = next((request.id for request in requests if request.continuation), None)
-        if begun is not None:
+        in_rounds = sampling.stop_text is not None or sampling.turn_tokens is not None
+        if in_rounds or any(request.continuation for request in requests):
             raise UsageError(
-                f"request {begun}: {self._server} cannot go on with an answer that has begun; "
+                f"{self._server} cannot go on with an answer that has begun; "
                 "a thinking budget needs the engine vllm or transformers"
             )
         asked = tasks(requests, sampling)
@@ -144,8 +145,8 @@ class OpenAIEngine:
                     continue
                 tries[fault.kind] += 1
                 if tries[fault.kind] == _TRIES[fault.kind]:
-                    fault = give_up(error, self._server, fault)
-                    return _Outcome(failed(task, fault.text), fault.healthy)
+                    end_if_gone(error, self._server, fault)
+                    return _Outcome(failure(task.request, task.index, 0, fault.text), fault.healthy)
             else:
                 self._heard = True
                 return _Outcome(generation, healthy=True)

@@ -83,11 +83,10 @@ def understand(error: APIError | ValueError, server: Server, sent: Mapping[str, 
     return Fault("passing", server.masked(str(error)))
 
 
-def give_up(error: APIError | ValueError, server: Server, fault: Fault) -> Fault:
-    """Return the fault of a request that has no try left; `StageFailure` when there is no server any more."""
+def end_if_gone(error: APIError | ValueError, server: Server, fault: Fault) -> None:
+    """Raise `StageFailure` when the error of a request that has no try left is that there is no server any more."""
     if _unreachable(error):
         raise StageFailure(f"{server} is gone: {fault.text}; run the stage again when it is back")
-    return fault
 
 
 def _unreachable(error: Exception) -> bool:

@@ -28,8 +28,10 @@ class Task:
 
 def tasks(requests: Sequence[Request], sampling: Sampling) -> list[Task]:
     """Return the answers to ask for, those with the longest messages first."""
-    ordered = sorted(requests, key=lambda request: -sum(len(turn["content"]) for turn in request.messages))
-    return [Task(request, index, sampling) for request in ordered for index in range(sampling.n)]
+    ordered = sorted(
+        requests, key=lambda request: (-sum(len(turn["content"]) for turn in request.messages), request.id)
+    )
+    return [Task(request, index, sampling) for request in ordered for index in request.indices(sampling)]
 
 
 def body(task: Task, model: ApiModel, unknown: Collection[str]) -> dict[str, Any]:
@@ -115,11 +117,6 @@ def read(task: Task, content: bytes) -> Generation:
         error=filtered,
         reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None,
     )
-
-
-def failed(task: Task, why: str) -> Generation:
-    """Return the "error" generation of an answer that was not got."""
-    return Generation(task.request.id, task.index, "", "error", 0, 0, why)
 
 
 def _reason(ended: str) -> FinishReason:

@@ -107,6 +107,13 @@ def test_every_answer_has_a_seed_of_its_own_and_a_greedy_one_has_none() -> None:
         assert "seed" not in server.bodies[-1]
 
 
+def test_answers_that_are_there_already_are_not_asked_for() -> None:
+    some = replace(ask("q"), n=4, answered=frozenset({0, 2}))
+    with serving(echo) as server:
+        assert {g.index for g in generate(server, [some], Sampling(24, temperature=1.0))} == {1, 3}
+        assert len(server.bodies) == 2
+
+
 def test_the_longest_messages_go_first() -> None:
     with serving(echo) as server:
         generate(server, [ask("x" * length) for length in (3, 9, 1, 7)], concurrency=1)
@@ -410,9 +417,11 @@ def test_hidden_thinking_is_counted_and_missing_counts_are_nothing() -> None:
 
 def test_an_answer_that_has_begun_is_refused_before_anything_is_asked() -> None:
     begun = Request("q", ({"role": "user", "content": "q"},), continuation="<think>\nWait")
+    first_round = Sampling(24, stop_text="</think>")
     with serving(echo) as server:
-        with pytest.raises(UsageError, match=r"request q: .* cannot go on with an answer"):
-            generate(server, [begun])
+        for asked, sampling in ((begun, SAMPLING), (ask("q"), first_round), (ask("q"), Sampling(24, turn_tokens=24))):
+            with pytest.raises(UsageError, match=r"gpt-x at .* cannot go on with an answer"):
+                generate(server, [asked], sampling)
         assert server.bodies == []
 
 
