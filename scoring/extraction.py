@@ -1,37 +1,34 @@
 """Which option an answer chose.
 
-Every explicit statement of the text is read ("the answer is B", "Answer: B", "\\boxed{B}", "I choose B", "B is
-correct"), and the last one counts, whatever its form. Without any, the answer must be, in this order: a letter on the
-last or the first line alone, a letter that opens the text with its reason ("B because"), an option's text, one
-labelled line ("B. ..."), the only option named by letter, or the only one named by text with no negation anywhere.
-Where none of this holds the question is unanswered: nothing is guessed, and a statement for two options names none.
+Every explicit statement of the final part is read ("the answer is B", "Answer: B", "\\boxed{B}", "I choose B", "B is
+correct"), and the last one counts, whatever its form. Without any, the form of the text must leave one reading
+(`scoring.unstated`). Where none of this holds the question is unanswered: nothing is guessed, and a statement for two
+options names none. `scoring.methods` lists the names under which an answer is found.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scoring.choices import Choices, choices_of
-from scoring.statements import UNDECIDED, last_statement
+from scoring.final_part import marked_part
+from scoring.methods import Method
+from scoring.reading import UNDECIDED, option_at
+from scoring.statements import Statement, last_statement
 from scoring.text import clean
+from scoring.unstated import lone_last_letter, unstated
 
-_LONE = re.compile(r"(?i)^\W*(?:option|choice|answer)?[\s:]{0,3}[(\[{]?\s*([A-Z])\s*[)\]}]?\W*$")
-_LEADING = re.compile(r"^\W*([A-Z])(?:,?\s+(?:because|since|as|due)\b(?!-))")
-_LABELLED = re.compile(r"(?i)^\W*(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z])[).:])\s+(?=\S)")
-_NAMED = re.compile(
-    r"\b(?i:option|choice)\s+\(?([A-Z](?![\w'-])|[a-z](?=\)|[.,;:!]|\s*$))|(?<!\w)\(([A-Z])\)", re.MULTILINE
+_ENDING = 500
+_LONGEST_ENDING = 1500
+# A base model that has answered goes on with a question of its own, whose answer is not asked for.
+_NEXT_TURN = re.compile(
+    r"\n[ \t*#]*(?:question\s*\d{0,4}|q\d{0,4}|human|user)[ \t*]*:|<\|(?:im_end|im_start|endoftext|eot_id|end)\|>",
+    re.IGNORECASE,
 )
-_REJECTED_BEFORE = re.compile(
-    r"(?:\bnot|n't|\bexcludes?|\beliminates?|\bexcept|\bunlike|\bthan|\brules? out|\bneither|\bnor)\s+$"
-)
-_REJECTED_AFTER = re.compile(
-    r"\)?\s*[^.\n]{0,60}?(?:\bnot\b|n't\b|\bincorrect|\bwrong|\bunlikely|\bless likely|\binappropriate|\bruled out)"
-)
-_NEGATION = re.compile(
-    r"\b(?:not|no|never|neither|nor|without|except|incorrect|wrong|unlikely|contraindicated|avoid)\b|n't\b"
-)
+# Cyrillic letters that look like Latin ones and are no other option's letter in that alphabet's order.
+_LOOKALIKES = re.compile(r"(?<!\w)[АС](?!\w)")
 
 
 @dataclass(frozen=True)
@@ -39,66 +36,68 @@ class Extraction:
     """The letter of the option that an answer chose (null when none) and the method that found it ("none")."""
 
     letter: str | None
-    method: str
+    method: Method
 
 
 def extract_choice(text: str, options: Sequence[tuple[str, str]]) -> Extraction:
-    """Return the option that an answer chose; `text` is the part after the thinking, `options` (letter, text) pairs.
+    """Return the option that an output chose; `options` are (letter, text) pairs.
 
-    The letter is one of the options' letters as they are given. Never raises.
+    `text` may be a whole output or the part after its thinking. The letter is one of the options' letters as they are
+    given. Never raises.
     """
-    choices = choices_of(options)
-    plain = clean(text)
-    last = last_statement(plain, choices)
-    if last is not None:
-        if last.letter == UNDECIDED:
-            return Extraction(None, "none")
-        return Extraction(choices.letters[last.letter], last.method)
-    for method, letter in _unstated(plain, choices):
-        if letter in choices.letters:
-            return Extraction(choices.letters[letter], method)
-    return Extraction(None, "none")
+    part, marked = marked_part(text)
+    choices = choices_of(tuple(options))
+    ending = _ending(part)
+    found = _stated(cleaned(ending), False, choices) if ending else None
+    if found is None:
+        plain = cleaned(part)
+        first = first_turn(plain)
+        found = _found(first, marked, choices)
+        if found is None and first != plain:
+            found = _found(plain, marked, choices)
+    if found is None or found.letter == UNDECIDED:
+        return Extraction(None, "none")
+    return Extraction(choices.keys[found.letter], found.method)
 
 
-def _unstated(text: str, choices: Choices) -> Iterator[tuple[str, str | None]]:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        return
-    alone = (match[1].upper() for line in (lines[-1], lines[0]) if (match := _LONE.match(line)))
-    yield "lone_letter", next(alone, None)
-    leading = _LEADING.match(lines[0])
-    yield "leading_letter", leading[1] if leading else None
-    as_line = {letter for line in lines if (letter := choices.equal_to(line))}
-    yield "option_text", choices.equal_to(text) or _only(as_line)
-    yield "labelled_line", _only(_labels(lines, choices))
-    yield "only_letter", _only(_named(text))
-    if not _NEGATION.search(text.casefold()):
-        yield "only_text", _only(choices.mentioned(text))
+def _ending(part: str) -> str:
+    """Return the last lines of a long text, "" of a short one: the last statement counts, and most stand there.
+
+    It begins behind a line break. Where a next turn may follow the answer there is no shortcut.
+    """
+    cut = part.rfind("\n", 0, max(0, len(part) - _ENDING)) + 1
+    return "" if cut == 0 or len(part) - cut > _LONGEST_ENDING or _NEXT_TURN.search(part) else part[cut:]
 
 
-def _only(letters: set[str]) -> str | None:
-    return next(iter(letters)) if len(letters) == 1 else None
+def cleaned(part: str) -> str:
+    """Return the cleaned final part, look-alikes of Latin letters that stand alone replaced."""
+    plain = clean(part)
+    return plain if plain.isascii() else _LOOKALIKES.sub(lambda match: "A" if match.group() == "А" else "C", plain)
 
 
-def _labels(lines: Sequence[str], choices: Choices) -> set[str]:
-    """Return the letters that lines begin with as labels; "E. coli" and "a) first" label nothing."""
-    labels = set()
-    for line in lines:
-        match = _LABELLED.match(line)
-        if not match:
-            continue
-        letter = match[1] or match[2] or match[3]
-        rest = line[match.end() :]
-        if choices.shares_word(letter.upper(), rest) or (letter.isupper() and not rest[0].islower()):
-            labels.add(letter.upper())
-    return labels & choices.letters.keys()
+def first_turn(plain: str) -> str:
+    """Return what stands before a next question or a next turn, if anything does."""
+    for match in _NEXT_TURN.finditer(plain):
+        if not plain[: match.start()].isspace() and match.start() > 0:
+            return plain[: match.start()]
+    return plain
 
 
-def _named(text: str) -> set[str]:
-    """Return the letters of "option C" and "(C)", but for those that the text rejects."""
-    return {
-        (match[1] or match[2]).upper()
-        for match in _NAMED.finditer(text)
-        if not _REJECTED_BEFORE.search(text[max(0, match.start() - 20) : match.start()])
-        and not _REJECTED_AFTER.match(text, match.end())
-    }
+def _found(plain: str, marked: bool, choices: Choices) -> Statement | None:
+    statement = _stated(plain, marked, choices)
+    if statement is not None:
+        return statement
+    forms = unstated(plain, choices)
+    return next((Statement(letter, method) for method, letter in forms if letter and letter in choices.keys), None)
+
+
+def _stated(plain: str, marked: bool, choices: Choices) -> Statement | None:
+    """Return the last statement; a letter that is the whole last line is one, and so is what begins a marked part."""
+    letter = lone_last_letter(plain)
+    if letter in choices.letters:
+        return Statement(letter, "lone_letter")
+    statement = last_statement(plain, choices)
+    if statement is None and marked:
+        begun = option_at(plain, 0, choices)
+        return None if begun is None else Statement(begun, "marker")
+    return statement

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from scoring.final_part import final_part
 from scoring.text import clean, tokens_of
 
 _STATED = re.compile(r"(?i)\b(?:answer|diagnosis)(?:\s+(?:is|would be|was)\b|\s*:)\s*:?\s*([^\n]+)")
@@ -18,11 +19,12 @@ def text_matches(answer: str, text: str) -> bool:
     The gold answer must be the whole text, its last line, what follows the last "answer is" or "Answer:", or what a
     box holds; or, for an answer of two words or more or of one long word, a phrase of the text that no negation
     stands before. Signs that change a meaning (Na+, <5, ↑) count. An empty gold answer matches nothing.
+    Only the part after the thinking counts.
     """
     gold = tokens_of(answer)
     if not gold:
         return False
-    plain = clean(text)
+    plain = clean(final_part(text))
     lines = [line for line in plain.splitlines() if line.strip()]
     stated = [*_STATED.findall(plain)[-1:], *_BOXED.findall(plain)[-1:]]
     whole = [plain, *lines[-1:], *stated, *(re.split(r"[.;](?:\s|$)", part)[0] for part in stated)]

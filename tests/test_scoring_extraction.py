@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -12,218 +13,139 @@ from hypothesis import strategies as st
 
 from scoring import statements
 from scoring.extraction import Extraction, extract_choice
+from scoring.final_part import final_part
 from scoring.free_text import text_matches
-
-DRUGS = [("A", "Aspirin"), ("B", "Ibuprofen"), ("C", "Paracetamol"), ("D", "Warfarin")]
-HEART = [("A", "Heart failure"), ("B", "Congestive heart failure"), ("C", "Heart failure, acute"), ("D", "Asthma")]
-GERMS = [("A", "Clostridium difficile"), ("B", "C. difficile toxin"), ("C", "Salmonella"), ("D", "Shigella")]
-COLI = [("A", "E. coli"), ("B", "Klebsiella"), ("C", "Proteus"), ("D", "Serratia"), ("E", "Enterococcus")]
-BLOOD = [("A", "AB"), ("B", "A"), ("C", "B"), ("D", "O")]
-SIGNS = [("A", "< 5 cm"), ("B", "> 5 cm"), ("C", "↑ Na+"), ("D", "↓ Na+")]
-CARE = [("A", "Patient-centred approach"), ("B", "A paternalistic approach"), ("C", "No treatment"), ("D", "Watch")]
-MANY = [(letter, f"Option text {number}") for number, letter in enumerate("ABCDEFGHIJKLMN", 1)]
-BOTH = [("A", "Fever"), ("B", "Cough"), ("C", "A and B"), ("D", "None of the above")]
-TWINS = [("A", "Rest"), ("B", "rest."), ("C", "Surgery"), ("D", "Ice")]
-
-FOUND = [
-    # statements with a letter
-    ("The answer is B.", DRUGS, "B"),
-    ("The answer is B", DRUGS, "B"),
-    ("the correct answer is (c)", DRUGS, "C"),
-    ("The answer is **D**.", DRUGS, "D"),
-    ("**The answer is: B. Ibuprofen**", DRUGS, "B"),
-    ("The best answer to this question is option C.", DRUGS, "C"),
-    ("The correct option is D because it blocks vitamin K.", DRUGS, "D"),
-    ("The most appropriate choice is B, given the history.", DRUGS, "B"),
-    ("The answer would be A since it is cheap.", DRUGS, "A"),
-    ("The answer is therefore B", DRUGS, "B"),
-    ("The answer is A, aspirin.", DRUGS, "A"),
-    ("The answer is A aspirin", DRUGS, "A"),
-    ("The answer is B (ibuprofen), not A.", DRUGS, "B"),
-    ("The answer is B rather than A.", DRUGS, "B"),
-    ("The answer is 'C'.", DRUGS, "C"),
-    ("The answer is [D]", DRUGS, "D"),
-    ("The answer's B.", DRUGS, "B"),
-    ("The answer is\n\nC", DRUGS, "C"),
-    ("Ｔｈｅ ａｎｓｗｅｒ ｉｓ Ｂ", DRUGS, "B"),
-    ("The answer is I think B.", DRUGS, "B"),
-    ("I think the answer is C.", DRUGS, "C"),
-    # labels
-    ("Answer: D. aspirin", [("A", "warfarin"), ("B", "heparin"), ("C", "alteplase"), ("D", "aspirin")], "D"),
-    ("Answer: D. Warfarin", DRUGS, "D"),
-    ("answer: c", DRUGS, "C"),
-    ("Final Answer: (A)", DRUGS, "A"),
-    ("**Answer:** B", DRUGS, "B"),
-    ("### Final Answer\n\nB", DRUGS, "B"),
-    ("Answer - C", DRUGS, "C"),
-    ("Correct answer → A", DRUGS, "A"),
-    ("Answer: option b.", DRUGS, "B"),
-    ("Answer: B\n\nAspirin would be wrong because of the ulcer.", DRUGS, "B"),
-    ("Answer: A. The patient needs an antiplatelet drug.", DRUGS, "A"),
-    ("Answer: A\nA patient with this history needs it.", DRUGS, "A"),
-    # boxes
-    (r"\boxed{C}", DRUGS, "C"),
-    (r"The answer is $\boxed{\text{B}}$.", DRUGS, "B"),
-    (r"\[ \boxed{\textbf{(D)}} \]", DRUGS, "D"),
-    (r"So \boxed{B. Ibuprofen}", DRUGS, "B"),
-    (r"Final: \boxed{warfarin}", DRUGS, "D"),
-    (r"\boxed{a}", DRUGS, "A"),
-    # a choice, a verdict, a conclusion
-    ("I would choose B here.", DRUGS, "B"),
-    ("I'd go with option D.", DRUGS, "D"),
-    ("We select (A).", DRUGS, "A"),
-    ("B is the correct answer.", DRUGS, "B"),
-    ("Option C (paracetamol) is correct.", DRUGS, "C"),
-    ("(D) is the best choice", DRUGS, "D"),
-    ("B. Ibuprofen is the most appropriate answer.", DRUGS, "B"),
-    ("The ulcer excludes the others. Therefore, C.", DRUGS, "C"),
-    # the article before a choice, and after it
-    ("A patient with gout should not take it. The answer is B.", DRUGS, "B"),
-    ("The answer is A patient-centred approach.", CARE, "A"),
-    ("The answer is a paternalistic approach.", CARE, "B"),
-    ("The answer is no treatment.", CARE, "C"),
-    # negations
-    ("The answer is not A but B.", DRUGS, "B"),
-    ("The answer is not (A), it's (C).", DRUGS, "C"),
-    ("The answer is neither A nor B, but rather D.", DRUGS, "D"),
-    ("I don't think the answer is A. The answer is B.", DRUGS, "B"),
-    ("If the answer were A, he would bleed. The answer is D.", DRUGS, "D"),
-    ("The answer is C. It would be wrong to say that the answer is not C.", DRUGS, "C"),
-    ("I would not choose A. I would choose B.", DRUGS, "B"),
-    ("A is not the correct answer; B is the correct answer.", DRUGS, "B"),
-    # contradictions: the last statement counts, whatever its form
-    ("The answer is A. On reflection, the answer is C.", DRUGS, "C"),
-    ("Answer: A\nWait. The answer is B", DRUGS, "B"),
-    (r"The answer is A. \boxed{D}", DRUGS, "D"),
-    (r"\boxed{D} Sorry, the correct answer is A.", DRUGS, "A"),
-    ("The answer is B. Option A is wrong and option C is too weak.", DRUGS, "B"),
-    # a letter alone, one labelled line
-    ("B", DRUGS, "B"),
-    ("b", DRUGS, "B"),
-    ("(C)", DRUGS, "C"),
-    ("**D.**", DRUGS, "D"),
-    ("Option A", DRUGS, "A"),
-    ("It inhibits the enzyme.\n\nC", DRUGS, "C"),
-    ("A", DRUGS, "A"),
-    ("B. Ibuprofen", DRUGS, "B"),
-    ("C) paracetamol is safest in this child", DRUGS, "C"),
-    ("(b) ibuprofen", DRUGS, "B"),
-    # an option's text
-    ("Warfarin", DRUGS, "D"),
-    ("warfarin.", DRUGS, "D"),
-    ("**Warfarin**", DRUGS, "D"),
-    ("The answer is warfarin.", DRUGS, "D"),
-    ("Answer: the aspirin", DRUGS, "A"),
-    ("The best treatment for this child is paracetamol.", DRUGS, "C"),
-    ("The answer is heart failure.", HEART, "A"),
-    ("The answer is congestive heart failure.", HEART, "B"),
-    ("The answer is heart failure, acute.", HEART, "C"),
-    ("This is congestive heart failure.", HEART, "B"),
-    ("The answer is C. difficile toxin.", GERMS, "B"),
-    ("The answer is C. Salmonella", GERMS, "C"),
-    ("The answer is E. coli", COLI, "A"),
-    ("The answer is E. Enterococcus", COLI, "E"),
-    ("The answer is E.", COLI, "E"),
-    ("> 5 cm", SIGNS, "B"),
-    ("The answer is <5 cm", SIGNS, "A"),
-    ("Answer: ↓Na+", SIGNS, "D"),
-    ("The answer is A and B", BOTH, "C"),
-    ("The answer is none of the above.", BOTH, "D"),
-    ("The answer is C. A and B", BOTH, "C"),
-    ("The answer is B", BLOOD, "B"),
-    ("The answer is AB", BLOOD, "A"),
-    ("The answer is B. rest.", TWINS, "B"),
-    # the only option named
-    ("Given the ulcer, option C fits best.", DRUGS, "C"),
-    ("The findings fit (B) well.", DRUGS, "B"),
-    ("Option A is wrong, option B would be a risk and is not wise. That leaves option D for us.", DRUGS, "D"),
-    # other ways to say it
-    ("The answer, therefore, is B.", DRUGS, "B"),
-    ("The correct choice, in this setting, is (D).", DRUGS, "D"),
-    ("The answer that fits best is D.", DRUGS, "D"),
-    ("The answer is most likely to be C", DRUGS, "C"),
-    ("Thus, the most likely drug is B.", DRUGS, "B"),
-    ("Unlike warfarin or aspirin, the most appropriate drug here is paracetamol.", DRUGS, "C"),
-    ("Answer B", DRUGS, "B"),
-    ("It is B.", DRUGS, "B"),
-    ("B because A causes bleeding", DRUGS, "B"),
-    ("B, as paracetamol is too weak", DRUGS, "B"),
-    ("The answer is B。", DRUGS, "B"),
-    ("The answer is B and C is wrong.", DRUGS, "B"),
-    ("Correct Answer:\n\n**C. Paracetamol**\n\nExplanation:\nA. Aspirin is wrong.\nB. Ibuprofen too.", DRUGS, "C"),
-    ("Blood group and Rh-ve", [("A", "Blood group and Rh+ve"), ("B", "Blood group and Rh-ve")], "B"),
-    ("The answer is III.", [("A", "I"), ("B", "II"), ("C", "III"), ("D", "V")], "C"),
-    ("The answer is V.", [("A", "I"), ("B", "II"), ("C", "III"), ("D", "V")], "D"),
-    # up to fourteen options
-    ("The answer is N.", MANY, "N"),
-    ("The answer is I.", MANY, "I"),
-    ("Answer: (j)", MANY, "J"),
-    ("The answer is Option text 12", MANY, "L"),
-    ("The answer is Option text 1", MANY, "A"),
-]
-
-NOT_FOUND = [
-    ("", DRUGS),
-    ("   \n ", DRUGS),
-    ("A patient with gout should rest.", DRUGS),
-    ("A 45-year-old man has chest pain. I think he needs rest.", MANY),
-    ("I think that rest is best.", MANY),
-    ("I am not sure.", MANY),
-    ("The answer is a beta blocker.", DRUGS),
-    ("The answer is A beta blocker.", DRUGS),
-    ("The answer is a rather rare condition.", DRUGS),
-    ("The answer is E.", DRUGS),
-    ("Answer: F", DRUGS),
-    (r"\boxed{42}", DRUGS),
-    (r"\boxed{}", DRUGS),
-    ("The answer is not A.", DRUGS),
-    ("The answer isn't B.", DRUGS),
-    ("The answer cannot be C.", DRUGS),
-    ("The answer is neither A nor B.", DRUGS),
-    ("If the answer is A, the patient bleeds.", DRUGS),
-    ("I would not choose A.", DRUGS),
-    ("Is the answer A?", DRUGS),
-    ("The answer is A or B.", DRUGS),
-    ("The answer is both A and B.", DRUGS),
-    ("The answer is (A) and (C).", DRUGS),
-    ("Answer: A, B, and D", DRUGS),
-    (r"\boxed{A, C}", DRUGS),
-    ("The answer is B. No, the answer is A or D.", DRUGS),
-    ("The answer is B12 deficiency.", DRUGS),
-    ("The answer is B-cell lymphoma.", DRUGS),
-    ("The answer is C-reactive protein.", DRUGS),
-    ("The answer is D-dimer.", DRUGS),
-    ("The answer is C. botulinum.", GERMS),
-    ("Hepatitis B is the most likely diagnosis.", DRUGS),
-    ("Vitamin D deficiency is common in option lists.", DRUGS),
-    ("A. Aspirin\nB. Ibuprofen\nC. Paracetamol\nD. Warfarin", DRUGS),
-    ("Which is the right answer?\nA. Aspirin\nB. Ibuprofen", DRUGS),
-    ("Aspirin\nIbuprofen\nParacetamol", DRUGS),
-    ("Answer: A/B", DRUGS),
-    ("Aspirin or ibuprofen", DRUGS),
-    ("Aspirin is contraindicated.", DRUGS),
-    ("Option A is wrong.", DRUGS),
-    ("It could be option A or option B.", DRUGS),
-    ("Rest", TWINS),
-    ("An answer is hard to give.", DRUGS),
-    ("answer", DRUGS),
-    ("The answer is", DRUGS),
-    ("The answer is that this patient needs no drug.", DRUGS),
-    ("aspirins", DRUGS),
-    ("The answer is B.", []),
-]
+from scoring.labels import extract_labels
+from scoring.methods import Method
+from tests.extraction_cases import CASES, DRUGS, LABEL_CASES, Options
 
 
-@pytest.mark.parametrize(("text", "options", "letter"), FOUND)
-def test_choice_is_found(text: str, options: list[tuple[str, str]], letter: str) -> None:
+@pytest.mark.parametrize(("text", "options", "letter", "reason"), CASES)
+def test_choice_is_what_a_careful_reader_takes(text: str, options: Options, letter: str | None, reason: str) -> None:
     found = extract_choice(text, options)
-    assert found.letter == letter, found
-    assert found.method != "none"
+    assert found.letter == letter, (found, reason)
+    assert (found.method == "none") == (letter is None)
+    assert extract_choice(final_part(text), options).letter == letter, "an output that is already split reads the same"
 
 
-@pytest.mark.parametrize(("text", "options"), NOT_FOUND)
-def test_nothing_is_guessed(text: str, options: list[tuple[str, str]]) -> None:
-    assert extract_choice(text, options) == Extraction(None, "none")
+def test_cases_are_many_and_each_is_one_of_a_kind() -> None:
+    asked = [(text, tuple(options)) for text, options, _, _ in CASES]
+    assert len(set(asked)) == len(asked) >= 150
+    assert all(reason for *_, reason in (*CASES, *LABEL_CASES))
+
+
+@pytest.mark.parametrize(("text", "labels", "keys", "reason"), LABEL_CASES)
+def test_labels_are_what_a_careful_reader_takes(text: str, labels: Options, keys: str | None, reason: str) -> None:
+    found = extract_labels(text, labels)
+    assert found.labels == (None if keys is None else frozenset(keys)), (found, reason)
+    assert (found.method == "none") == (keys is None)
+
+
+def test_labels_without_letters_are_found_by_their_text() -> None:
+    fields = [("heart", "Cardiology"), ("lung", "Pulmonology"), ("skin", "Dermatology")]
+    assert extract_labels("Answer: cardiology, dermatology", fields).labels == frozenset({"heart", "skin"})
+    assert extract_choice("The answer is dermatology.", fields) == Extraction("skin", "answer_is")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", ""),
+        ("The answer is B.", "The answer is B."),
+        ("<think>\nx\n</think>\n\nB", "B"),
+        ("x</think>B", "B"),
+        ("<THINK>x</Think>B", "B"),
+        ("<thinking>x</thinking>B", "B"),
+        ("<think>x</think>A<think>y</think>B", "B"),
+        ("<think>x", ""),
+        ("<think>x</think>A<think>y", ""),
+        ("<think>\n## Final Answer\nB", ""),
+        ("## Thinking\n\nx\n\n## Final Response\n\nB", "B"),
+        ("## Thinking\n\nx", ""),
+        ("### **Final Answer:** B", "B"),
+        ("## Final answers of others\nB", "## Final answers of others\nB"),
+        ("x <answer> B </answer> y", "B"),
+        ("<answer>A</answer> or <answer>B</answer>", "B"),
+        ("x <answer>B", "B"),
+        ("<answer>## Final Answer\nB</answer>", "B"),
+        ("Final answer: B", "Final answer: B"),
+        ("p < 0.05 and # 3", "p < 0.05 and # 3"),
+    ],
+)
+def test_final_part(text: str, part: str) -> None:
+    assert final_part(text) == part
+
+
+MARKS = st.sampled_from(
+    [
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "\n## Final Answer\n",
+        "\n## Final Response\n",
+        "\n## Thinking\n",
+        "x",
+        " ",
+    ]
+)
+
+
+@given(text=st.lists(MARKS, max_size=12).map("".join))
+@settings(max_examples=500, deadline=None)
+def test_final_part_of_a_final_part_is_itself(text: str) -> None:
+    assert final_part(final_part(text)) == final_part(text)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "A ",
+        "(",
+        "((A) ",
+        "answer is ",
+        "The answer is A or ",
+        "the best ",
+        "\\boxed{",
+        "{{",
+        "A, and ",
+        "is correct ",
+        "<answer>",
+        "<think>",
+        "</think>",
+        "Answer:\n",
+        "option ",
+        "choose ",
+        '{"answer": ',
+        "no, wait, ",
+        "- ",
+        "\n",
+        "\t ",
+        "**",
+        "if ",
+        "A (",
+        "B, x",
+        ". B. x ",
+        "aspirin ",
+        "aspirin and ",
+        "not ",
+        "so ",
+        "答案是",
+        "5.",
+        "\\text{",
+        "#",
+        ">",
+        "'",
+        "(A) is ",
+    ],
+)
+@pytest.mark.parametrize("end", ["", " A is x!"])
+def test_a_long_monotonous_text_is_read_to_its_end(unit: str, end: str) -> None:
+    """A pattern that backtracks without bound would run into the suite's time limit."""
+    text = unit * (200_000 // len(unit)) + end
+    extract_choice(text, DRUGS)
+    extract_labels(text, DRUGS)
+    final_part(text)
 
 
 LETTERS = st.sampled_from(string.ascii_uppercase[:14])
@@ -328,15 +250,34 @@ def test_free_text_does_not_state_the_answer(answer: str, text: str) -> None:
 
 def test_every_kind_of_statement_is_read_by_its_own_method() -> None:
     """A trigger that never fires would go unnoticed where another method finds the same letter."""
-    texts = {
+    texts: dict[Method, str] = {
         "answer_is": "So the answer is B, not A.",
         "answer_label": "Answer: B, not A.",
-        "answer_heading": "## Final answer\n\nB. It is not A.",
+        "answer_heading": "**Final answer**\n\nB. It is not A.",
+        "other_language": "La respuesta es B, y no A.",
         "choose": "I choose B over A.",
         "therefore": "It is not A. Therefore, B.",
         "boxed": "It is not A: \\boxed{B}",
+        "json": '{"wrong": "A", "answer": "B"}',
         "verdict": "Option B is correct, A is not.",
+        "marker": "<answer>B, not A</answer>",
     }
     assert texts.keys() == statements.METHODS
     for method, text in texts.items():
         assert extract_choice(text, DRUGS) == Extraction("B", method)
+
+
+def test_every_other_method_is_named_for_the_form_it_reads() -> None:
+    texts: dict[Method, str] = {
+        "lone_letter": "It is not A.\n\nB",
+        "leading_letter": "B because A bleeds",
+        "option_text": "Ibuprofen",
+        "leading_text": "Ibuprofen, because it is cheap.",
+        "labelled_line": "B. Ibuprofen",
+        "only_letter": "The findings fit (B) well.",
+        "only_text": "The patient should be given ibuprofen.",
+    }
+    for method, text in texts.items():
+        assert extract_choice(text, DRUGS) == Extraction("B", method)
+    assert extract_labels("A, B", DRUGS).method == "list"
+    assert {*texts, *statements.METHODS, "list", "none"} == set(get_args(Method))
