@@ -12,7 +12,6 @@ from scoring.text import (
     ARTICLES,
     TOKEN,
     begins_with_article,
-    clean,
     cleaned_tokens,
     token_spans,
     tokens_of,
@@ -48,8 +47,8 @@ class Choices:
     """Upper-case key -> key as given (`letters`: those of one letter), key -> tokens of its text, and the texts that
     name one option only.
 
-    No text has more than `longest` tokens or `reach` characters; the tokens that texts begin with are `firsts`
-    (case-folded) and `openings` (in lower case).
+    No text has more than `longest` tokens or `reach` characters; texts begin with one of the tokens
+    `firsts`.
     """
 
     keys: Mapping[str, str]
@@ -59,7 +58,6 @@ class Choices:
     longest: int
     reach: int
     firsts: frozenset[str]
-    openings: frozenset[str]
 
     def starting(self, text: str, start: int = 0) -> Mention | None:
         """Return the option whose text stands at `start` of a cleaned text: the longest one where several do."""
@@ -82,7 +80,7 @@ class Choices:
         """Return where options' texts occur in a cleaned text, other than inside a longer option's text."""
         low = text.lower()
         found, position = [], 0
-        for at in sorted({at for word in self.openings for at in word_starts(low, word)}):
+        for at in sorted({at for word in self.firsts for at in word_starts(low, word)}):
             mention = (
                 None if at < position else self._longest(token_spans(text, at, self.longest, at + self.reach), text)
             )
@@ -143,15 +141,4 @@ def choices_of(options: Options) -> Choices:
         longest=max(map(len, by_text), default=0),
         reach=2 * max((len(text) for _, text in options), default=0) + 80,
         firsts=frozenset(tokens[0] for tokens in by_text),
-        openings=frozenset(_opening(text) for _, text in options) - {""},
     )
-
-
-def _opening(text: str) -> str:
-    """Return the first token of an option's text in lower case, an article left out; "" where there is none."""
-    plain = clean(text)
-    spans = token_spans(plain, 0, 2)
-    if not spans:
-        return ""
-    _, start, end = spans[1] if begins_with_article(plain, spans) else spans[0]
-    return plain[start:end].lower()

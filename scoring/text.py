@@ -32,7 +32,6 @@ _SIGN = re.compile(f"[{''.join(_SIGNS)}]")
 # A plus or minus counts when it ends a word ("Na+", "A-") or signs a number; elsewhere a hyphen only joins words.
 TOKEN = re.compile(r"\d+(?:\.\d+)*|[^\W\d_]+|[<>≤≥%↑↓=]|\+(?!\w)|[+-](?=ve\b)|(?<=\w)-(?![\w-])|(?<!\w)[+-](?=\d)")
 _BLANKS = re.compile(r"[^\S\n]+")
-_NOT_SINGLE = ("  ", "\t", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x1f", "\x85", "\u1680", "\u2028", "\u2029")
 _EMPTY_LINES = re.compile(r"\n\s*\n")
 ARTICLES = frozenset({"a", "an", "the"})
 
@@ -43,7 +42,7 @@ def clean(text: str) -> str:
     Line breaks and paragraphs stay, punctuation of other scripts becomes its Latin counterpart.
     """
     plain = text if text.isascii() else _SIGN.sub(_replaced, unicodedata.normalize("NFKC", text))
-    if any(blank in plain for blank in _NOT_SINGLE):
+    if "  " in plain or "\t" in plain or "\r" in plain or not plain.isascii():
         plain = _BLANKS.sub(" ", plain)
     if "\\" in plain:
         plain = _LATEX_MARKUP.sub("", _LATEX_FONT.sub(r"\1", plain))

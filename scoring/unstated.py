@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from scoring.choices import Choices, Mention
 from scoring.methods import Method
-from scoring.text import word_starts
+from scoring.text import cleaned_tokens, word_starts
 
 _LONGEST_LONE_LINE = 40
 _LONE = re.compile(r"(?i)\W{0,9}(?:(?:option|choice)(?=[\s:(]))?[\s:]{0,3}[(\[{]?\s?([A-Z])\s?[)\]}]?\W{0,9}")
@@ -122,31 +122,33 @@ def _labelled_line(lines: Sequence[str], choices: Choices) -> str | None:
     "E. coli" and "a) first" label nothing; a line that speaks against its option, or that may begin a list of all of
     them, chooses nothing.
     """
-    labelled = [(index, letter) for index, line in enumerate(lines) if (letter := _label(line, choices))]
+    labelled = [(index, *found) for index, line in enumerate(lines) if (found := _label(line, choices))]
     if len(labelled) != 1:
         return None
-    index, letter = labelled[0]
-    if index not in (0, len(lines) - 1) or _AGAINST.search(_without_texts(lines[index], choices)):
+    index, letter, is_whole = labelled[0]
+    if index not in (0, len(lines) - 1):
         return None
-    if index > 0 and _LISTING.search("\n".join(lines[:index])):
+    if not is_whole and _AGAINST.search(_without_texts(lines[index], choices)):
         return None
-    return letter
+    return None if index > 0 and _LISTING.search("\n".join(lines[:index])) else letter
 
 
-def _label(line: str, choices: Choices) -> str | None:
+def _label(line: str, choices: Choices) -> tuple[str, bool] | None:
+    """Return the letter that a line is labelled with, and whether the rest of the line is its option's text."""
     match = _LABELLED.match(line)
     if not match:
         return None
     letter = match[1] or match[2] or match[3] or match[4]
     rest = line[match.end() :]
-    if letter.upper() not in choices.letters:
+    key = letter.upper()
+    if key not in choices.letters:
         return None
-    if choices.shares_word(letter.upper(), rest):
-        return letter.upper()
-    other = choices.starting(rest)
-    if other is not None or not letter.isupper() or rest[0].islower():
-        return None
-    return letter
+    if cleaned_tokens(rest) == choices.texts[key]:
+        return key, True
+    if choices.shares_word(key, rest):
+        return key, False
+    is_prose = letter.isupper() and not rest[0].islower() and choices.starting(rest) is None
+    return (key, False) if is_prose else None
 
 
 def _without_texts(text: str, choices: Choices) -> str:
