@@ -40,11 +40,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JudgedItem:
-    """One answer to judge: what the judge sees, and the failure mode that a rule found (null for a right answer)."""
+    """One answer to judge: what the judge sees, and the failure mode that a rule found (null for a right answer).
+
+    Only a `free_text` answer is graded as a report: a letter has no quality.
+    """
 
     id: str
     material: Material
     failure: FailureMode | None
+    free_text: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,14 @@ def judge_answers(
     sampling = Sampling(config.max_tokens, config.temperature, seed=spec.seed)
     log.info("the judge %s is asked for %d verdicts on %d items", config.model_key, len(requests), len(items))
     answers = {a.id: a for a in generate_resumable(spec, list(requests.values()), sampling, journal, stop)}
-    _require_answers(list(answers.values()), config, journal)
+    _require_answers(list(answers.values()), config)
     return {
         rubric.name: {
             item.id: _grade(answers[asked[rubric.name, item.id].id], rubric)
             if (rubric.name, item.id) in asked
             else Grade(lowest_verdict(rubric, f"there is no {rubric.graded}"), "empty")
             for item in items
-            if rubric != FAILURE_MODES or _is_asked(rubric, item)
+            if _is_about(rubric, item)
         }
         for rubric in rubrics
     }
@@ -108,10 +112,14 @@ def summarise_grades(grades: Grades, items: Sequence[JudgedItem]) -> dict[Rubric
     return summary
 
 
-def _is_asked(rubric: Rubric, item: JudgedItem) -> bool:
+def _is_about(rubric: Rubric, item: JudgedItem) -> bool:
     if rubric == FAILURE_MODES:
         return item.failure in ("wrong_option", "wrong_text")
-    return bool(getattr(item.material, rubric.graded).strip())
+    return item.free_text or rubric.graded != "answer"
+
+
+def _is_asked(rubric: Rubric, item: JudgedItem) -> bool:
+    return _is_about(rubric, item) and bool(getattr(item.material, rubric.graded).strip())
 
 
 def _requests(
@@ -141,12 +149,12 @@ def _grade(answer: Generation, rubric: Rubric) -> Grade:
     return Grade(None, "truncated" if answer.finish_reason == "length" else "unparsable")
 
 
-def _require_answers(answers: Sequence[Generation], config: JudgeConfig, journal: Path) -> None:
+def _require_answers(answers: Sequence[Generation], config: JudgeConfig) -> None:
     errors = [answer for answer in answers if answer.finish_reason == "error"]
     if answers and len(errors) == len(answers):
         raise StageFailure(
             f"the judge {config.model_key} answered none of {len(answers)} requests: {errors[0].error}; "
-            f"mend that, remove {journal} and run the eval again"
+            "mend that and run the eval again"
         )
     if errors:
         log.warning(

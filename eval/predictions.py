@@ -19,7 +19,9 @@ from eval.benchmarks import Benchmark
 from inference.formats import ChatFormat
 from scoring.extraction import extract_choice
 from scoring.failure_modes import FailureMode, failure_mode
+from scoring.final_part import final_part
 from scoring.free_text import text_matches
+from scoring.labels import extract_labels
 from scoring.numeric import number_matches
 from scoring.rewards import accuracy_reward
 from scoring.text_metrics import text_scores, yes_no_match
@@ -117,10 +119,13 @@ def read(benchmark: Benchmark, row: Row, answer_text: str) -> Reading:
 
 def _extracted(benchmark: Benchmark, row: Row, answer_text: str) -> tuple[str | None, str]:
     options = [(option.letter, option.text) for option in row.options]
+    if benchmark.task == "labels":
+        found = extract_labels(answer_text, options)
+        return (",".join(sorted(found.labels)) if found.labels else None), found.method
     if options:
         choice = extract_choice(answer_text, options)
         return choice.letter, choice.method
-    text = answer_text.strip()
+    text = final_part(answer_text)
     return (text, "text") if text else (None, "none")
 
 

@@ -55,4 +55,4 @@ def _item(prediction: Prediction, row: Row) -> JudgedItem:
     options = "".join(f"\n{option.letter}. {option.text}" for option in row.options)
     gold = next((f"{o.letter}. {o.text}" for o in row.options if o.letter == row.answer_idx), prediction.gold)
     material = Material(row.question + options, gold, prediction.answer_text, prediction.thinking or "")
-    return JudgedItem(_key(prediction), material, prediction.failure_mode)
+    return JudgedItem(_key(prediction), material, prediction.failure_mode, free_text=not row.options)

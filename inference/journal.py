@@ -2,8 +2,8 @@
 
 The journal is a JSONL file, one generation a line. A later attempt with the same journal asks only what is missing, and
 several rounds of questions may share one. A line counts only for the very request and sampling it was made with; how
-many answers were asked for does not matter. The last line may be torn by a kill and is cut off; any other unreadable
-line is an error, because nothing here writes one.
+many answers were asked for does not matter. What ended in an error is asked again by a later attempt. The last line
+may be torn by a kill and is cut off; any other unreadable line is an error, because nothing here writes one.
 """
 
 from __future__ import annotations
@@ -135,5 +135,6 @@ def _read(journal: Path) -> defaultdict[_Key, dict[int, Generation]]:
             raise StageFailure(
                 f"{journal}: line {number} is not a generation ({error}); remove the file to start over"
             ) from error
-        found[generation.id, digest][generation.index] = generation
+        if generation.finish_reason != "error":  # what failed then, a server's fault perhaps, is asked again
+            found[generation.id, digest][generation.index] = generation
     return found

@@ -121,12 +121,14 @@ def test_answers_survive_a_kill_and_none_is_asked_twice(spec: EngineSpec, tmp_pa
     assert whole == generate_resumable(spec, many, RANDOM, tmp_path / "undisturbed.jsonl")
 
 
-def test_an_error_is_an_answer(spec: EngineSpec, unopenable: EngineSpec, tmp_path: Path) -> None:
+def test_an_error_is_an_answer_until_a_later_attempt_asks_again(spec: EngineSpec, tmp_path: Path) -> None:
     journal = tmp_path / "answers.jsonl"
-    long = Request("long", ({"role": "user", "content": "word " * 100},))
+    long = Request("long", ({"role": "user", "content": "word " * 30},))
     answers = generate_resumable(spec, [*REQUESTS, long], SAMPLING, journal)
     assert [generation.finish_reason == "error" for generation in answers] == [False] * 4 + [True]
-    assert generate_resumable(unopenable, [*REQUESTS, long], SAMPLING, journal) == answers
+    roomier = replace(spec, max_length=256)
+    again = generate_resumable(roomier, [*REQUESTS, long], SAMPLING, journal)
+    assert (again[:4], again[4].finish_reason == "error") == (answers[:4], False)
 
 
 def test_a_damaged_line_inside_is_not_passed_over(unopenable: EngineSpec, tmp_path: Path) -> None:
