@@ -31,7 +31,7 @@ from curation.quality import missing_fields, poor_quality
 from data.hub import resolve
 from data.load import load_rows
 from data.tokens import count_tokens
-from inference.engine import EngineSpec
+from inference.engine import EngineSpec, model_source
 from inference.formats import FORMATS
 from inference.prompts import system_prompt
 from registry.catalog import DatasetEntry, ModelEntry
@@ -118,7 +118,8 @@ def _filter_difficulty(
 ) -> tuple[Ledger, dict[str, Any]]:
     model = context.config.difficulty_model or context.config.model
     model_key = context.config.difficulty_model_key or context.config.model_key
-    spec = EngineSpec(config.engine, resolve(model, "model", model_key), model.max_length, seed=seed)
+    source = model_source(model, model_key, config.engine, resolve)
+    spec = EngineSpec(config.engine, source, model.max_length, seed=seed)
     journal = context.run_dir / ANSWERS_PARTIAL
     answers = difficulty.ask(kept(ledger), spec, model.system_prompt, config, journal, context.stop)
     judgement = difficulty.judge(kept(ledger), answers)

@@ -19,8 +19,11 @@ IGNORED_MODEL_FILES = ["original/*", "consolidated*", "*.gguf", "*.onnx", "*.onn
 def resolve(entry: HubOrFile, repo_type: RepoType, name: str | None = None) -> Path:
     """Return the file or folder that `entry` means on this machine, without any network.
 
-    `name` is the entry's name in the catalog, for the message. Raises MissingError when it is not (or not wholly) here.
+    `name` is the entry's name in the catalog, for the message. Raises MissingError when it is not (or not wholly) here,
+    UsageError for what has no files anywhere.
     """
+    if not entry.is_data:
+        raise UsageError(f"{repo_type} {name or ''} has no files: it is behind an API, or made by its plugin")
     if entry.file_path is not None:
         path = Path(entry.file_path)
         if not is_here(path):

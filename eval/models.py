@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data.hub import resolve
-from inference.engine import ApiModel, EngineSpec
+from inference.engine import ApiModel, EngineSpec, model_source
 from inference.formats import FORMATS, ChatFormat
-from registry.catalog import ModelEntry
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, UsageError
-from registry.schema import EngineName, Stage
+from registry.schema import Stage
 from registry.stage import Upstream
 
 
@@ -35,7 +34,7 @@ def model_of(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> Pat
     """The model that the experiment's training recorded if it has training, else its base model."""
     settings = config.eval
     if config.training is None:
-        return located(config.model, config.model_key, settings.engine, settings.concurrency)
+        return model_source(config.model, config.model_key, settings.engine, resolve, settings.concurrency)
     if settings.engine == "openai":
         raise UsageError(f"{config.experiment}: a trained model is loaded from its folder; set eval.engine to vllm")
     if "training" not in upstream:
@@ -44,19 +43,6 @@ def model_of(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> Pat
             "(the base model is not evaluated in its place)"
         )
     return upstream["training"].path("model_path")
-
-
-def located(entry: ModelEntry, key: str, engine: EngineName, concurrency: int) -> Path | ApiModel:
-    """Where an engine finds the model that the catalog calls `key`; `UsageError` when the engine cannot run it."""
-    if entry.api_model is not None:
-        if engine != "openai":
-            raise UsageError(
-                f'model {key} is behind an API: the engine {engine} cannot load it; set engine to "openai"'
-            )
-        return ApiModel(entry.api_model, entry.base_url, entry.api_key_env, concurrency)
-    if engine == "openai":
-        raise UsageError(f"model {key} has no api_model in the catalog, which the engine openai needs; use vllm")
-    return resolve(entry, "model", key)
 
 
 def answer_format(config: EffectiveConfig) -> ChatFormat:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from data.hub import resolve
 from data.rows import Row
 from eval.judge import Grades, JudgedItem, judge_answers, summarise_grades
-from eval.models import located
 from eval.predictions import Prediction
-from inference.engine import EngineSpec
+from inference.engine import EngineSpec, model_source
 from registry.stage import StageContext
 from scoring.judging import Material
 
@@ -41,7 +41,7 @@ def judged(context: StageContext, predictions: Sequence[Prediction], rows: Mappi
     settings, entry = config.eval.judge, config.judge_model
     assert settings is not None
     assert entry is not None
-    model = located(entry, settings.model_key, settings.engine, config.eval.concurrency)
+    model = model_source(entry, settings.model_key, settings.engine, resolve, config.eval.concurrency)
     spec = EngineSpec(settings.engine, model, entry.max_length, seed=config.eval.seed)
     items = {_key(p): _item(p, rows[p.id]) for p in predictions}
     return Judged(items, judge_answers(list(items.values()), settings, spec, journal, context.stop))

@@ -7,16 +7,18 @@ the same tokenizer, so that one can stand in for the other. A request's answers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from registry.catalog import ModelEntry
 from registry.errors import UsageError
 from registry.schema import EngineName
 from registry.stopping import StopFlag
 
+CONCURRENCY = 16
 FinishReason = Literal["stop", "length", "error"]
 
 
@@ -87,7 +89,7 @@ class ApiModel:
     name: str
     base_url: str | None
     api_key_env: str
-    concurrency: int = 16
+    concurrency: int = CONCURRENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,26 @@ class EngineSpec:
     tensor_parallel: int = 1
     data_parallel: int | None = None
     seed: int = 0
+
+
+def model_source(
+    entry: ModelEntry,
+    key: str,
+    engine: EngineName,
+    resolve: Callable[[ModelEntry, Literal["model"], str], Path],
+    concurrency: int = CONCURRENCY,
+) -> Path | ApiModel:
+    """Where `engine` finds the model that the catalog calls `key`: a folder, which `resolve` finds, or a server.
+
+    Raises `UsageError` when the engine cannot run such a model, and what `resolve` raises.
+    """
+    if entry.api_model is None:
+        if engine == "openai":
+            raise UsageError(f"model {key} has no api_model in the catalog, which the engine openai needs; use vllm")
+        return resolve(entry, "model", key)
+    if engine != "openai":
+        raise UsageError(f"model {key} is behind an API, which the engine {engine} cannot load; use openai")
+    return ApiModel(entry.api_model, entry.base_url, entry.api_key_env, concurrency)
 
 
 def model_folder(spec: EngineSpec) -> Path:

@@ -148,6 +148,12 @@ def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
         message = "has training_params but no curation, so no data to train on"
         mend = "add curation or remove training_params"
         problems.append(layers.problem(("training_params",), message, mend))
+    entry = catalog.models.get(str(merged.get("model_key")))
+    if entry is not None and entry.api_model is not None:
+        for field in ("training_params", "curation"):  # curation counts tokens with the model's tokenizer
+            if merged.get(field) is not None:
+                message = f"is behind an API, so {field} cannot use it"
+                problems.append(layers.problem(("model_key",), message, "name a model that has weights"))
     datasets = merged.get("datasets")
     named = datasets.get("curate") if isinstance(datasets, dict) else None
     if merged.get("curation") is not None and named is None and "datasets" not in unclear:

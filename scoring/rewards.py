@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from scoring.extraction import extract_choice
+from scoring.final_part import marked_part
 from scoring.free_text import text_matches
 from scoring.text_metrics import exact_match
 
 Completion = str | Sequence[Mapping[str, str]]
 """A text, or a conversation whose last message is the assistant's."""
 
-_ANSWER_TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
 _LETTERS = tuple((letter, "") for letter in string.ascii_uppercase)
 _SECONDS = 5
 # Where no alarm can end a computation, only its size can: no tower of powers, huge exponent, factorial, deep brackets.
@@ -52,7 +52,7 @@ def accuracy_reward(completion: str, solution: str) -> float:
     letter with the option that the answer chose; any other with the whole of the tag (exact match, so that a tag that
     lists every candidate is worth nothing), or, without a tag, with what the answer states (`text_matches`).
     """
-    answer, tagged = _answer(completion)
+    answer, tagged = marked_part(completion)
     if not answer or not solution.strip():
         return 0.0
     if _is_mathematical(solution) and _mathematically_equal(answer, tagged, solution):
@@ -93,15 +93,6 @@ def format_rewards(completions: Sequence[Completion], **_: Any) -> list[float]:
 
 def _text(completion: Completion) -> str:
     return completion if isinstance(completion, str) else completion[-1]["content"]
-
-
-def _answer(completion: str) -> tuple[str, bool]:
-    """Return the answer part of a completion and whether a tag held it."""
-    part = completion.rpartition("</think>")[2].rpartition("## Final Response")[2]
-    if "<think>" in part or "## Thinking" in part:
-        return "", False
-    tags = _ANSWER_TAG.findall(part)
-    return (tags[-1].strip(), True) if tags else (part.strip(), False)
 
 
 def _is_mathematical(text: str) -> bool:

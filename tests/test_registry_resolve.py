@@ -291,3 +291,16 @@ def test_repetitions_need_sampling(tmp_path: Path) -> None:
         lab.effective(view, "greedy")
     settings = lab.effective(view, "sampled").eval
     assert (settings.repetitions_of("exam"), settings.repetitions_of("other")) == (5, 1)
+
+
+def test_a_model_behind_an_api_is_evaluated_and_not_trained(tmp_path: Path) -> None:
+    models = {"tiny": {"api_model": "gpt", "base_url": "http://${SERVER}/v1", "max_length": 100}}
+    lab = write_lab(tmp_path, {"asked": base(), "trained": tuned()}, models=models)
+    view = lab.read()
+    with pytest.raises(UsageError, match=r"models\.tiny\.base_url: \$\{SERVER\} is not set"):
+        lab.effective(view, "asked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVER", "here:8000")
+        assert lab.effective(view, "asked").model.base_url == "http://here:8000/v1"
+    with pytest.raises(UsageError, match=r"trained\.config\.model_key: is behind an API, so training_params cannot"):
+        lab.effective(view, "trained")
