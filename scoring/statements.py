@@ -108,7 +108,7 @@ _VERDICT = re.compile(
 )
 # What must stand before the verb of a verdict: cheap to rule out.
 _LABEL_BEFORE = re.compile(r"(?<![^\W_])[A-Z](?:\)?\s\Z|\)?\s\(|,|[.):])")
-_VERDICT_REACH = 220
+_VERDICT_REACH, _LEAD_REACH = 220, 20
 _UNLESS = re.compile(r"\s+(?:in\s+that|about|that|only|if|when|unless)\b|\s*\?")
 _SHARED_VERDICT = re.compile(r"\b(?:also|both|are)\b")
 _DOUBTED = re.compile(
@@ -260,9 +260,10 @@ def _verdicts(text: str, low: str) -> Iterator[Trigger]:
     for at in _positions(low, ("correct", "right", "best", "most ", "answer")):
         word = low[low.rfind(" ", 0, max(0, at - 1)) + 1 : at].strip()
         copula = _BEFORE_VERDICT.search(low, max(0, at - 40), at) if word in _VERDICT_WORDS else None
-        if not copula or not _LABEL_BEFORE.search(text, max(0, copula.start() - _VERDICT_REACH), copula.start()):
+        label = copula and _LABEL_BEFORE.search(text, max(0, copula.start() - _VERDICT_REACH), copula.start())
+        if not label:
             continue
-        for match in _VERDICT.finditer(text, max(0, at - _VERDICT_REACH), at + 30):
+        for match in _VERDICT.finditer(text, max(0, label.start() - _LEAD_REACH), at + 30):
             letter, start = (match[1], match.start(1)) if match[1] else (match[2], match.start(2))
             is_this = match.start() < at < match.end()
             if not is_this or _UNLESS.match(low, match.end()) or _DOUBTED.search(low, max(0, start - 60), start):

@@ -41,8 +41,11 @@ def clean(text: str) -> str:
 
     Line breaks and paragraphs stay, punctuation of other scripts becomes its Latin counterpart.
     """
-    plain = text if text.isascii() else _SIGN.sub(_replaced, unicodedata.normalize("NFKC", text))
-    if "  " in plain or "\t" in plain or "\r" in plain or not plain.isascii():
+    plain = text
+    if not text.isascii():
+        plain = text if unicodedata.is_normalized("NFKC", text) else unicodedata.normalize("NFKC", text)
+        plain = _SIGN.sub(_replaced, plain)
+    if "  " in plain or "\t" in plain or "\r" in plain or "\u2028" in plain:
         plain = _BLANKS.sub(" ", plain)
     if "\\" in plain:
         plain = _LATEX_MARKUP.sub("", _LATEX_FONT.sub(r"\1", plain))
