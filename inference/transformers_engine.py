@@ -198,10 +198,10 @@ def batches(samples: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]
 
 def open_transformers(spec: EngineSpec) -> TransformersEngine:
     """Open a model folder with transformers. For the errors see `inference.engine.open_engine`."""
-    if spec.tensor_parallel > 1:
+    if spec.tensor_parallel > 1 or (spec.data_parallel or 1) > 1:
         raise UsageError(
-            f"the transformers engine runs on one device, tensor_parallel is {spec.tensor_parallel}; "
-            'set it to 1, or use the engine "vllm"'
+            f"the transformers engine runs on one device, tensor_parallel is {spec.tensor_parallel} and data_parallel "
+            f'{spec.data_parallel or 1}; set them to 1, or use the engine "vllm"'
         )
     folder = model_folder(spec)
     checkpoint = load_checkpoint(folder, spec.max_length)

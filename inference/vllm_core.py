@@ -29,7 +29,9 @@ _QUIET: Mapping[str, str] = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 # Several threads made the throughput on a CPU unstable, and the worker processes cost 12 s per start.
+# Threads that are bound to cores would be bound to the same ones in every process.
 _ON_CPU: Mapping[str, str] = {
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "OMP_NUM_THREADS": "1",
@@ -116,13 +118,17 @@ class VllmCore:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
+    def shut_down(self) -> None:
+        """End vLLM's own processes: enough for a process that ends itself."""
+        if self._llm is not None:
+            self._llm.llm_engine.engine_core.shutdown()
+            self._llm = None
+
     def close(self) -> None:
         """Give all memory back."""
-        if self._llm is None:
-            return
-        self._llm.llm_engine.engine_core.shutdown()
-        self._llm = None
-        self._process.restore()
+        if self._llm is not None:
+            self.shut_down()
+            self._process.restore()
 
 
 class _Process:

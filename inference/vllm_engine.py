@@ -9,11 +9,12 @@ from itertools import chain
 from typing import Protocol
 
 from inference.checkpoint import Checkpoint, load_checkpoint
+from inference.data_parallel import copies_of, open_workers
 from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
 from inference.vllm_core import Outcome, open_core
-from registry.errors import MissingError, UsageError
+from registry.errors import MissingError
 from registry.schema import EngineName
 from registry.stopping import StopFlag
 
@@ -73,15 +74,9 @@ def open_vllm(spec: EngineSpec) -> VllmEngine:
     import torch
 
     gpus = torch.cuda.device_count()
-    _check_gpus(spec, gpus)
-    where = f"{gpus} GPUs ({torch.cuda.get_device_name(0)})" if gpus else "the CPU"
-    log.info("vllm engine: %s on %s", checkpoint.folder, where)
-    return VllmEngine(spec, checkpoint, open_core(spec, checkpoint.stop_ids))
-
-
-def _check_gpus(spec: EngineSpec, gpus: int) -> None:
-    if spec.tensor_parallel > max(gpus, 1):
-        raise UsageError(
-            f"tensor_parallel {spec.tensor_parallel} needs as many GPUs, {gpus} are visible here; "
-            "lower it, or ask Slurm for the GPUs"
-        )
+    copies = copies_of(spec, gpus)
+    where = f"{copies * spec.tensor_parallel} x {torch.cuda.get_device_name(0)}" if gpus else "the CPU"
+    log.info("vllm engine: %s on %s, %s", checkpoint.folder, where, f"{copies} copies" if copies > 1 else "1 copy")
+    if copies == 1:
+        return VllmEngine(spec, checkpoint, open_core(spec, checkpoint.stop_ids))
+    return VllmEngine(spec, checkpoint, open_workers(spec, checkpoint.stop_ids, copies, gpus))

@@ -14,6 +14,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from inference.data_parallel import copies_of
 from inference.engine import EngineSpec, Generation, Request, Sampling, open_engine
 from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
 from registry.schema import EngineName
@@ -149,6 +150,21 @@ def test_an_engine_opens_after_one_that_did_not(name: EngineName, tiny: Path, mo
 def test_more_gpus_than_there_are_is_refused(name: EngineName, model: Path) -> None:
     spec = EngineSpec(name, model, 128, tensor_parallel=999)
     with pytest.raises(UsageError, match="tensor_parallel"), open_engine(spec):
+        pytest.fail("opened")
+
+
+def test_copies_are_as_many_as_the_gpus_hold() -> None:
+    spec = EngineSpec("vllm", Path("model"), 128, tensor_parallel=2)
+    assert [copies_of(spec, gpus) for gpus in (2, 5, 8)] == [1, 2, 4]
+    assert copies_of(replace(spec, data_parallel=3), 8) == 3
+    with pytest.raises(UsageError, match="data_parallel 4 times tensor_parallel 2 needs 8 GPUs, 7 are visible"):
+        copies_of(replace(spec, data_parallel=4), 7)
+    assert [copies_of(replace(spec, tensor_parallel=1, data_parallel=n), 0) for n in (None, 1, 3)] == [1, 1, 3]
+
+
+def test_the_transformers_engine_has_one_copy(model: Path) -> None:
+    spec = EngineSpec("transformers", model, 128, data_parallel=2)
+    with pytest.raises(UsageError, match=r"runs on one device.*data_parallel 2"), open_engine(spec):
         pytest.fail("opened")
 
 
