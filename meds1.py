@@ -46,6 +46,7 @@ VERBS = {
         "eval.benchmarks_verb:benchmarks",
         "List the benchmarks of the catalog, and who is evaluated on them.",
     ),
+    "infer": ("eval.infer_verb:infer", "Ask a trained experiment or any model: one question, or a file of them."),
     "leaderboard": ("plotting.verbs:leaderboard", "Rank experiments by accuracy, with 95 % intervals."),
     "plot": ("plotting.verbs:plot", "Draw a figure as PNG and PDF, with the CSV that it was drawn from."),
 }

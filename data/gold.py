@@ -30,7 +30,7 @@ _WHOLE = re.compile(r"-?\d+")
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """The letters of the right options, in the options' order, and what is wrong with them (null: nothing)."""
+    """The letters of the right options, sorted, and what is wrong with them (null: nothing)."""
 
     letters: tuple[str, ...]
     fault: str | None = None
@@ -81,7 +81,7 @@ class Choices:
         return first or Gold((), NO_GOLD)
 
     def _together(self, letters: set[str]) -> Gold:
-        ordered = tuple(letter for letter, _ in self.slots if letter in letters)
+        ordered = tuple(sorted(letters))
         if len(ordered) > 1 and not self.several:
             return Gold((), f"has {len(ordered)} right answers ({', '.join(ordered)}): set its `task` to labels")
         return Gold(ordered)

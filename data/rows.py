@@ -28,8 +28,8 @@ class Row:
     """One question with its gold answer and, in training data, its reasoning.
 
     `question_id` is shared by repeats of a question; `id` is this row's own, also among identical rows.
-    `answer_idx` is the letter of the gold option, null when there is none; of several right ones all letters, in the
-    options' order and set apart by commas ("A,C"). `reasoning_original` is the reasoning as
+    `answer_idx` is the letter of the gold option, null when there is none; of several right ones all letters,
+    sorted and set apart by commas ("A,C"). `reasoning_original` is the reasoning as
     loaded and stays so when `reasoning` is rewritten.
     """
 

@@ -78,19 +78,29 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_max_length(folder: Path, config: dict[str, Any], max_length: int) -> None:
-    """Refuse a length beyond the model's positions, which YaRN scaling extends by its factor."""
+def max_positions(folder: Path) -> int | None:
+    """Return the longest sequence that the model in `folder` knows; null when its config says nothing of it."""
+    return _positions(_read_config(folder))
+
+
+def _positions(config: dict[str, Any]) -> int | None:
+    """The model's positions, which YaRN scaling extends by its factor."""
     text = config.get("text_config", config)
-    positions = text.get("max_position_embeddings")
+    positions: int | None = text.get("max_position_embeddings")
     if positions is None:
-        return
+        return None
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     if rope.get("rope_type", rope.get("type")) == "yarn" and "original_max_position_embeddings" in rope:
-        positions = max(positions, int(rope["original_max_position_embeddings"] * rope.get("factor", 1)))
-    if max_length > positions:
+        return max(positions, int(rope["original_max_position_embeddings"] * rope.get("factor", 1)))
+    return positions
+
+
+def _check_max_length(folder: Path, config: dict[str, Any], max_length: int) -> None:
+    positions = _positions(config)
+    if positions is not None and max_length > positions:
         raise UsageError(
             f"{folder}: max_length {max_length} is beyond the model's {positions} positions; "
-            "lower max_length in the catalog's model entry"
+            "lower max_length (in the catalog's model entry, or as an option)"
         )
 
 

@@ -145,6 +145,7 @@ SEVERAL: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (DRUGS, {"answer": ["Ibuprofen", "Lisinopril"]}, "A,C"),
     (DRUGS, {"answer": "Lisinopril; Ibuprofen"}, "A,C"),
     (DRUGS, {"answer_idx": "AC", "answer": "Lisinopril, Ibuprofen"}, "A,C"),
+    ({"B": "cough", "A": "fever"}, {"answer": "cough, fever"}, "A,B"),
     ({"A": "fever, chills", "B": "cough"}, {"answer": "fever, chills"}, "A"),
     ({"A": "fever, chills", "B": "cough"}, {"answer": "cough; fever, chills"}, "A,B"),
 ]
