@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from data.hub import resolve
 from data.rows import Row
 from eval.benchmarks import Benchmark
-from eval.models import answer_format, engine_spec, located
+from eval.models import answer_format, engine_spec
 from eval.predictions import gold_of, read
 from inference.checkpoint import max_positions
-from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling, open_engine
+from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling, model_source, open_engine
 from inference.formats import FORMATS, ChatFormat
 from inference.prompts import messages, system_prompt
 from registry.errors import MissingError, UsageError, nearest
@@ -99,7 +100,7 @@ def of_catalog(opened: Registry, key: str, settings: Settings) -> Subject:
     """A model of the catalog: as a folder, with the catalog's format and length; `openai` for one behind a server."""
     entry = opened.model(key)
     asked = settings.over(EvalConfig(engine="openai" if entry.api_model is not None else "transformers"))
-    model = located(entry, key, asked.engine, asked.concurrency)
+    model = model_source(entry, key, asked.engine, resolve, asked.concurrency)
     spec = EngineSpec(asked.engine, model, settings.max_length or entry.max_length, seed=asked.seed)
     settings = replace(settings, format=settings.format or entry.format)
     return _subject(f"catalog model {key}", spec, asked, settings, entry.system_prompt)
