@@ -30,7 +30,12 @@ _SIGNS = {
 }
 _SIGN = re.compile(f"[{''.join(_SIGNS)}]")
 # A plus or minus counts when it ends a word ("Na+", "A-") or signs a number; elsewhere a hyphen only joins words.
-TOKEN = re.compile(r"\d+(?:\.\d+)*|[^\W\d_]+|[<>≤≥%↑↓=]|\+(?!\w)|[+-](?=ve\b)|(?<=\w)-(?![\w-])|(?<!\w)[+-](?=\d)")
+# Vowel signs and tones of Indic scripts, Thai and others are marks, which Python's \w leaves out of a word.
+_MARKS = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code)).startswith("M"))
+TOKEN = re.compile(
+    rf"\d+(?:\.\d+)*|[^\W\d_]+(?:[{_MARKS}]+[^\W\d_]*)*"
+    r"|[<>≤≥%↑↓=]|\+(?!\w)|[+-](?=ve\b)|(?<=\w)-(?![\w-])|(?<!\w)[+-](?=\d)"
+)
 _BLANKS = re.compile(r"[^\S\n]+")
 _EMPTY_LINES = re.compile(r"\n\s*\n")
 ARTICLES = frozenset({"a", "an", "the"})

@@ -241,6 +241,7 @@ def test_free_text_states_the_answer(answer: str, text: str) -> None:
         ("< 5 cm", "> 5 cm"),
         ("5 mg", "15 mg"),
         ("5 mg", "2.5 mg"),
+        ("दिल", "दाल"),
         ("Heart failure", "The heart is a failure-free pump."),
     ],
 )
