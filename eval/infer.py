@@ -120,8 +120,7 @@ def of_experiment(opened: Registry, view: View, name: str, settings: Settings) -
     )
     unused = [part for part in ("thinking", "few_shot", "repetitions") if getattr(asked, part) is not None]
     warnings = [f"{name}: its eval.{part} does not count here" for part in unused]
-    state = opened.statuses(view, name)["training"]
-    if config.training is not None and state.status != "completed":
+    if config.training is not None and (state := opened.statuses(view, name)["training"]).status != "completed":
         warnings.append(f"{name}: its training is {': '.join(filter(None, [state.status, state.reason]))}")
     subject = _subject(f"experiment {name}", spec, asked, settings, config.model.system_prompt)
     return replace(subject, warnings=tuple(warnings))

@@ -57,8 +57,8 @@ def read_questions(path: Path) -> list[Row]:
 
 def _values(path: Path) -> list[Any]:
     if path.suffix.lower() == ".jsonl":
-        return [value for _, value in json_lines(str(path), path)]
-    value = json_value(str(path), path)
+        return [value for _, value in json_lines(path.name, path)]
+    value = json_value(path.name, path)
     if isinstance(value, dict) and "questions" in value:
         value = value["questions"]
     elif isinstance(value, dict) and "question" in value:
@@ -73,7 +73,7 @@ def _record(path: Path, number: int, value: Any) -> dict[str, Any]:
         return {"question": value}
     if not isinstance(value, dict):
         raise UsageError(f"{path}, record {number}: a question is a text or an object, not {type(value).__name__}")
-    refuse_repeated(str(path), path, f"record {number}", value)
+    refuse_repeated(path.name, path, f"record {number}", value)
     if not str(value.get("question") or "").strip():
         raise UsageError(f"{path}, record {number}: it has no question (field `question`)")
     return value

@@ -18,13 +18,16 @@ from typing import Any
 
 import pytest
 
+from eval.stage import PREDICTIONS, run
 from inference import openai_engine
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling, open_engine
 from inference.journal import generate_resumable
+from registry.catalog import DatasetEntry, ModelEntry
 from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
 from registry.stopping import StopFlag
 from tests.api_server import vllm_server
 from tests.faulty_server import Body, FaultyServer, Reply, Script, completion, echo, question, refusal, reply, serving
+from tests.stages import make_context, record, write_jsonl
 from tests.tiny import NEEDS_VLLM, make_tiny_model
 
 KEY = "k-0123456789-secret"
@@ -486,13 +489,13 @@ def test_a_model_that_no_server_has_is_refused(model: Path | ApiModel, words: st
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model"), max_length=256)
+    return make_tiny_model(tmp_path_factory.mktemp("model"), max_length=1024)
 
 
 @pytest.fixture(scope="module")
 def vllm_url(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("server") / "server.log"
-    with vllm_server(model, "tiny", log, "--max-model-len", "256") as url:
+    with vllm_server(model, "tiny", log, "--max-model-len", "1024") as url:
         yield url
 
 
@@ -523,7 +526,7 @@ def test_a_real_server_draws_by_seed_follows_a_schema_and_outlives_a_long_prompt
         first = {(g.id, g.index): g.text for g in engine.generate(requests(2), drawn)}
         assert len(set(first.values())) == 6
         assert {(g.id, g.index): g.text for g in engine.generate(requests(2)[::-1], drawn)} == first
-        answers = list(engine.generate([ask("grade it", schema), ask("word " * 300)], drawn))
+        answers = list(engine.generate([ask("grade it", schema), ask("word " * 1200)], drawn))
     assert all(json.loads(g.text)["score"] in (1, 2, 3) for g in answers if g.id == "grade it")
     refused = [g for g in answers if g.id != "grade it"]
     assert len(refused) == 3
@@ -537,3 +540,26 @@ def test_a_model_that_a_real_server_has_not_is_named(vllm_url: str) -> None:
         open_engine(spec(vllm_url, name="other")) as engine,
     ):
         list(engine.generate(requests(3), SAMPLING))
+
+
+@NEEDS_VLLM
+def test_a_whole_evaluation_with_a_judge_on_a_real_server(vllm_url: str, tmp_path: Path) -> None:
+    served = ModelEntry(api_model="tiny", base_url=vllm_url, api_key_env="LAB_KEY", max_length=1024)
+    exam = [record(number) for number in range(3)] + [record(9, options=None, answer_idx=None, answer="Rest")]
+    files = {
+        name: DatasetEntry(file_path=str(write_jsonl(tmp_path / f"{name}.jsonl", records)))
+        for name, records in (("exam", exam[:3]), ("free", exam[3:]))
+    }
+    judge = {"model_key": "judge", "rubrics": ["report", "failure_modes"], "max_tokens": 32}
+    settings = {"engine": "openai", "max_tokens": 16, "judge": judge}
+    context = make_context(tmp_path / "run", tmp_path, evaluate=files, eval=settings)
+    config = context.config.model_copy(update={"model": served, "judge_model": served})
+    summary = run(replace(context, config=config)).metrics["benchmarks"]
+    assert {name: (each["total_examples"], each["errors"]) for name, each in summary.items()} == {
+        "exam": (3, 0),
+        "free": (1, 0),
+    }
+    assert (summary["exam"]["judge"]["report"]["n"], summary["free"]["judge"]["report"]["n"]) == (0, 1)
+    lines = [json.loads(line) for line in (tmp_path / "run" / PREDICTIONS).read_text().splitlines()]
+    assert [line["source"] for line in lines if "report" in line["verdicts"]] == ["free"]
+    assert all(line["completion_tokens"] and line["prompt_tokens"] for line in lines)
