@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scoring.intervals import wilson_interval
+from scoring.bootstrap import RESAMPLES, mean_interval
 
 
 @dataclass(frozen=True)
@@ -15,7 +13,7 @@ class Accuracy:
     """`num_correct` of `n` answers to `n_clusters` distinct questions; `accuracy` and its 95 % `ci` are shares.
 
     `accuracy` is the mean over questions of the share of a question's answers that are right, which is
-    `num_correct / n` unless some questions occur more often than others.
+    `num_correct / n` unless some questions occur more often than others. `ci_method` is that of `Mean`.
     """
 
     n: int
@@ -23,26 +21,16 @@ class Accuracy:
     num_correct: int
     accuracy: float
     ci: tuple[float, float]
+    ci_method: str
 
 
-def accuracy_of(correct: Sequence[bool], clusters: Sequence[str]) -> Accuracy:
+def accuracy_of(
+    correct: Sequence[bool], clusters: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Accuracy:
     """Return the accuracy over answers; `clusters` names the question (`question_id`) of each.
 
-    Method: the correctness of a question's answers is averaged, and Wilson's interval is taken of the mean of these
-    averages with the number of distinct questions as sample size: answers to one question count as one observation
-    however many there are, so the interval is never too narrow because of repeats. Raises ValueError without answers.
+    The interval is Wilson's where no question repeats or all answers to a question agree, so that a copy of an answer
+    changes nothing; else that of `mean_interval`. Raises ValueError without answers.
     """
-    if not correct or len(correct) != len(clusters):
-        raise ValueError(f"{len(correct)} answers for {len(clusters)} questions")
-    answers: defaultdict[str, list[bool]] = defaultdict(list)
-    for right, cluster in zip(correct, clusters, strict=True):
-        answers[cluster].append(right)
-    total = math.fsum(sum(group) / len(group) for group in answers.values())
-    successes = min(total, len(answers))
-    return Accuracy(
-        n=len(correct),
-        n_clusters=len(answers),
-        num_correct=sum(correct),
-        accuracy=successes / len(answers),
-        ci=wilson_interval(successes, len(answers)),
-    )
+    mean = mean_interval(correct, clusters, seed=seed, resamples=resamples)
+    return Accuracy(mean.n, mean.n_clusters, sum(correct), mean.mean, mean.ci, mean.ci_method)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from scoring.accuracy import Accuracy, accuracy_of
+from scoring.bootstrap import mean_interval, resampled_means
 from scoring.intervals import wilson_interval
+from tests.statistics_references import resampling_variance
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
@@ -34,7 +40,7 @@ def test_distinct_questions_are_plain_accuracy() -> None:
     correct = [True] * 7 + [False] * 3
     found = accuracy_of(correct, [str(number) for number in range(10)])
     expected = binomtest(7, 10).proportion_ci(method="wilson")
-    assert found == Accuracy(10, 10, 7, 0.7, found.ci)
+    assert found == Accuracy(10, 10, 7, 0.7, found.ci, "wilson")
     assert found.ci == pytest.approx((expected.low, expected.high))
 
 
@@ -50,7 +56,65 @@ def test_each_question_counts_once() -> None:
     assert found.accuracy == pytest.approx(1 / 3)
     mixed = accuracy_of([True, False, True], ["a", "a", "b"])
     assert mixed.accuracy == pytest.approx(0.75)
-    assert mixed.ci == pytest.approx(wilson_interval(1.5, 2))
+
+
+def test_answers_that_disagree_are_more_than_one_observation_and_less_than_independent() -> None:
+    """Half of the questions right by one answer in four, half by three: surer than 100 copies, not as sure as 400."""
+    correct = [True, False, False, False] * 50 + [True, True, True, False] * 50
+    found = accuracy_of(correct, [str(number // 4) for number in range(400)])
+    assert found.ci_method == "clustered_bootstrap"
+    assert wilson_interval(50, 100)[0] < found.ci[0] < wilson_interval(200, 400)[0] < 0.5
+    assert found.ci[0] + found.ci[1] == pytest.approx(1.0)
+
+
+def test_clustered_interval_is_wilsons_at_the_effective_size() -> None:
+    """Four questions of shares 0, 1/2, 1/2, 1: all 256 resamples by hand, Student's t from a table."""
+    found = accuracy_of([False, True, False, True, False, True], ["a", "b", "b", "c", "c", "d"], resamples=400_000)
+    shares = [Fraction(0), Fraction(1, 2), Fraction(1, 2), Fraction(1)]
+    effective = 0.25 / (float(resampling_variance(shares)) * 4 / 3)
+    squared = 3.182446**2
+    half = math.sqrt(squared * effective + squared**2) / (effective + squared) / 2
+    assert found.ci == pytest.approx((0.5 - half, 0.5 + half), abs=0.002)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_all_right_or_all_wrong_is_still_unsure(right: bool) -> None:
+    found = accuracy_of([right] * 12, ["a", "b", "c"] * 4)
+    assert (found.ci, found.ci_method) == (wilson_interval(3 * right, 3), "wilson")
+
+
+def test_one_question_is_one_observation_however_often_it_is_asked() -> None:
+    assert accuracy_of([True, False] * 50, ["a"] * 100).ci == wilson_interval(0.5, 1)
+    assert accuracy_of([True, False] * 3, ["a", "a", "b", "b", "c", "c"]).ci == wilson_interval(1.5, 3)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    arguments = [True, False, True] * 20, [str(number // 2) for number in range(60)]
+    assert accuracy_of(*arguments, seed=3) == accuracy_of(*arguments, seed=3)
+    assert accuracy_of(*arguments, seed=3).ci != accuracy_of(*arguments, seed=4).ci
+
+
+def test_counting_kinds_and_drawing_questions_have_the_same_distribution() -> None:
+    """60 questions of two kinds are drawn by kind; nudged apart, one by one. Both against the binomial quantiles."""
+    values = np.repeat([0.0, 1.0], [40, 20])
+    nudged = values + np.arange(60) * 1e-9
+    for sample in (resampled_means(values, 1, 20_000), resampled_means(nudged, 2, 20_000)):
+        assert np.mean(sample) == pytest.approx(1 / 3, abs=0.002)
+        for count in (12, 16, 20, 24, 28):
+            assert np.mean(sample <= count / 60 + 1e-6) == pytest.approx(binom.cdf(count, 60, 1 / 3), abs=0.012)
+
+
+def test_means_on_another_scale_are_brought_there_and_back() -> None:
+    scores, clusters = [1.0, 2.5, 4.0, 5.0, 3.0, 2.0], ["a", "b", "b", "c", "d", "d"]
+    rubric = mean_interval(scores, clusters, bounds=(1, 5))
+    share = mean_interval([(score - 1) / 4 for score in scores], clusters)
+    assert (rubric.mean, *rubric.ci) == pytest.approx([1 + 4 * number for number in (share.mean, *share.ci)])
+
+
+def test_a_value_outside_the_scale_is_refused() -> None:
+    for wrong in (5.1, 0.9, float("nan")):
+        with pytest.raises(ValueError, match="outside 1 to 5"):
+            mean_interval([2.0, wrong], ["a", "b"], bounds=(1, 5))
 
 
 @pytest.mark.parametrize(("correct", "clusters"), [([], []), ([True], []), ([True], ["a", "b"])])

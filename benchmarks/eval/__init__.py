@@ -1,0 +1,1 @@
+"""What an evaluation promises: statistics that hold, and speed."""
