@@ -163,8 +163,11 @@ class _Process:
         torch.set_num_threads(self._threads)
 
 
-def open_core(spec: EngineSpec, stop_ids: frozenset[int]) -> VllmCore:
-    """Open one copy of the model on the GPUs that this process sees. Raises `StageFailure` when vLLM cannot."""
+def open_core(spec: EngineSpec, stop_ids: frozenset[int], load_format: str = "auto") -> VllmCore:
+    """Open one copy of the model on the GPUs that this process sees. Raises `StageFailure` when vLLM cannot.
+
+    `load_format` is vLLM's; with "dummy" the weights are random, and the folder needs none.
+    """
     import torch
 
     on_gpu = torch.cuda.device_count() > 0
@@ -172,12 +175,12 @@ def open_core(spec: EngineSpec, stop_ids: frozenset[int]) -> VllmCore:
     process.prepare(on_gpu=on_gpu)
     with ExitStack() as unless_opened:
         unless_opened.callback(process.restore)
-        llm = _load(spec, on_gpu=on_gpu)
+        llm = _load(spec, load_format, on_gpu=on_gpu)
         unless_opened.pop_all()
     return VllmCore(llm, stop_ids, process)
 
 
-def _load(spec: EngineSpec, *, on_gpu: bool) -> LLM:
+def _load(spec: EngineSpec, load_format: str, *, on_gpu: bool) -> LLM:
     from vllm import LLM
 
     # On a CPU a prompt must not be split over two steps: vLLM 0.32 would rewind the generator of a seeded sample, and
@@ -192,5 +195,6 @@ def _load(spec: EngineSpec, *, on_gpu: bool) -> LLM:
             max_model_len=spec.max_length,
             tensor_parallel_size=spec.tensor_parallel,
             seed=spec.seed,
+            load_format=load_format,
             **arguments,
         )
