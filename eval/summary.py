@@ -14,8 +14,10 @@ from eval.predictions import Prediction
 from inference.formats import ChatFormat
 from registry.errors import StageFailure
 from scoring.accuracy import accuracy_of
+from scoring.bootstrap import mean_interval
 from scoring.label_scores import confusion_table, label_scores
 from scoring.numeric import counting_accuracy
+from scoring.repetitions import repeated_scores
 from scoring.rewards import Marks, format_reward
 from scoring.text_metrics import corpus_bleu
 
@@ -62,6 +64,7 @@ def _accuracy(predictions: Sequence[Prediction]) -> Summary:
     return {
         "accuracy": accuracy.accuracy,
         "accuracy_ci": list(accuracy.ci),
+        "accuracy_ci_method": accuracy.ci_method,
         "num_correct": accuracy.num_correct,
         "total_examples": accuracy.n,
     }
@@ -93,9 +96,18 @@ def _repetitions(predictions: Sequence[Prediction]) -> Summary:
         by_row[prediction.id].append(prediction)
     if max(map(len, by_row.values())) == 1:
         return {}
-    correct = [[p.correct for p in answers] for answers in by_row.values()]
+    table = list(by_row.values())
+    scores = repeated_scores(
+        [[p.extracted for p in answers] for answers in table],
+        [[p.correct for p in answers] for answers in table],
+        [answers[0].question_id for answers in table],
+    )
+    majority = scores.majority_accuracy
     return {
-        "repetitions": len(correct[0]),
+        "repetitions": scores.repetitions,
+        "mean_accuracy": scores.mean_accuracy.accuracy,
+        "majority_vote": {"accuracy": majority.accuracy, "ci": list(majority.ci)},
+        "pass_at_k": {str(k): {"mean": mean.mean, "ci": list(mean.ci)} for k, mean in scores.pass_at.items()},
     }
 
 
@@ -122,7 +134,9 @@ def _text_metrics(predictions: Sequence[Prediction]) -> Summary:
     means = {}
     for name in named:
         scored = [p for p in predictions if name in p.scores]
-        means[name] = {"mean": math.fsum(p.scores[name] for p in scored) / len(scored), "n": len(scored)}
+        bounds = (0.0, 100.0) if name == "sentence_bleu" else (0.0, 1.0)
+        mean = mean_interval([p.scores[name] for p in scored], [p.question_id for p in scored], bounds=bounds)
+        means[name] = {"mean": mean.mean, "ci": list(mean.ci), "n": mean.n}
     return {**means, "bleu": asdict(corpus_bleu(texts, golds)), "counting": asdict(counting_accuracy(texts, golds))}
 
 
