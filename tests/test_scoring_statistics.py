@@ -71,7 +71,7 @@ def test_majority_needs_more_right_answers_than_equal_wrong_ones(
 
 
 def test_the_three_figures_of_repetitions_are_kept_apart() -> None:
-    answers = [["A", "A", "B"], ["C", "D", "C"], [None, None, "A"], ["A", "B", "C"]]
+    answers: list[list[str | None]] = [["A", "A", "B"], ["C", "D", "C"], [None, None, "A"], ["A", "B", "C"]]
     gold = ["A", "D", "A", "A"]
     correct = [[answer == right for answer in row] for row, right in zip(answers, gold, strict=True)]
     found = repeated_scores(answers, correct, ["p", "q", "r", "s"])
