@@ -11,9 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.eval.coverage import measure_coverage
+from benchmarks.eval.real_files import run_real_files
 from benchmarks.eval.report import Part
 from benchmarks.eval.scoring_speed import measure_speed
 from benchmarks.eval.statistics import compare_statistics
+from benchmarks.eval.throughput import measure_throughput
 from benchmarks.registry.report import machine
 from registry.console import answering
 from registry.errors import StageFailure
@@ -22,6 +24,8 @@ PARTS: dict[str, Part] = {
     "statistics": compare_statistics,
     "coverage": measure_coverage,
     "scoring_speed": measure_speed,
+    "throughput": measure_throughput,
+    "real_files": run_real_files,
 }
 
 
