@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from benchmarks.eval.report import Report, Say
 from registry.console import Grid
-from scoring.accuracy import Accuracy, accuracy_of
+from registry.errors import StageFailure
+from scoring.accuracy import accuracy_of
 from scoring.bootstrap import RESAMPLES
 from scoring.extraction import extract_choice
 
@@ -89,8 +90,8 @@ def measure_speed(full: bool, say: Say) -> Report:
     answers = {name: list(_answers(name, *size)) for name, size in BENCHMARKS.items()}
     count = sum(map(len, answers.values()))
     say(f"scoring {count:,} answers")
-    seconds = min(_seconds_of(answers) for _ in range(7 if full else 3))
-    extraction = min(_seconds_of_extraction(answers) for _ in range(7 if full else 3))
+    extraction, intervals = min((_seconds_of(answers) for _ in range(7 if full else 3)), key=sum)
+    seconds = extraction + intervals
     say("the same by extracting in each resample, on fewer")
     sample = answers["medqa"][:RESCORED_ANSWERS]
     started = time.process_time()
@@ -99,7 +100,7 @@ def measure_speed(full: bool, say: Say) -> Report:
     verdict = "met" if seconds <= LIMIT else "NOT MET"
     rows = [
         ["extraction, scoring and intervals", f"{seconds:.2f}", f"{LIMIT:g}", verdict],
-        ["of that, extraction", f"{extraction:.2f}", "", ""],
+        ["of that, intervals", f"{intervals:.2f}", "", ""],
         ["extraction in each resample (scaled)", f"{scaled:,.0f}", "", ""],
     ]
     words = sum(len(answer.text.split()) for answer in answers["medqa"]) / len(answers["medqa"])
@@ -114,25 +115,18 @@ def measure_speed(full: bool, say: Say) -> Report:
     )
 
 
-def score(answers: Sequence[Answer]) -> Accuracy:
-    """Read and score one benchmark: each answer is read once, and its being right is what is resampled."""
-    correct = [_is_right(answer) for answer in answers]
-    return accuracy_of(correct, [answer.question for answer in answers])
-
-
-def _seconds_of(answers: dict[str, list[Answer]]) -> float:
-    started = time.process_time()
+def _seconds_of(answers: dict[str, list[Answer]]) -> tuple[float, float]:
+    """Extraction and intervals: each answer is read once, and its being right is what is resampled."""
+    extraction, intervals = 0.0, 0.0
     for benchmark in answers.values():
-        score(benchmark)
-    return time.process_time() - started
-
-
-def _seconds_of_extraction(answers: dict[str, list[Answer]]) -> float:
-    started = time.process_time()
-    for benchmark in answers.values():
-        for answer in benchmark:
-            _is_right(answer)
-    return time.process_time() - started
+        started = time.process_time()
+        correct = [_is_right(answer) for answer in benchmark]
+        read = time.process_time()
+        accuracy = accuracy_of(correct, [answer.question for answer in benchmark])
+        extraction, intervals = extraction + read - started, intervals + time.process_time() - read
+        if accuracy.ci_method != "clustered_bootstrap":
+            raise StageFailure("an interval without a bootstrap was measured: no question was answered differently")
+    return extraction, intervals
 
 
 def _extract_in_each_resample(answers: Sequence[Answer], resamples: int) -> list[float]:
