@@ -83,19 +83,20 @@ class Workers:
                 worker.send("close")
         for worker in self._workers:
             worker.end(_CLOSE_SECONDS)
+            worker.pipe.close()
 
 
 class _Worker:
     """One copy's process, its pipe, and what it writes to stderr. `load` is how many samples it has."""
 
-    def __init__(self, name: str, gpus: Sequence[str]) -> None:
+    def __init__(self, name: str, devices: str) -> None:
         self.name = name
         self.capacity = self.load = 0
         self.pipe: Connection[Any, Any]
         self.pipe, theirs = Pipe()
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it is read when the process has died
         path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        visible = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+        visible = {"CUDA_VISIBLE_DEVICES": devices} if devices else {}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "inference.vllm_worker", str(theirs.fileno())],
@@ -167,16 +168,20 @@ def copies_of(spec: EngineSpec, gpus: int) -> int:
     return copies
 
 
-def open_workers(spec: EngineSpec, stop_ids: frozenset[int], copies: int, gpus: int) -> Workers:
-    """Open so many copies at once. Raises `StageFailure`, with every process ended, when one cannot be opened."""
+def devices_of(copies: int, tensor_parallel: int, gpus: int) -> list[str]:
+    """What each copy is to see, as `CUDA_VISIBLE_DEVICES` says it; "" on a CPU."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(gpu) for gpu in range(gpus))
     devices = visible.split(",")[:gpus]
+    return [",".join(devices[n * tensor_parallel : (n + 1) * tensor_parallel]) for n in range(copies)]
+
+
+def open_workers(spec: EngineSpec, stop_ids: frozenset[int], copies: int, gpus: int) -> Workers:
+    """Open so many copies at once. Raises `StageFailure`, with every process ended, when one cannot be opened."""
     with contextlib.ExitStack() as unless_opened:
         workers: list[_Worker] = []
-        for number in range(copies):
-            own = devices[number * spec.tensor_parallel : (number + 1) * spec.tensor_parallel]
-            on = f"GPU {','.join(own)}" if own else "the CPU"
-            workers.append(_Worker(f"copy {number + 1} of {copies} of the model, on {on},", own))
+        for number, devices in enumerate(devices_of(copies, spec.tensor_parallel, gpus), start=1):
+            on = f"GPU {devices}" if devices else "the CPU"
+            workers.append(_Worker(f"copy {number} of {copies} of the model, on {on},", devices))
             unless_opened.callback(workers[-1].end, 0.0)
         for worker in workers:
             worker.send((spec, stop_ids))

@@ -14,7 +14,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from inference.data_parallel import copies_of
+from inference.data_parallel import copies_of, devices_of
 from inference.engine import EngineSpec, Generation, Request, Sampling, open_engine
 from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
 from registry.schema import EngineName
@@ -160,6 +160,14 @@ def test_copies_are_as_many_as_the_gpus_hold() -> None:
     with pytest.raises(UsageError, match="data_parallel 4 times tensor_parallel 2 needs 8 GPUs, 7 are visible"):
         copies_of(replace(spec, data_parallel=4), 7)
     assert [copies_of(replace(spec, tensor_parallel=1, data_parallel=n), 0) for n in (None, 1, 3)] == [1, 1, 3]
+
+
+def test_each_copy_sees_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices_of(2, 2, 5) == ["0,1", "2,3"]
+    assert devices_of(2, 1, 0) == ["", ""]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-8f,7")
+    assert devices_of(3, 1, 3) == ["4", "GPU-8f", "7"]
 
 
 def test_the_transformers_engine_has_one_copy(model: Path) -> None:
