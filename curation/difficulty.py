@@ -103,12 +103,12 @@ def outside(entries: Ledger, judgement: Judgement, config: DifficultyConfig) -> 
 def is_right(row: Row, text: str) -> bool:
     """Whether a base model's answer is right: by letter, or by the answer's text for a question without options."""
     if row.answer_idx is not None:
-        return extract_choice(text, [(option.letter, option.text) for option in row.options]).letter == row.answer_idx
+        return extract_choice(text, row.choices).letter == row.answer_idx
     return text_matches(row.answer, text)
 
 
 def _request(row: Row, system: str | None) -> Request:
-    asked = messages(row.question, [(option.letter, option.text) for option in row.options], "plain", system)
+    asked = messages(row.question, row.choices, "plain", system)
     return Request(hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16], asked)
 
 

@@ -20,7 +20,7 @@ def final_answer(row: Row) -> str:
 
 def training_example(row: Row, chat_format: ChatFormat, system: str | None) -> dict[str, Any]:
     """One example of a conversational prompt-completion data set: `id`, `prompt` and `completion` as message lists."""
-    options = [(option.letter, option.text) for option in row.options]
+    options = row.choices
     completion = chat_format.completion(row.reasoning, final_answer(row))
     return {
         "id": row.id,

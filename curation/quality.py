@@ -118,7 +118,7 @@ def _refusal(entry: Entry, config: QualityConfig) -> str | None:
 
 def _stated(text: str, entry: Entry, methods: frozenset[str]) -> str | None:
     """The option that a text states, read by one of the `methods`."""
-    extraction = extract_choice(text, [(option.letter, option.text) for option in entry.row.options])
+    extraction = extract_choice(text, entry.row.choices)
     return extraction.letter if extraction.method in methods else None
 
 

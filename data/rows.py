@@ -44,6 +44,11 @@ class Row:
     specialty: str | None
     source: str
 
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The options as (letter, text) pairs."""
+        return [(option.letter, option.text) for option in self.options]
+
 
 def question_id_of(question: str, options: Sequence[Option]) -> str:
     """Return the id that all repeats of a question share: 16 hex characters of a SHA-256.

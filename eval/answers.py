@@ -7,7 +7,7 @@ same opened engine. Every finished answer is in the journal at once, and a kille
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,9 @@ from registry.errors import MissingError, StageFailure
 from registry.schema import EvalConfig
 from registry.stopping import StopFlag
 
-_STORED = ("finish_reason", "prompt_tokens", "completion_tokens", "error", "reasoning_tokens")
+_STORED = ("finish_reason", "prompt_tokens", "completion_tokens", "error", "reasoning_tokens", "thinking_cut")
+_Asked = tuple[str, str, int | None, int]
+"""A benchmark, a prompt, a budget and the number of a repetition."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,13 @@ def ask(
 
 
 def _with_reasoning_tokens(answers: Sequence[Answer], chat_format: ChatFormat, model: Path | None) -> list[Answer]:
-    """Count the tokens of each thinking with the model's tokenizer; of a model behind an API its server says them."""
+    """Count the tokens of each thinking with the model's tokenizer, unless a budget has counted them."""
     if model is None:
         return list(answers)
-    thinking = [chat_format.split(answer.generation.text)[0] for answer in answers]
+    thinking = [
+        chat_format.split(answer.generation.text)[0] if answer.generation.reasoning_tokens is None else None
+        for answer in answers
+    ]
     counts = iter(count_tokens([text for text in thinking if text is not None], model))
     return [
         answer
@@ -76,34 +81,38 @@ def _with_reasoning_tokens(answers: Sequence[Answer], chat_format: ChatFormat, m
 def stored(path: Path, questions: Sequence[Question], settings: EvalConfig) -> list[Answer]:
     """Return the answers that the predictions in `path` hold to the questions.
 
-    A question is known by its benchmark and its prompt, so that a corrected gold answer may be scored. Raises
-    `MissingError` when an answer is missing, because the prompt has changed, for instance.
+    A question is known by its benchmark and its prompt, and among rows that repeat it by its id, so that a corrected
+    gold answer, which changes the id, may be scored. Raises `MissingError` when an answer is missing, because the
+    prompt has changed, for instance.
     """
-    kept: defaultdict[tuple[str, str, int | None, int], deque[Generation]] = defaultdict(deque)
+    kept: defaultdict[_Asked, dict[str, Generation]] = defaultdict(dict)
     for line in _lines(path):
-        fields: dict[str, Any] = {field: line.get(field) for field in _STORED}
+        fields: dict[str, Any] = {field: line[field] for field in _STORED if field in line}
         generation = Generation(id=line["id"], index=line.get("repetition", 0), text=line["output"], **fields)
-        kept[line["source"], _key(line["prompt"]), line.get("budget"), generation.index].append(generation)
-    budgets = settings.thinking.budgets if settings.thinking else (None,)
-    answers, missing = [], 0
-    for budget in budgets:
-        for question in questions:
-            prompt = _key(question.request.messages)
-            for repetition in range(question.request.n or 1):
-                found = kept[question.benchmark.name, prompt, budget, repetition]
-                missing += not found
-                if found:
-                    made = replace(found.popleft(), id=question.request.id)
-                    answers.append(Answer(question, budget, made))
+        asked = (line["source"], _text(line["prompt"]), line.get("budget"), generation.index)
+        kept[asked][generation.id] = generation
+    wanted = [
+        (question, budget, kept[question.benchmark.name, _text(question.request.messages), budget, repetition])
+        for budget in (settings.thinking.budgets if settings.thinking else (None,))
+        for question in questions
+        for repetition in range(question.request.n or 1)
+    ]
+    own = [found.pop(question.request.id, None) for question, _, found in wanted]
+    answers = []
+    for (question, budget, found), exact in zip(wanted, own, strict=True):
+        made = exact or (found.pop(next(iter(found))) if found else None)
+        if made is not None:
+            answers.append(Answer(question, budget, replace(made, id=question.request.id)))
+    missing = len(wanted) - len(answers)
     if missing:
         raise MissingError(
-            f"{path}: has no answer to {missing} of {missing + len(answers)} questions as they are asked now; "
+            f"{path}: has no answer to {missing} of {len(wanted)} questions as they are asked now; "
             "run the eval without --rescore"
         )
     return answers
 
 
-def _key(messages: Sequence[Mapping[str, str]]) -> str:
+def _text(messages: Sequence[Mapping[str, str]]) -> str:
     return json.dumps(list(messages), sort_keys=True)
 
 

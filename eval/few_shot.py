@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 
-from data.load import load_rows
+from data.load import load
 from data.rows import Row
 from inference.prompts import Messages, user_message
 from registry.catalog import DatasetEntry
@@ -20,7 +20,11 @@ def solved_questions(
 
     Raises `UsageError` when the data set has too few questions with a gold answer that are not asked.
     """
-    usable = {row.question_id: row for row in load_rows(settings.dataset, entry) if _solution(row)}
+    usable = {
+        reading.row.question_id: reading.row
+        for reading in load(settings.dataset, entry).readings
+        if reading.fault is None and _solution(reading.row)
+    }
     for question_id in asked:
         usable.pop(question_id, None)
     if len(usable) < settings.n:
@@ -31,14 +35,17 @@ def solved_questions(
     drawn = random.Random(f"few-shot {seed}").sample(sorted(usable), settings.n)
     turns: list[dict[str, str]] = []
     for row in (usable[question_id] for question_id in drawn):
-        options = [(option.letter, option.text) for option in row.options]
-        turns.append({"role": "user", "content": user_message(row.question, options, style)})
+        user = user_message(row.question, row.choices, style, entry.task)
+        turns.append({"role": "user", "content": user})
         turns.append({"role": "assistant", "content": _solution(row)})
     return tuple(turns)
 
 
 def _solution(row: Row) -> str:
-    if not row.options:
-        return row.answer
-    gold = next((option for option in row.options if option.letter == row.answer_idx), None)
-    return f"The answer is {gold.letter}. {gold.text}" if gold else ""
+    """What the instructions of every style ask for at the end; "" without a gold answer."""
+    letters = (row.answer_idx or "").split(",")
+    gold = [f"{letter}. {text}" for letter, text in row.choices if letter in letters]
+    if len(gold) > 1:
+        return f"The answers are {', '.join(letters)}"
+    answer = gold[0] if gold else "" if row.options else row.answer
+    return f"The answer is {answer}" if answer else ""

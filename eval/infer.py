@@ -82,7 +82,7 @@ class Subject:
 
     def request(self, row: Row) -> Request:
         """What the model is sent for a question."""
-        options = [(option.letter, option.text) for option in row.options]
+        options = row.choices
         return Request(row.id, messages(row.question, options, self.prompting, self.system))
 
 

@@ -117,6 +117,8 @@ def _ask(subject: Subject, rows: Sequence[Row], batch_size: int | None, output: 
 
     found: dict[str, dict[str, Any]] = {}
     partial = None if output is None else output.with_name(f"{output.name}.partial")
+    if partial is not None and partial.exists():
+        raise UsageError(f"{partial} holds the answers of a run that was interrupted; move it away, or remove it")
     try:
         with ExitStack() as opened:
             file = None if partial is None else opened.enter_context(partial.open("w", encoding="utf-8"))

@@ -7,7 +7,6 @@ closed leaves no answer part, so letters inside it do not count.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,12 +16,14 @@ from data.rows import Row
 from eval.answers import Answer
 from eval.benchmarks import Benchmark
 from inference.formats import ChatFormat
+from registry.durable import write_durably
+from registry.errors import UsageError
 from scoring.extraction import extract_choice
 from scoring.failure_modes import FailureMode, failure_mode
 from scoring.final_part import final_part
 from scoring.free_text import text_matches
 from scoring.labels import extract_labels
-from scoring.numeric import number_matches
+from scoring.numeric import number_matches, read_number
 from scoring.rewards import accuracy_reward
 from scoring.text_metrics import text_scores, yes_no_match
 
@@ -32,8 +33,9 @@ class Prediction:
     """One line of `eval_predictions.jsonl`. `prompt` is the message list; token counts are 0 where there is none.
 
     `extracted` is a letter, letters joined by commas, or the answer text for a question without options; null when
-    there is no answer. `repetition` counts from 0; `budget` is that of thinking, in tokens. `scores` has the metrics
-    of a free-text answer by name, `failure_mode` why an answer is wrong, `verdicts` a judge's words by rubric.
+    there is no answer. `repetition` counts from 0; `budget` is that of thinking, in tokens, and `thinking_cut` says
+    that it was reached. `scores` has the metrics of a free-text answer by name, `failure_mode` why an answer is wrong,
+    `verdicts` a judge's words by rubric.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Prediction:
     prompt_tokens: int
     completion_tokens: int
     reasoning_tokens: int | None
+    thinking_cut: bool
     error: str | None
     scores: Mapping[str, float] = field(default_factory=dict)
     verdicts: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +97,7 @@ def judge(answer: Answer, chat_format: ChatFormat) -> Prediction:
         prompt_tokens=generation.prompt_tokens,
         completion_tokens=generation.completion_tokens,
         reasoning_tokens=generation.reasoning_tokens,
+        thinking_cut=generation.thinking_cut,
         error=generation.error,
         scores=_scores(row, reading.extracted or "") if not row.options else {},
     )
@@ -108,6 +112,8 @@ def read(benchmark: Benchmark, row: Row, answer_text: str) -> Reading:
         extracted, method = _extracted(benchmark, row, answer_text)
     if extracted is None:
         return Reading(None, "none", False)
+    if benchmark.task == "labels":
+        extracted = _label_set(benchmark, row, extracted)
     if plugin is not None and plugin.check is not None:
         return Reading(extracted, method, plugin.check(row, extracted))
     if row.options:
@@ -117,21 +123,35 @@ def read(benchmark: Benchmark, row: Row, answer_text: str) -> Reading:
     return Reading(extracted, method, text_matches(row.answer, extracted))
 
 
+def _label_set(benchmark: Benchmark, row: Row, extracted: str) -> str:
+    """Letters joined by commas, sorted; `UsageError` for what a plugin read that is no letter of the question."""
+    letters = sorted({part.strip() for part in extracted.split(",")})
+    unknown = [letter for letter in letters if letter not in dict(row.choices)]
+    if unknown:
+        raise UsageError(
+            f"benchmark {benchmark.name}, row {row.id}: its plugin's extract returned {extracted!r}, in which "
+            f"{unknown[0]!r} is no option's letter; return letters joined by commas"
+        )
+    return ",".join(letters)
+
+
 def _extracted(benchmark: Benchmark, row: Row, answer_text: str) -> tuple[str | None, str]:
-    options = [(option.letter, option.text) for option in row.options]
+    options = row.choices
     if benchmark.task == "labels":
         found = extract_labels(answer_text, options)
-        return (",".join(sorted(found.labels)) if found.labels else None), found.method
+        return (",".join(found.labels) if found.labels else None), found.method
     if options:
         choice = extract_choice(answer_text, options)
         return choice.letter, choice.method
     text = final_part(answer_text)
+    if benchmark.task == "number" and read_number(text) is None:
+        return None, "none"
     return (text, "text") if text else (None, "none")
 
 
 def _failure_mode(answer: Answer, answer_text: str, reading: Reading) -> FailureMode:
     generation, row = answer.generation, answer.question.row
-    options = [(option.letter, option.text) for option in row.options]
+    options = row.choices
     return failure_mode(generation.text, answer_text, generation.finish_reason, reading.extracted, options)
 
 
@@ -149,8 +169,6 @@ def _scores(row: Row, extracted: str) -> dict[str, float]:
 
 def write_predictions(predictions: Iterable[Prediction], path: Path) -> None:
     """Write JSONL sorted by benchmark, id, budget and repetition, so that two runs can be compared line by line."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        for prediction in sorted(predictions, key=lambda p: (p.source, p.id, p.budget or 0, p.repetition)):
-            file.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+    ordered = sorted(predictions, key=lambda p: (p.source, p.id, p.budget or 0, p.repetition))
+    lines = (json.dumps(asdict(prediction), ensure_ascii=False) + "\n" for prediction in ordered)
+    write_durably(path, "".join(lines).encode())

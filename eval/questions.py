@@ -34,7 +34,7 @@ def questions_of(
     """Every question of every benchmark, in order; `UsageError` for repetitions of a benchmark that is not there."""
     _check_repetitions(benchmarks, config)
     system = system_prompt(chat_format, config.model.system_prompt)
-    shots = _shots(benchmarks, config)
+    shots = _shots(benchmarks, config, chat_format)
     return [
         Question(benchmark, row, request)
         for benchmark in benchmarks.values()
@@ -55,14 +55,19 @@ def user_turn(benchmark: Benchmark, row: Row, style: PromptStyle) -> str:
     """What the user says: the benchmark's own prompt if it has one, else question, options and instruction."""
     if benchmark.plugin is not None and benchmark.plugin.prompt is not None:
         return benchmark.plugin.prompt(row)
-    options = [(option.letter, option.text) for option in row.options]
+    options = row.choices
     return user_message(row.question, options, style, benchmark.task)
 
 
-def _shots(benchmarks: Mapping[str, Benchmark], config: EffectiveConfig) -> Messages:
+def _shots(benchmarks: Mapping[str, Benchmark], config: EffectiveConfig, chat_format: ChatFormat) -> Messages:
     if config.eval.few_shot is None:
         return ()
     assert config.few_shot_dataset is not None
+    if chat_format.opening:
+        raise UsageError(
+            f"{config.experiment}: eval.few_shot shows answers without a thinking, and the format {chat_format.name} "
+            "has one; few-shot is for models that answer at once"
+        )
     asked = {row.question_id for benchmark in benchmarks.values() for row in benchmark.rows}
     return solved_questions(config.eval.few_shot, config.few_shot_dataset, asked, config.prompting, config.eval.seed)
 

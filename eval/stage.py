@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,10 +20,11 @@ from eval.benchmarks import load_benchmarks
 from eval.models import answer_format, engine_spec
 from eval.predictions import Prediction, judge, write_predictions
 from eval.questions import Question, questions_of
-from eval.summary import details, require_output, summarise
+from eval.summary import details, headline, require_output, summarise
 from eval.verdicts import Judged, judged
 from inference.engine import EngineSpec
 from inference.formats import ChatFormat
+from registry.durable import write_durably
 from registry.stage import StageContext, StageOutput
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,8 @@ def run(context: StageContext) -> StageOutput:
     """Evaluate; raises `StageFailure` when every output is empty or an error."""
     config = context.config
     chat_format = answer_format(config)
-    spec = (
-        None if context.earlier else engine_spec(config, context.upstream)
-    )  # what can be wrong with it is said before data is loaded
+    # What can be wrong with the model is said before data is loaded.
+    spec = None if context.earlier else engine_spec(config, context.upstream)
     benchmarks = load_benchmarks(config.eval_datasets, config.eval.limit)
     questions = questions_of(benchmarks, config, chat_format)
     log.info("%s: %d questions of %d benchmarks", config.experiment, len(questions), len(benchmarks))
@@ -50,20 +49,20 @@ def run(context: StageContext) -> StageOutput:
     seconds = time.monotonic() - started
     predictions = [judge(answer, chat_format) for answer in answers]
     require_output(predictions, config.experiment)
-    verdicts = _verdicts(context, questions, predictions)
+    verdicts = _verdicts(context, questions, headline(predictions))
     if verdicts is not None:
         predictions = [verdicts.on(prediction) for prediction in predictions]
     by_benchmark = {name: [p for p in predictions if p.source == name] for name in benchmarks}
     summary = {name: summarise(benchmarks[name], found, chat_format) for name, found in by_benchmark.items()}
-    if verdicts is not None:
-        summary = {
-            name: {**numbers, "judge": verdicts.summary(by_benchmark[name])} for name, numbers in summary.items()
-        }
+    for name, found in by_benchmark.items():
+        if verdicts is not None:
+            summary[name]["judge"] = verdicts.summary(headline(found))
     _say(config.experiment, summary)
     write_predictions(predictions, context.run_dir / PREDICTIONS)
-    tables = {name: details(benchmarks[name], found) for name, found in by_benchmark.items()}
+    tables = {name: details(benchmarks[name], headline(found)) for name, found in by_benchmark.items()}
     _write_results({"summary": summary, "details": tables}, context.run_dir / RESULTS)
-    (context.run_dir / PARTIAL).unlink(missing_ok=True)
+    if not any(prediction.finish_reason == "error" for prediction in predictions):
+        (context.run_dir / PARTIAL).unlink(missing_ok=True)  # else a forced run asks again for what failed alone
     return StageOutput(
         metrics={
             "benchmarks": summary,
@@ -85,7 +84,7 @@ def _answers(
     settings = context.config.eval
     if spec is None:
         assert context.earlier is not None
-        log.info("%s: scoring %s again, no model is asked", context.config.experiment, context.earlier)
+        log.info("%s: scoring %s again; the model is not asked", context.config.experiment, context.earlier)
         return stored(context.earlier, questions, settings)
     return ask(questions, spec, settings, chat_format, context.run_dir / PARTIAL, context.stop)
 
@@ -105,6 +104,4 @@ def _say(experiment: str, summary: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _write_results(results: Mapping[str, Any], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_durably(path, (json.dumps(results, indent=2, ensure_ascii=False) + "\n").encode())

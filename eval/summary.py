@@ -16,9 +16,10 @@ from registry.errors import StageFailure
 from scoring.accuracy import accuracy_of
 from scoring.bootstrap import mean_interval
 from scoring.label_scores import confusion_table, label_scores
-from scoring.numeric import counting_accuracy
+from scoring.numeric import counting_accuracy, read_number
 from scoring.repetitions import repeated_scores
 from scoring.rewards import Marks, format_reward
+from scoring.text import tokens_of
 from scoring.text_metrics import corpus_bleu
 
 Summary = dict[str, Any]
@@ -30,21 +31,20 @@ def summarise(benchmark: Benchmark, predictions: Sequence[Prediction], chat_form
     `unanswered` counts every prediction without an extracted answer; `empty` (no text), `errors` (not generated) and
     `truncated` (cut at the token limit) say where these come from and may overlap with it only in part.
     """
+    last = headline(predictions)
+    summary = {"task": benchmark.task, **_numbers(benchmark, last), **_repetitions(benchmark, last)}
+    summary |= _metrics(benchmark, last, chat_format)
     budgets = sorted({p.budget for p in predictions if p.budget is not None})
-    last = [p for p in predictions if not budgets or p.budget == budgets[-1]]
-    summary = {
-        "task": benchmark.task,
-        **_accuracy(last),
-        "num_questions": benchmark.n_questions,
-        "chance": _chance(benchmark),
-        **_counts(last),
-        **_repetitions(last),
-        **_metrics(benchmark, last, chat_format),
-    }
     if budgets:
         by_budget = {budget: [p for p in predictions if p.budget == budget] for budget in budgets}
-        summary["budgets"] = {str(budget): {**_accuracy(own), **_counts(own)} for budget, own in by_budget.items()}
-    return {**summary, "flags": flags_of(summary)}
+        summary["budgets"] = {str(budget): _numbers(benchmark, own) for budget, own in by_budget.items()}
+    return summary
+
+
+def headline(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The answers that a benchmark's numbers are of: all, or those of the largest budget of thinking."""
+    largest = max((p.budget for p in predictions if p.budget is not None), default=None)
+    return [p for p in predictions if p.budget == largest]
 
 
 def details(benchmark: Benchmark, predictions: Sequence[Prediction]) -> dict[str, Any]:
@@ -59,15 +59,20 @@ def details(benchmark: Benchmark, predictions: Sequence[Prediction]) -> dict[str
     return tables
 
 
-def _accuracy(predictions: Sequence[Prediction]) -> Summary:
+def _numbers(benchmark: Benchmark, predictions: Sequence[Prediction]) -> Summary:
+    """Accuracy, counts, and what makes them suspect."""
     accuracy = accuracy_of([p.correct for p in predictions], [p.question_id for p in predictions])
-    return {
+    numbers = {
         "accuracy": accuracy.accuracy,
         "accuracy_ci": list(accuracy.ci),
         "accuracy_ci_method": accuracy.ci_method,
         "num_correct": accuracy.num_correct,
         "total_examples": accuracy.n,
+        "num_questions": accuracy.n_clusters,
+        "chance": _chance(benchmark),
+        **_counts(predictions),
     }
+    return {**numbers, "flags": flags_of(numbers)}
 
 
 def _counts(predictions: Sequence[Prediction]) -> Summary:
@@ -79,6 +84,7 @@ def _counts(predictions: Sequence[Prediction]) -> Summary:
         "truncated": sum(p.finish_reason == "length" for p in predictions),
         "completion_tokens": sum(p.completion_tokens for p in predictions),
         "reasoning_tokens": sum(reasoning) if reasoning else None,
+        "thinking_cut": sum(p.thinking_cut for p in predictions),
     }
 
 
@@ -89,7 +95,7 @@ def _chance(benchmark: Benchmark) -> float | None:
     return math.fsum(1 / len(row.options) for row in benchmark.rows) / len(benchmark.rows)
 
 
-def _repetitions(predictions: Sequence[Prediction]) -> Summary:
+def _repetitions(benchmark: Benchmark, predictions: Sequence[Prediction]) -> Summary:
     """Numbers over repeated answers, by row; nothing where every row was answered once."""
     by_row: defaultdict[str, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
@@ -98,7 +104,7 @@ def _repetitions(predictions: Sequence[Prediction]) -> Summary:
         return {}
     table = list(by_row.values())
     scores = repeated_scores(
-        [[p.extracted for p in answers] for answers in table],
+        [[_vote(benchmark, p) for p in answers] for answers in table],
         [[p.correct for p in answers] for answers in table],
         [answers[0].question_id for answers in table],
     )
@@ -109,6 +115,15 @@ def _repetitions(predictions: Sequence[Prediction]) -> Summary:
         "majority_vote": {"accuracy": majority.accuracy, "ci": list(majority.ci)},
         "pass_at_k": {str(k): {"mean": mean.mean, "ci": list(mean.ci)} for k, mean in scores.pass_at.items()},
     }
+
+
+def _vote(benchmark: Benchmark, prediction: Prediction) -> str | None:
+    """What an answer is a vote for: the same number, or the same words, however they are written."""
+    if prediction.extracted is None or benchmark.task in ("choice", "labels"):
+        return prediction.extracted
+    if benchmark.task == "number":
+        return str(read_number(prediction.extracted))
+    return " ".join(tokens_of(prediction.extracted))
 
 
 def _metrics(benchmark: Benchmark, predictions: Sequence[Prediction], chat_format: ChatFormat) -> Summary:

@@ -75,7 +75,9 @@ class TransformersEngine:
 
         try:
             return self._generate(batch, sampling, stop)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:  # CUDA has a class of its own for it below this one, MPS only the words
+            if "out of memory" not in str(error):
+                raise
             log.warning("a batch of %d does not fit into memory (%s)", len(batch), str(error).split(".")[0])
         # Only here, without the error, is nothing left that holds on to the batch's tensors.
         gc.collect()

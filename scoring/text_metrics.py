@@ -111,7 +111,8 @@ def sentence_bleu(prediction: str, gold: str) -> float:
     """Return sacrebleu's sentence BLEU (exponential smoothing, effective order) in [0, 100]."""
     if not prediction.strip() or not gold.strip():
         return 0.0
-    return float(_bleu(bleu_tokenizer([gold]), True).sentence_score(prediction, [gold]).score)
+    score = _bleu(bleu_tokenizer([gold]), True).sentence_score(prediction, [gold]).score
+    return min(100.0, float(score))  # sacrebleu's float noise goes over it
 
 
 def corpus_bleu(predictions: Sequence[str], golds: Sequence[str]) -> Bleu:
@@ -123,7 +124,7 @@ def corpus_bleu(predictions: Sequence[str], golds: Sequence[str]) -> Bleu:
     if not golds or len(predictions) != len(golds):
         raise ValueError(f"{len(predictions)} predictions for {len(golds)} gold texts")
     metric = _bleu(bleu_tokenizer(golds), False)
-    score = float(metric.corpus_score(list(predictions), [list(golds)]).score)
+    score = min(100.0, float(metric.corpus_score(list(predictions), [list(golds)]).score))
     return Bleu(score, str(metric.get_signature()))
 
 

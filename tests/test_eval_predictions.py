@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data.plugins import Plugin
 from data.rows import Row
 from eval.answers import Answer
 from eval.benchmarks import Benchmark
-from eval.predictions import Prediction, judge, write_predictions
+from eval.predictions import Prediction, judge, read, write_predictions
 from eval.questions import Question
 from eval.summary import details, require_output, summarise
 from inference.engine import FinishReason, Generation, Request
 from inference.formats import FORMATS
-from registry.errors import StageFailure
+from registry.errors import StageFailure, UsageError
 from registry.schema import FormatName, TaskName
+from scoring.pairs import Outcome, outcome_of, pair
 from tests.stages import row
 
 FREE: dict[str, Any] = {"options": None, "answer_idx": None, "answer": "Rheumatic fever"}
@@ -113,6 +116,7 @@ def test_the_numbers_of_a_benchmark() -> None:
         "truncated": 1,
         "completion_tokens": 35,
         "reasoning_tokens": None,
+        "thinking_cut": 0,
         "flags": ["below chance (25 %)", "60 % unanswered", "20 % truncated"],
     }
 
@@ -199,6 +203,53 @@ def test_free_text_has_its_own_metrics_and_numbers_a_tolerance() -> None:
     assert summary["num_correct"] == 1
     assert {"exact_match", "token_f1", "rouge_l", "accuracy_reward", "bleu", "counting"} <= summary["text"].keys()
     assert summary["text"]["number"]["mean"] == 0.5
+
+
+def test_a_verbatim_answer_scores_best_in_every_metric() -> None:
+    asked = row(1, options=None, answer_idx=None, answer="Rheumatic fever of the heart")
+    text = numbers_of([answer(asked, "Rheumatic fever of the heart", "text")])["text"]
+    best = {"sentence_bleu": 100.0, "edit_distance": 0.0}
+    for name in ("exact_match", "token_f1", "rouge_l", "sentence_bleu", "edit_distance", "accuracy_reward"):
+        assert text[name]["mean"] == pytest.approx(best.get(name, 1.0)), name
+    assert text["bleu"]["score"] == pytest.approx(100.0)
+
+
+def test_a_number_is_read_from_its_words_or_there_is_no_answer() -> None:
+    asked = row(1, options=None, answer_idx=None, answer="5")
+    texts = ["It is 7.", "7", "so 7", "5", "I cannot tell."]
+    summary = numbers_of([answer(asked, text, "number", repetition=n) for n, text in enumerate(texts)])
+    assert (summary["num_correct"], summary["unanswered"]) == (1, 1)
+    assert summary["majority_vote"]["accuracy"] == 0.0
+
+
+def test_a_budget_with_suspect_numbers_is_flagged_itself() -> None:
+    small = [answer(row(n), "Well", budget=8, finish_reason="length") for n in range(4)]
+    large = [answer(row(n), "The answer is " + "BBBC"[n], budget=64) for n in range(4)]
+    summary = numbers_of([*small, *large])
+    assert summary["flags"] == []
+    assert summary["budgets"]["8"]["flags"] == ["0 % right", "100 % unanswered", "100 % truncated"]
+
+
+def test_label_sets_of_a_plugin_are_put_in_order_and_others_refused() -> None:
+    asked = row(1, answer_idx="A,C")
+    for said, outcome in (("C, A", True), ("A", False)):
+        plugin = Plugin(Path("p.py"), None, None, lambda _, text: text, None)
+        benchmark = Benchmark("made-up", "made-up", "labels", (asked,), plugin)
+        assert read(benchmark, asked, said).correct is outcome
+    with pytest.raises(UsageError, match=r"extract returned 'A, Z', in which 'Z' is no option's letter"):
+        read(benchmark, asked, "A, Z")
+
+
+def test_two_files_of_predictions_are_paired_only_where_items_and_prompts_agree(tmp_path: Path) -> None:
+    def run(name: str, right: int, prompt: str = "Which?") -> list[Outcome]:
+        made = [answer(row(n), "The answer is B" if n < right else "Well") for n in range(4)]
+        judged = [replace(judge(each, PLAIN), prompt=[{"role": "user", "content": prompt}]) for each in made]
+        write_predictions(judged, tmp_path / name)
+        return [outcome_of(json.loads(line)) for line in (tmp_path / name).read_text().splitlines()]
+
+    assert sum(b - a for a, b in zip(*astuple(pair(run("a", 1), run("b", 3)))[1:], strict=True)) == 2
+    with pytest.raises(UsageError, match="prompt"):
+        pair(run("a", 1), run("b", 1, "Which one?"))
 
 
 def test_nothing_but_empty_outputs_and_errors_is_a_failure_and_not_a_score() -> None:

@@ -85,3 +85,11 @@ def test_repetitions_are_those_of_the_benchmark(tmp_path: Path) -> None:
 def test_the_instruction_names_the_form_of_the_answer(tmp_path: Path, task: TaskName, said: str) -> None:
     (question,) = put([row(1)], config_with(tmp_path, prompting="strict"), task)
     assert question.request.messages[-1]["content"].endswith(said)
+
+
+def test_solved_questions_are_refused_where_answers_have_a_thinking(tmp_path: Path) -> None:
+    config = config_with(tmp_path, eval={"few_shot": {"dataset": "solved"}})
+    config = config.model_copy(update={"few_shot_dataset": solved(tmp_path, range(5))})
+    benchmarks = {"exam": Benchmark("exam", "exam", "choice", (row(9),))}
+    with pytest.raises(UsageError, match="few_shot shows answers without a thinking, and the format qwen has one"):
+        questions_of(benchmarks, config, FORMATS["qwen"])

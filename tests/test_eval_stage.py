@@ -246,3 +246,15 @@ def test_a_budget_of_thinking_forces_the_answer(tmp_path: Path, base: Path, trai
     assert summary["accuracy"] == summary["budgets"]["30"]["accuracy"] == pytest.approx(2 / 3)
     thoughts = {line["budget"]: line["reasoning_tokens"] for line in predictions(context)}
     assert thoughts[2] <= 2 < thoughts[30] <= 30
+
+
+def test_repeated_rows_keep_their_own_answers_when_they_are_scored_again(tmp_path: Path, base: Path) -> None:
+    """Repeats of a question with other gold answers: their answers must not change places."""
+    records = [record(1, gold) for gold in "BACBDB"]
+    exam = {"exam": DatasetEntry(file_path=str(write_jsonl(tmp_path / "exam.jsonl", records)))}
+    settings = {**QUICK, "temperature": 1.5}
+    context = make_context(tmp_path / "run", base, evaluate=exam, eval=settings)
+    first = run(context).metrics["benchmarks"]
+    before = predictions(context)
+    again = run(replace(context, earlier=context.run_dir / PREDICTIONS)).metrics["benchmarks"]
+    assert (again, predictions(context)) == (first, before)
