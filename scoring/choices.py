@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ Tokens = tuple[str, ...]
 Options = tuple[tuple[str, str], ...]
 
 _CACHED_QUESTIONS = 8192
+_LETTERS = frozenset(string.ascii_uppercase)
 _SENTENCE_MARK = re.compile(r"[.?!;]")
 # What may follow an option's text that is meant as such; "aspirin allergy" and "5 mg/kg" are other things.
 _AFTER_TEXT = re.compile(
@@ -80,7 +82,7 @@ class Choices:
         """Return where options' texts occur in a cleaned text, other than inside a longer option's text."""
         low = text.lower()
         found, position = [], 0
-        for at in sorted({at for word in self.firsts for at in word_starts(low, word)}):
+        for at in sorted({at for word in self.firsts if word in low for at in word_starts(low, word)}):
             mention = (
                 None if at < position else self._longest(token_spans(text, at, self.longest, at + self.reach), text)
             )
@@ -135,7 +137,11 @@ def choices_of(options: Options) -> Choices:
     }
     return Choices(
         keys={letter.upper(): letter for letter, _ in options},
-        letters={letter.upper(): letter for letter, _ in options if re.fullmatch(r"[A-Za-z]", letter)},
+        letters={
+            letter.upper(): letter
+            for letter, _ in options
+            if len(letter) == 1 and letter.isascii() and letter.isalpha()
+        },
         texts=texts,
         by_text=by_text,
         longest=max(map(len, by_text), default=0),

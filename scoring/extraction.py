@@ -20,13 +20,11 @@ from scoring.statements import Statement, last_statement
 from scoring.text import clean
 from scoring.unstated import lone_last_letter, unstated
 
-_ENDING = 500
-_LONGEST_ENDING = 1500
+_ENDING = 600
+_LOOKED_BACK = 300  # no statement is judged by what stands further before it
 # A base model that has answered goes on with a question of its own, whose answer is not asked for.
-_NEXT_TURN = re.compile(
-    r"\n[ \t*#]*(?:question\s*\d{0,4}|q\d{0,4}|human|user)[ \t*]*:|<\|(?:im_end|im_start|endoftext|eot_id|end)\|>",
-    re.IGNORECASE,
-)
+_NEXT_QUESTION = re.compile(r"\n[ \t*#]*(?:question\s*\d{0,4}|q\d{0,4}|human|user)[ \t*]*:", re.IGNORECASE)
+_TURN_MARK = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end)\|>", re.IGNORECASE)
 # Cyrillic letters that look like Latin ones and are no other option's letter in that alphabet's order.
 _LOOKALIKES = re.compile(r"(?<!\w)[АС](?!\w)")
 
@@ -47,8 +45,7 @@ def extract_choice(text: str, options: Sequence[tuple[str, str]]) -> Extraction:
     """
     part, marked = marked_part(text)
     choices = choices_of(tuple(options))
-    ending = _ending(part)
-    found = _stated(cleaned(ending), False, choices) if ending else None
+    found = _in_ending(part, choices)
     if found is None:
         plain = cleaned(part)
         first = first_turn(plain)
@@ -60,13 +57,15 @@ def extract_choice(text: str, options: Sequence[tuple[str, str]]) -> Extraction:
     return Extraction(choices.keys[found.letter], found.method)
 
 
-def _ending(part: str) -> str:
-    """Return the last lines of a long text, "" of a short one: the last statement counts, and most stand there.
+def _in_ending(part: str, choices: Choices) -> Statement | None:
+    """Return the last statement of a long text from its last lines alone, where most stand and where it can be told.
 
-    It begins behind a line break. Where a next turn may follow the answer there is no shortcut.
+    Null says nothing: the whole text is to be read. Where a next turn may follow the answer there is no shortcut.
     """
-    cut = part.rfind("\n", 0, max(0, len(part) - _ENDING)) + 1
-    return "" if cut == 0 or len(part) - cut > _LONGEST_ENDING or _NEXT_TURN.search(part) else part[cut:]
+    if len(part) <= 2 * _ENDING or _next_turns(part):
+        return None
+    found = _stated(cleaned(part[part.find(" ", len(part) - _ENDING) + 1 :]), False, choices)
+    return found if found is not None and found.at >= _LOOKED_BACK and not found.weak else None
 
 
 def cleaned(part: str) -> str:
@@ -77,10 +76,16 @@ def cleaned(part: str) -> str:
 
 def first_turn(plain: str) -> str:
     """Return what stands before a next question or a next turn, if anything does."""
-    for match in _NEXT_TURN.finditer(plain):
-        if not plain[: match.start()].isspace() and match.start() > 0:
-            return plain[: match.start()]
+    for start in _next_turns(plain):
+        if start > 0 and not plain[:start].isspace():
+            return plain[:start]
     return plain
+
+
+def _next_turns(text: str) -> list[int]:
+    """Return where next questions and turns begin, in order."""
+    marks = _TURN_MARK.finditer(text) if "<|" in text else ()
+    return sorted([match.start() for match in (*_NEXT_QUESTION.finditer(text), *marks)])
 
 
 def _found(plain: str, marked: bool, choices: Choices) -> Statement | None:
@@ -95,7 +100,7 @@ def _stated(plain: str, marked: bool, choices: Choices) -> Statement | None:
     """Return the last statement; a letter that is the whole last line is one, and so is what begins a marked part."""
     letter = lone_last_letter(plain)
     if letter in choices.letters:
-        return Statement(letter, "lone_letter")
+        return Statement(letter, "lone_letter", len(plain))
     statement = last_statement(plain, choices)
     if statement is None and marked:
         begun = option_at(plain, 0, choices)

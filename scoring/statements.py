@@ -119,6 +119,11 @@ _DOUBTED = re.compile(
     r"|\b(?:tempt\w+|wrong|mistake\w*|incorrect|erroneous\w*)\s+(?:to\s+(?:\w+\s+)?)?(?:that\s+)?)"
     r"(?:the\s+|your\s+|our\s+|my\s+|option\s+|choice\s+|\(|\"|')*\Z"
 )
+# A statement about another rank than the first; "the next best step" is what a question may ask for.
+_OTHER_RANK = re.compile(
+    r"\b(?:second|third|popular|alternative|tempting|competing)(?:[\s-]+(?:most|best))?[\s-]+\Z|\bnext\s+\Z"
+)
+_LEAST = re.compile(r"\bleast\s+\Z")
 _NOT_ME = re.compile(
     r"(?:\bnot|n't|\bnever|\bcannot|\bthan|\binstead\s+of|\bwithout|\bavoid|\bwhy|\bto\s+(?:have\s+)?wrongly"
     r"|\b(?:you|they|who|one|some|many|most|patients?|students?|people|clinicians|doctors|could|might|may|(?:we|i)\s+can)"
@@ -136,28 +141,37 @@ _SENTENCE_REACH = 250
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement for the option `letter` (upper case), or for none or several of them: `UNDECIDED`."""
+    """A statement for the option `letter` (upper case), or for none or several of them: `UNDECIDED`.
+
+    `at` is where in the text it stands; for `weak` see `Trigger`.
+    """
 
     letter: str
     method: Method
+    at: int = 0
+    weak: bool = False
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """Where a statement begins, and `at` which position what it states begins; `content` is that of a box or JSON."""
+    """Where a statement begins, and `at` which position what it states begins; `content` is that of a box or JSON.
+
+    One that is `weak` counts only where there is no other: "the least likely is" may be what the question asks for.
+    """
 
     method: Method
     start: int
     at: int
     content: str | None = None
+    weak: bool = False
 
 
 def last_statement(text: str, choices: Choices) -> Statement | None:
     """Return the last statement of a cleaned text, whatever its form; null when there is none."""
-    for trigger in triggers(text):
+    for trigger in sorted(triggers(text), key=lambda trigger: trigger.weak):
         letter = _stated(trigger, text, choices)
         if letter is not None:
-            return Statement(letter, trigger.method)
+            return Statement(letter, trigger.method, trigger.start, trigger.weak)
     return None
 
 
@@ -201,7 +215,7 @@ def _content(trigger: Trigger, choices: Choices) -> str:
 
 def _positions(low: str, words: tuple[str, ...]) -> list[int]:
     """Return where one of the words begins, in order; a word that only ends another one does not count."""
-    return sorted(at for word in words for at in word_starts(low, word))
+    return sorted([at for word in words if word in low for at in word_starts(low, word)])
 
 
 def _answers(low: str) -> Iterator[Trigger]:
@@ -221,7 +235,8 @@ def _answers(low: str) -> Iterator[Trigger]:
         done = match.end()
         if _is_meant(low, match):
             methods: dict[str | None, Method] = {"answer_label": "answer_label", "answer_heading": "answer_heading"}
-            yield Trigger(methods.get(kind, "answer_is"), at, match.end())
+            weak = bool(_LEAST.search(low, max(0, at - 10), at))
+            yield Trigger(methods.get(kind, "answer_is"), at, match.end(), weak=weak)
 
 
 def _is_line_start(low: str, at: int) -> bool:
@@ -232,6 +247,9 @@ def _is_line_start(low: str, at: int) -> bool:
 def _is_meant(low: str, match: re.Match[str]) -> bool:
     """Whether a statement is neither doubted nor one about another case ("if she were ..., it would be C")."""
     if _DOUBTED.search(low, max(0, match.start() - 60), match.start()):
+        return False
+    rank = _OTHER_RANK.search(low, max(0, match.start() - 25), match.start())
+    if rank and not (match.lastgroup == "finding" and rank.group().startswith("next")):
         return False
     return not (_WOULD.search(match.group()) and _is_other_case(low, match.start()))
 

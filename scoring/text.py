@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
 from itertools import islice
 
 _LATEX_FONT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf)\s*\{([^{}]*)\}")
@@ -85,6 +84,10 @@ def tokens_of(text: str) -> tuple[str, ...]:
 
 def cleaned_tokens(plain: str, limit: int | None = None) -> tuple[str, ...]:
     """Return the (first `limit`) tokens of a cleaned text, an article at its beginning left out."""
+    if limit is None:
+        tokens = TOKEN.findall(plain.casefold())
+        if not tokens or tokens[0] not in ARTICLES:
+            return tuple(tokens)
     spans = token_spans(plain, 0, limit)
     return tuple([token for token, _, _ in (spans[1:] if begins_with_article(plain, spans) else spans)])
 
@@ -96,11 +99,13 @@ def begins_with_article(plain: str, spans: list[tuple[str, int, int]]) -> bool:
     return plain[spans[0][2] : spans[1][1]].isspace()
 
 
-def word_starts(low: str, word: str) -> Iterator[int]:
-    """Yield where `word` begins in a text in lower case; not inside another word or a number."""
+def word_starts(low: str, word: str) -> list[int]:
+    """Return where `word` begins in a text in lower case; not inside another word or a number."""
+    found = []
     at = low.find(word)
     while at >= 0:
         before = low[max(0, at - 2) : at]
         if not (before[-1:].isalnum() or (before[-1:] == "." and before[:1].isdigit())):
-            yield at
+            found.append(at)
         at = low.find(word, at + len(word))
+    return found

@@ -16,7 +16,7 @@ from scoring.text import cleaned_tokens, word_starts
 
 _LONGEST_LONE_LINE = 40
 _LONE = re.compile(r"(?i)\W{0,9}(?:(?:option|choice)(?=[\s:(]))?[\s:]{0,3}[(\[{]?\s?([A-Z])\s?[)\]}]?\W{0,9}")
-_LAST_SENTENCE = re.compile(r"\w{2}[^\w\s]*[.!:]\s+[(\[]?([A-Z])[)\]]?\.?\s*\Z|\.\.\.\s*([A-Z])\.?\s*\Z")
+_LAST_SENTENCE = re.compile(r"\w{2}[^\w\s]*[.!]\s+[(\[]?([A-Z])[)\]]?\.?\s*\Z|\.\.\.\s*([A-Z])\.?\s*\Z")
 _ABBREVIATION = re.compile(
     r"\b(?:vs|e\.g|i\.e|hep|vit|cf|dr|no|fig|type|grade|class|group|stage)\.\s+\S+\s*\Z", re.IGNORECASE
 )

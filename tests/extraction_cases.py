@@ -34,6 +34,19 @@ SHUFFLED = _options("warfarin", "heparin", "alteplase", "aspirin")
 MIXED = _options("Aspirin", "Aspirin and clopidogrel", "Clopidogrel", "Neither aspirin nor clopidogrel")
 
 CASES: list[tuple[str, Options, str | None, str]] = [
+    # --- what stands behind the answer and is none
+    ("The answer is C. Level of evidence: B", DRUGS, "C", "a grade of evidence is no answer"),
+    ("The answer is C.\n\nStrength of recommendation: B.", DRUGS, "C", "a grade of recommendation is none"),
+    ("Final answer: D. Confidence: C", DRUGS, "D", "a confidence is none"),
+    ("The answer is C.\nBlood type: B", DRUGS, "C", "a finding is none"),
+    ("Answer: C\nAlternative: B", DRUGS, "C", "the alternative was not chosen"),
+    ("The answer is C. The next best answer would be B.", DRUGS, "C", "another rank was not asked for"),
+    ("The answer is C. The second most likely drug is ibuprofen.", DRUGS, "C", "the second was not asked for"),
+    ("The answer is C. The least likely answer is D.", DRUGS, "C", "what is least likely was not chosen"),
+    ("The least likely answer is D.", DRUGS, "D", "the only statement: the question may ask for the least likely"),
+    ("The answer is C. The students' most popular answer is B.", DRUGS, "C", "others chose that"),
+    ("The answer is C. An alternative answer would be A.", DRUGS, "C", "the alternative was not chosen"),
+    ("The next best step is heparin.", CLOTS, "B", "the next step is what such questions ask for"),
     # --- the issue's own fixtures
     ("The answer is Heparin.", CLOTS, "B", "heparin is option B, and H is no letter here"),
     ("The answer is Heparin.", DRUGS, None, "heparin is no option; its H is none either"),

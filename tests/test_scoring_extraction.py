@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring import statements
+from scoring import extraction, statements
 from scoring.extraction import Extraction, extract_choice
 from scoring.final_part import final_part
 from scoring.free_text import text_matches
@@ -282,3 +283,12 @@ def test_every_other_method_is_named_for_the_form_it_reads() -> None:
         assert extract_choice(text, DRUGS) == Extraction("B", method)
     assert extract_labels("A, B", DRUGS).method == "list"
     assert {*texts, *statements.METHODS, "list", "none"} == set(get_args(Method))
+
+
+@pytest.mark.parametrize("between", ["", " ", "\n\n"])
+def test_the_ending_of_a_long_text_is_read_as_the_whole_of_it(between: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prose = "The patient is a man with chest pain that began two hours ago, and both of his lungs are clear. " * 14
+    outputs = [(f"{prose}{between}{text}", options) for text, options, _, _ in CASES]
+    quick = [extract_choice(text, options) for text, options in outputs]
+    monkeypatch.setattr(extraction, "_ENDING", sys.maxsize)  # now no text is long
+    assert [extract_choice(text, options) for text, options in outputs] == quick
