@@ -1,6 +1,6 @@
 """`python -m benchmarks.eval [PART...]` prints what an evaluation promises, measured on this machine.
 
-Exit code 1 when a statistic is not what it has to be; a time over its limit is marked and is no error.
+Exit code 1 when a statistic is not what it has to be; a time or a ratio over its limit is marked and is no error.
 """
 
 from __future__ import annotations
