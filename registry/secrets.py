@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "WANDB_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+# HF_TOKEN, OPENAI_API_KEY and their like, also those that only a catalog's `api_key_env` names.
+_ENDINGS = ("_TOKEN", "_API_KEY")
 
 
 def masked(text: str) -> str:
-    """`text` with the values of known key variables hidden."""
+    """`text` with the values of key variables hidden: those whose name ends in _API_KEY or _TOKEN."""
     for name, secret in _values():
         text = text.replace(secret, f"<{name}>")
     return text
 
 
 def key_in(content: bytes) -> str | None:
-    """The name of a known key variable whose value stands in `content`."""
+    """The name of a key variable whose value stands in `content`."""
     return next((name for name, secret in _values() if secret.encode() in content), None)
 
 
 def _values() -> list[tuple[str, str]]:
-    values = ((name, os.environ.get(name)) for name in _SECRETS)
-    return [(name, secret) for name, secret in values if secret and len(secret) >= 8]
+    return [(name, value) for name, value in os.environ.items() if name.endswith(_ENDINGS) and len(value) >= 8]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from registry.git_state import clone_of, git_state
+from registry.secrets import masked
 from tests.lab import CHECKOUT
 
 
@@ -163,3 +164,8 @@ def test_a_stage_records_what_it_ran_with(tmp_path: Path) -> None:
     assert found["slurm"] == {"job_id": "77", "restart_count": "2"}
     assert {"started", "user", "host", "device", "python", "packages"} <= set(found)
     assert found["packages"]["numpy"]
+
+
+def test_a_key_that_only_a_catalog_names_is_masked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_API_KEY", "own-0123456789")
+    assert masked("refused: own-0123456789") == "refused: <OWN_API_KEY>"
