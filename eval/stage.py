@@ -21,7 +21,7 @@ from eval.models import answer_format, engine_spec
 from eval.predictions import Prediction, judge, write_predictions
 from eval.questions import Question, questions_of
 from eval.summary import details, headline, require_output, summarise
-from eval.verdicts import Judged, judged
+from eval.verdicts import Judged, judge_spec, judged
 from inference.engine import EngineSpec
 from inference.formats import ChatFormat
 from registry.durable import write_durably
@@ -39,8 +39,9 @@ def run(context: StageContext) -> StageOutput:
     """Evaluate; raises `StageFailure` when every output is empty or an error."""
     config = context.config
     chat_format = answer_format(config)
-    # What can be wrong with the model is said before data is loaded.
+    # What can be wrong with a model is said before data is loaded.
     spec = None if context.earlier else engine_spec(config, context.upstream)
+    judge_engine = judge_spec(config)
     benchmarks = load_benchmarks(config.eval_datasets, config.eval.limit)
     questions = questions_of(benchmarks, config, chat_format)
     log.info("%s: %d questions of %d benchmarks", config.experiment, len(questions), len(benchmarks))
@@ -49,7 +50,7 @@ def run(context: StageContext) -> StageOutput:
     seconds = time.monotonic() - started
     predictions = [judge(answer, chat_format) for answer in answers]
     require_output(predictions, config.experiment)
-    verdicts = _verdicts(context, questions, headline(predictions))
+    verdicts = _verdicts(context, judge_engine, questions, headline(predictions))
     if verdicts is not None:
         predictions = [verdicts.on(prediction) for prediction in predictions]
     by_benchmark = {name: [p for p in predictions if p.source == name] for name in benchmarks}
@@ -89,11 +90,13 @@ def _answers(
     return ask(questions, spec, settings, chat_format, context.run_dir / PARTIAL, context.stop)
 
 
-def _verdicts(context: StageContext, questions: Sequence[Question], predictions: Sequence[Prediction]) -> Judged | None:
-    if context.config.eval.judge is None:
+def _verdicts(
+    context: StageContext, spec: EngineSpec | None, questions: Sequence[Question], predictions: Sequence[Prediction]
+) -> Judged | None:
+    if spec is None:
         return None
     rows = {question.row.id: question.row for question in questions}
-    return judged(context, predictions, rows, context.run_dir / VERDICTS)
+    return judged(context, spec, predictions, rows, context.run_dir / VERDICTS)
 
 
 def _say(experiment: str, summary: Mapping[str, Mapping[str, Any]]) -> None:

@@ -11,7 +11,8 @@ from data.hub import resolve
 from data.rows import Row
 from eval.judge import Grades, JudgedItem, judge_answers, summarise_grades
 from eval.predictions import Prediction
-from inference.engine import EngineSpec, model_source
+from inference.engine import EngineSpec, check_engine, model_source
+from registry.effective import EffectiveConfig
 from registry.stage import StageContext
 from scoring.judging import Material
 
@@ -35,14 +36,23 @@ class Judged:
         return {str(name): of_rubric for name, of_rubric in numbers.items()}
 
 
-def judged(context: StageContext, predictions: Sequence[Prediction], rows: Mapping[str, Row], journal: Path) -> Judged:
-    """Ask the judge of the config about every answer; `rows` by id. Its verdicts are kept in `journal`."""
-    config = context.config
+def judge_spec(config: EffectiveConfig) -> EngineSpec | None:
+    """The judge's engine, null without a judge. Raises what is wrong with it, before any answer is generated."""
     settings, entry = config.eval.judge, config.judge_model
-    assert settings is not None
-    assert entry is not None
+    if settings is None or entry is None:
+        return None
     model = model_source(entry, settings.model_key, settings.engine, resolve, config.eval.concurrency)
     spec = EngineSpec(settings.engine, model, entry.max_length, seed=config.eval.seed)
+    check_engine(spec)
+    return spec
+
+
+def judged(
+    context: StageContext, spec: EngineSpec, predictions: Sequence[Prediction], rows: Mapping[str, Row], journal: Path
+) -> Judged:
+    """Ask the judge about every answer; `rows` by id. Its verdicts are kept in `journal`."""
+    settings = context.config.eval.judge
+    assert settings is not None
     items = {_key(p): _item(p, rows[p.id]) for p in predictions}
     return Judged(items, judge_answers(list(items.values()), settings, spec, journal, context.stop))
 

@@ -156,6 +156,14 @@ class Engine(Protocol):
         ...
 
 
+def check_engine(spec: EngineSpec) -> None:
+    """Raise what can be told to be wrong before hours are spent on something else: a key that is not set."""
+    if spec.name == "openai":
+        from inference.openai_engine import server_of
+
+        server_of(spec)
+
+
 @contextmanager
 def open_engine(spec: EngineSpec) -> Iterator[Engine]:
     """Open the engine, and close it on the way out.

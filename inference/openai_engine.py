@@ -180,7 +180,14 @@ class OpenAIEngine:
 
 
 def open_openai(spec: EngineSpec) -> OpenAIEngine:
-    """Prepare to ask the server of `spec.model`; nothing is sent yet.
+    """Prepare to ask the server of `spec.model`; nothing is sent yet. Raises what `server_of` raises."""
+    server = server_of(spec)
+    log.info("openai engine: %s, up to %d requests at a time", server, server.model.concurrency)
+    return OpenAIEngine(server)
+
+
+def server_of(spec: EngineSpec) -> Server:
+    """The server of `spec.model` and the key for it.
 
     Raises `UsageError` for a model that is a folder and for a `base_url` that is none, `MissingError` without a key.
     """
@@ -197,9 +204,7 @@ def open_openai(spec: EngineSpec) -> OpenAIEngine:
             f"the environment variable {model.api_key_env} is not set: it holds the key for {model.name} "
             f"at {address.hostname}; set it in config.local.sh"
         )
-    server = Server(model, key)
-    log.info("openai engine: %s, up to %d requests at a time", server, model.concurrency)
-    return OpenAIEngine(server)
+    return Server(model, key)
 
 
 def _streamed(work: Callable[[_Hand], Awaitable[None]], stop: StopFlag) -> Iterator[_Outcome]:

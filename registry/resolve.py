@@ -14,6 +14,7 @@ from registry.catalog import Catalog, HubOrFile, ModelEntry
 from registry.checking import checked, validate, without
 from registry.document import Document, load
 from registry.effective import EffectiveConfig
+from registry.engines import misfits
 from registry.errors import UsageError, no_experiment, shortened, suggestion
 from registry.json_path import Steps, join
 from registry.layers import CATALOG, Layers, build
@@ -67,6 +68,7 @@ def resolve(
     config, flaws = checked(ExperimentConfig, without(layers.merged, [(field,) for field in layers.unclear]))
     problems += [layers.problem(flaw.steps, flaw.message, flaw.mend) for flaw in flaws]
     problems += _contradictions(layers, catalog)
+    problems += misfits(config, layers, catalog) if config else ()
     if config is None or problems:
         return Resolution(layers, tuple(problems), None)
     try:

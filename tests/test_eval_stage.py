@@ -11,7 +11,7 @@ import pytest
 
 from eval.stage import PARTIAL, PREDICTIONS, RESULTS, run
 from inference.prompts import user_message
-from registry.catalog import DatasetEntry
+from registry.catalog import DatasetEntry, ModelEntry
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageContext
 from tests.stages import DRUGS, make_context, make_model_that_answers, record, write_jsonl
@@ -258,3 +258,14 @@ def test_repeated_rows_keep_their_own_answers_when_they_are_scored_again(tmp_pat
     before = predictions(context)
     again = run(replace(context, earlier=context.run_dir / PREDICTIONS)).metrics["benchmarks"]
     assert (again, predictions(context)) == (first, before)
+
+
+def test_a_judge_without_its_key_is_refused_before_any_answer_is_generated(tmp_path: Path, base: Path) -> None:
+    judge = {"model_key": "judge", "rubrics": ["failure_modes"]}
+    exam = {"exam": questions(tmp_path, "exam", "B")}
+    context = make_context(tmp_path / "run", base, evaluate=exam, eval={**QUICK, "judge": judge})
+    served = ModelEntry(api_model="gpt", api_key_env="NO_SUCH_API_KEY", max_length=1000)
+    config = context.config.model_copy(update={"judge_model": served})
+    with pytest.raises(MissingError, match="environment variable NO_SUCH_API_KEY is not set"):
+        run(replace(context, config=config))
+    assert not any(context.run_dir.iterdir())

@@ -25,6 +25,7 @@ from tests.registry_case import TRAINING, tuned, write_lab
 MODELS = {name: {"file_path": "model", "max_length": 512} for name in ("tiny", "judge")}
 DATASETS = {name: {"file_path": "train.jsonl"} for name in ("train", "copy")}
 EVAL = {
+    "max_tokens": 64,
     "temperature": 0.7,
     "thinking": {"budget_tokens": 100},
     "few_shot": {"dataset": "train"},
@@ -80,7 +81,7 @@ OTHER: dict[str, Any] = {
     "eval.few_shot": None,
     "eval.few_shot.n": 1,
     "eval.judge": None,
-    "eval.judge.engine": "openai",
+    "eval.judge.engine": "transformers",
     "eval.judge.rubrics": ["report", "reasoning"],
     "eval.judge.max_tokens": 10,
     "eval.judge.temperature": 0.5,

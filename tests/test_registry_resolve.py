@@ -295,7 +295,8 @@ def test_repetitions_need_sampling(tmp_path: Path) -> None:
 
 def test_a_model_behind_an_api_is_evaluated_and_not_trained(tmp_path: Path) -> None:
     models = {"tiny": {"api_model": "gpt", "base_url": "http://${SERVER}/v1", "max_length": 100}}
-    lab = write_lab(tmp_path, {"asked": base(), "trained": tuned()}, models=models)
+    asked = base(eval={"engine": "openai"})
+    lab = write_lab(tmp_path, {"asked": asked, "trained": tuned()}, models=models)
     view = lab.read()
     with pytest.raises(UsageError, match=r"models\.tiny\.base_url: \$\{SERVER\} is not set"):
         lab.effective(view, "asked")

@@ -1,0 +1,63 @@
+"""An engine that cannot run its model, and a budget of thinking that does not fit, are told before any job runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.errors import UsageError
+from tests.registry_case import base, tuned, write_lab
+
+SERVED = {"api_model": "gpt", "max_length": 1000}
+LOADED = {"file_path": "model", "max_length": 1000}
+QWEN = {**LOADED, "format": "qwen"}
+JUDGE = {"judge": {"model_key": "judge", "rubrics": ["report"]}}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "models", "said"),
+    [
+        (base(), {"tiny": SERVED}, "eval.engine: vllm cannot load tiny, which is behind an API; use openai"),
+        (base(eval={"engine": "openai"}), {"tiny": LOADED}, "eval.engine: openai asks a server, and tiny has no api"),
+        (base(eval=JUDGE), {"tiny": LOADED, "judge": LOADED}, "eval.judge.engine: openai asks a server, and judge has"),
+        (tuned(eval={"engine": "openai"}), {"tiny": LOADED}, "eval.engine: a trained model is loaded from its folder"),
+        (
+            tuned(curation={"method": "s1", "n_samples": 5, "difficulty": {"engine": "openai"}}),
+            {"tiny": LOADED},
+            "curation.difficulty.engine: openai asks a server, and tiny has no api_model",
+        ),
+        (
+            base(eval={"thinking": {"budget_tokens": 8}, "max_tokens": 8}),
+            {"tiny": LOADED},
+            "eval.thinking: a budget of thinking needs marks around it, and the format plain has none",
+        ),
+        (
+            base(eval={"thinking": {"budget_tokens": [8, 992]}, "max_tokens": 8}),
+            {"tiny": QWEN},
+            "eval.thinking: a budget of 992 and max_tokens 8 leave no room for a prompt in the model's max_length 1000",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused(
+    tmp_path: Path, experiment: dict[str, Any], models: dict[str, Any], said: str
+) -> None:
+    lab = write_lab(tmp_path, {"e": experiment}, models=models)
+    with pytest.raises(UsageError) as caught:
+        lab.effective(lab.read(), "e")
+    assert f"experiments.e.config.{said}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "models"),
+    [
+        (base(eval={"engine": "openai"}), {"tiny": SERVED}),
+        (base(eval=JUDGE), {"tiny": LOADED, "judge": SERVED}),
+        (base(eval={"thinking": {"budget_tokens": 900}, "max_tokens": 8}), {"tiny": QWEN}),
+        (tuned(eval={"thinking": {"budget_tokens": 900}, "max_tokens": 8}), {"tiny": LOADED}),
+    ],
+)
+def test_what_can_run_is_not(tmp_path: Path, experiment: dict[str, Any], models: dict[str, Any]) -> None:
+    lab = write_lab(tmp_path, {"e": experiment}, models=models)
+    assert lab.effective(lab.read(), "e").experiment == "e"
