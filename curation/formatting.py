@@ -14,17 +14,15 @@ from inference.prompts import messages
 
 def final_answer(row: Row) -> str:
     """What the model is to say after its thinking: letter and text of the gold option, or the answer's text."""
-    gold = next((option for option in row.options if option.letter == row.answer_idx), None)
-    return f"The answer is {gold.letter}. {gold.text}" if gold else row.answer
+    return f"The answer is {row.gold.letter}. {row.gold.text}" if row.gold else row.answer
 
 
 def training_example(row: Row, chat_format: ChatFormat, system: str | None) -> dict[str, Any]:
     """One example of a conversational prompt-completion data set: `id`, `prompt` and `completion` as message lists."""
-    options = row.choices
     completion = chat_format.completion(row.reasoning, final_answer(row))
     return {
         "id": row.id,
-        "prompt": list(messages(row.question, options, "plain", system)),
+        "prompt": list(messages(row.question, row.choices, "plain", system)),
         "completion": [{"role": "assistant", "content": completion}],
     }
 

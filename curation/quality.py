@@ -92,7 +92,7 @@ def _answer_not_an_option(entry: Entry, config: QualityConfig) -> str | None:
 def _contradictory_answer(entry: Entry, config: QualityConfig) -> str | None:
     """The answer text must be the gold option's letter or text, or name the one or state the other."""
     row = entry.row
-    gold = next((option for option in row.options if option.letter == row.answer_idx), None)
+    gold = row.gold
     if gold is None or row.answer in (gold.letter, gold.text):
         return None
     named = _stated(row.answer, entry, _ANSWERING)

@@ -49,6 +49,11 @@ class Row:
         """The options as (letter, text) pairs."""
         return [(option.letter, option.text) for option in self.options]
 
+    @property
+    def gold(self) -> Option | None:
+        """The one right option; null for a question without options, without a gold answer, or with several."""
+        return next((option for option in self.options if option.letter == self.answer_idx), None)
+
 
 def question_id_of(question: str, options: Sequence[Option]) -> str:
     """Return the id that all repeats of a question share: 16 hex characters of a SHA-256.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,8 +14,6 @@ from inference.prompts import Messages, conversation, system_prompt, user_messag
 from registry.effective import EffectiveConfig
 from registry.errors import UsageError, suggestion
 from registry.schema import PromptStyle
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,7 @@ def user_turn(benchmark: Benchmark, row: Row, style: PromptStyle) -> str:
     """What the user says: the benchmark's own prompt if it has one, else question, options and instruction."""
     if benchmark.plugin is not None and benchmark.plugin.prompt is not None:
         return benchmark.plugin.prompt(row)
-    options = row.choices
-    return user_message(row.question, options, style, benchmark.task)
+    return user_message(row.question, row.choices, style, benchmark.task)
 
 
 def _shots(benchmarks: Mapping[str, Benchmark], config: EffectiveConfig, chat_format: ChatFormat) -> Messages:

@@ -62,7 +62,7 @@ def _key(prediction: Prediction) -> str:
 
 
 def _item(prediction: Prediction, row: Row) -> JudgedItem:
-    options = "".join(f"\n{option.letter}. {option.text}" for option in row.options)
-    gold = next((f"{o.letter}. {o.text}" for o in row.options if o.letter == row.answer_idx), prediction.gold)
+    options = "".join(f"\n{letter}. {text}" for letter, text in row.choices)
+    gold = f"{row.gold.letter}. {row.gold.text}" if row.gold else prediction.gold
     material = Material(row.question + options, gold, prediction.answer_text, prediction.thinking or "")
     return JudgedItem(_key(prediction), material, prediction.failure_mode, free_text=not row.options)
