@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from registry.schema import FormatName, Positive, Strict, TaskName, described
+from registry.fields import Positive, Strict, described
+from registry.schema import FormatName, TaskName
 
 SlurmSection = Literal["curation", "curation_cpu", "training", "eval"]
 SLURM = (

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
+from registry.fields import Strict
 from registry.hub_cache import RepoType
 from registry.schema import (
     STAGES,
@@ -19,9 +20,8 @@ from registry.schema import (
     PromptStyle,
     Stage,
     StageResources,
-    Strict,
-    TrainingParams,
 )
+from registry.training_schema import TrainingParams
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from registry.catalog import SLURM, Catalog, SlurmSection, StageDefaults
 from registry.document import render
+from registry.fields import described
 from registry.names import MAX_LENGTH, PATTERN
 from registry.references import PREFIX
 from registry.schema import (
@@ -26,9 +27,8 @@ from registry.schema import (
     FormatName,
     Resources,
     StageResources,
-    TrainingParams,
-    described,
 )
+from registry.training_schema import TrainingParams
 from registry.written import Experiment, RegistryFile
 
 FOLDER = Path(__file__).resolve().parent

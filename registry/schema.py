@@ -3,17 +3,18 @@
 These models are strict (unknown fields are errors) and frozen. A registry is loaded as plain JSON and kept byte for
 byte; the models see an experiment only when its effective config is built (`registry.effective`) or validated.
 
-A field marked with `no_outcome` changes how fast or where a stage runs, never what comes out of it: it is left out
-of the fingerprint.
+What `training_params` may say is in `registry.training_schema`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from registry.fields import Count, Duration, Fraction, Memory, Positive, Strict, described, no_outcome
 from registry.sbatch_options import refused
+from registry.training_schema import TrainingParams
 
 Stage = Literal["curation", "training", "eval"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -27,31 +28,6 @@ PromptStyle = Literal["plain", "strict", "step"]
 EngineName = Literal["vllm", "transformers", "openai"]
 RubricName = Literal["report", "reasoning", "failure_modes"]
 TaskName = Literal["choice", "labels", "number", "text"]
-
-Positive = Annotated[int, Field(ge=1)]
-# True or "2" must not pass for a number of nodes.
-Count = Annotated[int, Field(ge=1, strict=True)]
-# Slurm reads 12:00 as minutes and seconds: only what nobody misreads.
-_TIME = r"^(\d+:\d\d:\d\d|\d+-\d{1,2}(:\d\d){0,2})$"
-Duration = Annotated[str, Field(pattern=_TIME, examples=["12:00:00", "1-00:00:00"])]
-Memory = Annotated[str, Field(pattern=r"^\d+[KMGT]?$", examples=["64G"])]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def no_outcome(description: str, default: Any = None) -> Any:
-    """A field that the fingerprint leaves out."""
-    return Field(default, description=description, json_schema_extra={"no_outcome": True})
-
-
-def described(description: str, default: Any = ..., **constraints: Any) -> Any:
-    """A field with a description, for the JSON Schema that editors show; required without a default."""
-    return Field(default, description=description, **constraints)
-
-
-class Strict(BaseModel):
-    """Base of every model of a config: unknown fields and NaN are refused, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class QualityConfig(Strict):
@@ -126,48 +102,6 @@ class CurationConfig(Strict):
         if self.method != "all" and self.n_samples is None:
             raise ValueError(f"method '{self.method}' needs n_samples")
         return self
-
-
-class OptimizerConfig(Strict):
-    """AdamW's constants."""
-
-    adam_beta1: Fraction = described("Decay of the first moment.", 0.9)
-    adam_beta2: Fraction = described("Decay of the second moment.", 0.95)
-    adam_epsilon: Annotated[float, Field(gt=0.0)] = described("Added to the denominator.", 1e-8)
-
-
-class TrainingParams(Strict):
-    """Supervised fine-tuning.
-
-    The global batch is `total_batch_size`, or `batch_size` x `gradient_accumulation_steps` x the catalog's
-    `reference_gpus`, on any number of processes. `max_length` null means the model's. A row over it is dropped or cut
-    at its end as `truncation` says, and counted.
-    """
-
-    method: Literal["sft"] = described("Supervised fine-tuning.", "sft")
-    learning_rate: Annotated[float, Field(gt=0.0)] = described("Highest learning rate of the schedule.")
-    # The fingerprint has the product of these, the global batch.
-    batch_size: Positive = no_outcome("Rows per GPU and step.", 1)
-    gradient_accumulation_steps: Positive = no_outcome("Steps per optimizer step.", 1)
-    total_batch_size: Positive | None = no_outcome("Rows per optimizer step; wins over the product.")
-    num_epochs: Annotated[float, Field(gt=0.0)] = described("Passes over the training data.")
-    weight_decay: Annotated[float, Field(ge=0.0)] = described("AdamW's weight decay.", 0.0)
-    warmup_ratio: Fraction = described("Part of the steps in which the learning rate rises.", 0.0)
-    lr_scheduler: Literal["cosine", "linear", "constant"] = described("How the learning rate falls.", "cosine")
-    optimizer: OptimizerConfig = described("AdamW's constants.", OptimizerConfig())
-    max_length: Positive | None = described("Longest row in tokens; null: the model's.", None)
-    truncation: Literal["drop", "cut"] = described("What becomes of a longer row.", "drop")
-    max_grad_norm: Annotated[float, Field(gt=0.0)] = described("Gradients are clipped to this norm.", 1.0)
-    seed: int = described("Seed of the order of rows.", 42)
-    per_device_batch_size: Positive | None = no_outcome("Rows per GPU and forward pass; null: batch_size.")
-    gradient_checkpointing: bool = no_outcome("Less memory for more time.", True)
-    checkpoints_per_epoch: Annotated[int, Field(ge=0)] = no_outcome("How often state is saved for a resume.", 1)
-
-    def global_batch(self, reference_gpus: int) -> int:
-        """Rows per optimizer step."""
-        if self.total_batch_size is not None:
-            return self.total_batch_size
-        return self.batch_size * self.gradient_accumulation_steps * reference_gpus
 
 
 class ThinkingConfig(Strict):

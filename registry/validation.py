@@ -20,8 +20,9 @@ from registry.original.contradictions import contradictions
 from registry.paths import is_here
 from registry.problems import ConfigError, Problem
 from registry.resolve import located, resolve
-from registry.schema import CONFIG_FIELD, STAGES, CurationConfig, EvalConfig, Resources, Stage, TrainingParams
+from registry.schema import CONFIG_FIELD, STAGES, CurationConfig, EvalConfig, Resources, Stage
 from registry.store import Registry
+from registry.training_schema import TrainingParams
 from registry.written import RegistryFile
 
 SECTIONS = ("models", "train_datasets", "eval_datasets")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry.schema import Strict, described
+from registry.fields import Strict, described
 
 
 class Note(Strict):

@@ -10,8 +10,9 @@ from typing import Any
 from data.rows import Option, Row, question_id_of, row_id_of
 from registry.catalog import DatasetEntry, ModelEntry
 from registry.effective import EffectiveConfig
-from registry.schema import CurationConfig, EvalConfig, PromptStyle, Stage, StageResources, TrainingParams
+from registry.schema import CurationConfig, EvalConfig, PromptStyle, Stage, StageResources
 from registry.stage import StageContext, Upstream
+from registry.training_schema import TrainingParams
 from tests.tiny import make_tiny_model
 
 DRUGS = ("Lisinopril", "Prednisone", "Ibuprofen", "Caffeine")

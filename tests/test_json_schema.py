@@ -11,7 +11,8 @@ import pytest
 
 from registry.document import load, render
 from registry.json_schema import FOLDER, config_schema, results_schema
-from registry.schema import CurationConfig, EvalConfig, TrainingParams
+from registry.schema import CurationConfig, EvalConfig
+from registry.training_schema import TrainingParams
 from tests.original_registry import original_document
 from tests.registry_case import CURATION, TRAINING, base, tuned
 

@@ -18,8 +18,9 @@ from registry.effective import EffectiveConfig
 from registry.errors import MissingError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, pinned
 from registry.resolve import parse_overrides
-from registry.schema import CurationConfig, EvalConfig, Resources, Stage, TrainingParams
+from registry.schema import CurationConfig, EvalConfig, Resources, Stage
 from registry.store import Registry
+from registry.training_schema import TrainingParams
 from tests.registry_case import TRAINING, tuned, write_lab
 
 MODELS = {name: {"file_path": "model", "max_length": 512} for name in ("tiny", "judge")}

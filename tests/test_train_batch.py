@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from registry.errors import UsageError
-from registry.schema import TrainingParams
+from registry.training_schema import TrainingParams
 from train.batch import BatchPlan, plan_batch
 
 SIZES = st.integers(min_value=1, max_value=512)

@@ -8,7 +8,7 @@ import pytest
 from registry.errors import StageFailure
 from tests.tiny import make_tiny_model
 from tests.training_case import conversation
-from train.examples import IGNORED, Limit, fill_last_batch, tokenize
+from train.examples import IGNORED, Limit, tokenize
 from train.task import load_tokenizer
 
 WIDE = Limit(10_000, "drop")
@@ -100,15 +100,6 @@ def test_prompts_that_look_otherwise_before_an_answer_are_counted(model: Path) -
     assert altered.prompts_altered == len(ROWS)
     learned = [label for label in altered.dataset[0]["labels"] if label != IGNORED]
     assert tokenizer.decode(learned).startswith(ROWS[0]["completion"][0]["content"])
-
-
-@pytest.mark.parametrize(("global_batch", "rows"), [(1, 10), (5, 10), (8, 16), (64, 64)])
-def test_the_last_batch_is_filled_with_rows_that_carry_no_loss(tokenizer: Any, global_batch: int, rows: int) -> None:
-    dataset = tokenize(ROWS, tokenizer, WIDE).dataset
-    filled = fill_last_batch(dataset, global_batch, tokenizer.pad_token_id)
-    assert len(filled) == rows
-    assert filled["labels"][: len(dataset)] == dataset["labels"][:]
-    assert _learned(filled)[len(dataset) :] == [[]] * (rows - len(dataset))
 
 
 def _learned(dataset: Any) -> list[list[int]]:

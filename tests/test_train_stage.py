@@ -115,6 +115,17 @@ def test_the_per_device_size_changes_no_loss(trained: tuple[Case, StageOutput], 
     assert losses(output.artifacts) == pytest.approx(losses(trained[1].artifacts), rel=1e-3)
 
 
+def test_packing_changes_no_loss(trained: tuple[Case, StageOutput], tmp_path: Path) -> None:
+    case = make_case(tmp_path, packing=True)
+    task = prepare(case.context())
+    assert max(len(element) for element in task.layout.elements[0]) > 1
+    assert task.layout.accumulation < task.plan.accumulation * task.plan.per_device
+    output = run(case.context())
+    assert output.metrics["resolved"]["packing"]
+    assert losses(output.artifacts) == pytest.approx(losses(trained[1].artifacts), rel=1e-3)
+    assert output.metrics["validation_loss"] == pytest.approx(trained[1].metrics["validation_loss"], rel=1e-3)
+
+
 def test_gradient_checkpointing_changes_no_loss(trained: tuple[Case, StageOutput], tmp_path: Path) -> None:
     output = run(make_case(tmp_path, gradient_checkpointing=True).context())
     assert losses(output.artifacts) == pytest.approx(losses(trained[1].artifacts), rel=1e-3)

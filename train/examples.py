@@ -38,6 +38,11 @@ class Tokenized:
     tokens: int
     completion_tokens: int
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(ids) for ids in self.dataset["input_ids"]]
+
 
 def tokenize(rows: Any, tokenizer: Any, limit: Limit) -> Tokenized:
     """Tokenize a split of the formatted data set (`prompt`, `completion`: message lists; `id`).
@@ -74,22 +79,6 @@ def tokenize(rows: Any, tokenizer: Any, limit: Limit) -> Tokenized:
         tokens=sum(len(example["input_ids"]) for example in kept),
         completion_tokens=sum(label != IGNORED for example in kept for label in example["labels"]),
     )
-
-
-def fill_last_batch(dataset: Any, global_batch: int, token: int) -> Any:
-    """Append rows without loss until the row count is a multiple of `global_batch`.
-
-    The loss of an optimizer step is a mean over its labelled tokens, so such rows change no gradient. Without them
-    accelerate fills an uneven last batch with repeated rows, as many as there are processes: another training on every
-    number of processes.
-    """
-    from datasets import Dataset, concatenate_datasets
-
-    missing = -len(dataset) % global_batch
-    if not missing:
-        return dataset
-    filler = [{"input_ids": [token, token], "labels": [IGNORED, IGNORED]}] * missing
-    return concatenate_datasets([dataset, Dataset.from_list(filler, features=dataset.features)])
 
 
 def _example(row: dict[str, Any], tokenizer: Any) -> tuple[dict[str, list[int]], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,20 @@ from typing import Any
 from data.hub import resolve
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, StageFailure, UsageError
-from registry.schema import TrainingParams
 from registry.stage import StageContext
+from registry.training_schema import TrainingParams
 from train.batch import BatchPlan, plan_batch
 from train.examples import Limit, Tokenized, tokenize
+from train.hardware import attention_implementation, has_flash_attention
+from train.order import Layout, lay_out
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be trained, on what, in `steps` optimizer steps. `validation` is None when it would be empty."""
+    """What is to be trained, on what, in `steps` optimizer steps.
+
+    `validation` is None when it would be empty, `pack_tokens` (longest packed sequence) where rows are not packed.
+    """
 
     experiment: str
     params: TrainingParams
@@ -28,6 +34,9 @@ class Task:
     train: Tokenized
     validation: Tokenized | None
     steps: int
+    layout: Layout
+    attention: str
+    pack_tokens: int | None
 
     @property
     def warmup_steps(self) -> int:
@@ -50,6 +59,10 @@ def resolved(task: Task) -> dict[str, Any]:
         **task.params.model_dump(mode="json"),
         "max_length": task.limit.max_length,
         "plan": asdict(task.plan),
+        "packing": task.pack_tokens is not None,
+        "pack_tokens": task.pack_tokens,
+        "forward_passes_per_step": task.layout.accumulation,
+        "attention": task.attention,
         "steps": task.steps,
         "warmup_steps": task.warmup_steps,
     }
@@ -74,6 +87,10 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
             "training_params.max_length, or look at the curation"
         )
     validation = tokenize(splits["validation"], tokenizer, limit) if "validation" in splits else None
+    attention = attention_implementation()
+    packing = has_flash_attention(attention) if params.packing is None else params.packing
+    # What a device can hold in rows of the longest length, it can hold in tokens.
+    pack_tokens = limit_per_device * limit.max_length if packing else None
     return Task(
         experiment=config.experiment,
         params=params,
@@ -84,6 +101,9 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
         train=train,
         validation=validation if validation is not None and validation.rows else None,
         steps=plan.total_steps(train.rows, params.num_epochs),
+        layout=lay_out(train.lengths, plan, math.ceil(params.num_epochs), params.seed, pack_tokens),
+        attention=attention,
+        pack_tokens=pack_tokens,
     )
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import StageFailure, UsageError
-from train.batch import BatchPlan
 from train.checkpoints import KEEP
-from train.examples import fill_last_batch
 from train.task import Task
 
 SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -30,12 +28,14 @@ def training_arguments(task: Task, folder: Path) -> Any:
         seed=task.params.seed,
         data_seed=task.params.seed,
         num_train_epochs=task.params.num_epochs,
-        per_device_train_batch_size=task.plan.per_device,
-        gradient_accumulation_steps=task.plan.accumulation,
+        per_device_train_batch_size=task.layout.per_device,
+        gradient_accumulation_steps=task.layout.accumulation,
         # One row at a time: the validation loss is then the mean over rows, however many processes share them.
         per_device_eval_batch_size=1,
         max_length=None,  # train.examples has cut and counted
-        completion_only_loss=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,  # train.feed's are made when they are read
+        padding_free=task.pack_tokens is not None,
         logging_steps=1,
         logging_nan_inf_filter=False,  # a loss that is no number must be seen
         disable_tqdm=True,  # train.callbacks.Progress is the bar
@@ -53,7 +53,7 @@ def training_arguments(task: Task, folder: Path) -> Any:
     return arguments
 
 
-def load_model(path: Path) -> Any:
+def load_model(path: Path, attention: str) -> Any:
     """The model with float32 weights, which the optimizer updates; bf16 is the precision of the arithmetic only.
 
     Under FSDP only one process of each node reads the weights; the trainer hands them out.
@@ -61,28 +61,30 @@ def load_model(path: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation=attention)
 
 
 def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
     """The trainer, checked against the plan; `StageFailure` when it would train in another way."""
     from transformers import PrinterCallback
-    from trl import SFTTrainer
 
     from train.cpu_fsdp import allow_fsdp_on_cpu
+    from train.feed import EpochSampler, Trainer, feed
 
     if task.plan.world_size > 1:
         allow_fsdp_on_cpu()
-    trainer = SFTTrainer(
-        model=load_model(task.model_path),
+    trainer = Trainer(
+        sampler=EpochSampler(task.layout),
+        undecayed=task.params.optimizer.no_decay_params,
+        model=load_model(task.model_path, task.attention),
         args=arguments,
-        train_dataset=fill_last_batch(task.train.dataset, task.plan.global_batch, task.tokenizer.pad_token_id),
+        train_dataset=feed(task.train.dataset, task.layout, task.tokenizer.pad_token_id),
         eval_dataset=task.validation.dataset if task.validation else None,
         processing_class=task.tokenizer,
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
-    _check(trainer, task.plan)
+    _check(trainer, task)
     return trainer
 
 
@@ -141,16 +143,25 @@ def _sharding(task: Task) -> dict[str, Any]:
     }
 
 
-def _check(trainer: Any, plan: BatchPlan) -> None:
+def _check(trainer: Any, task: Task) -> None:
     from accelerate.utils import DistributedType
 
-    accelerator = trainer.accelerator
+    accelerator, plan = trainer.accelerator, task.plan
     wanted = DistributedType.FSDP if plan.world_size > 1 else DistributedType.NO
     if accelerator.distributed_type != wanted or accelerator.num_processes != plan.world_size:
         raise StageFailure(
             f"accelerate would train with {accelerator.distributed_type} on {accelerator.num_processes} processes "
             f"where {wanted} on {plan.world_size} was asked for; look at the launcher's environment variables"
         )
-    total = trainer.get_total_train_batch_size(trainer.args)
-    if total != plan.global_batch:
-        raise StageFailure(f"the trainer's global batch is {total} rows, the experiment's is {plan.global_batch}")
+    # A step reads so many elements of the layout, and each row of the data is in one of an epoch's.
+    read = trainer.get_total_train_batch_size(trainer.args)
+    epoch = task.layout.elements[0]
+    steps = plan.steps_per_epoch(task.train.rows)
+    if read * steps != len(epoch) or sum(map(len, epoch)) != task.train.rows:
+        raise StageFailure(
+            f"the trainer reads {read} sequences in a step and {read * steps} in an epoch, where {len(epoch)} hold the "
+            f"epoch's {task.train.rows} rows; this is a bug"
+        )
+    most = max(sum(map(len, epoch[start : start + read])) for start in range(0, len(epoch), read))
+    if most > plan.global_batch:
+        raise StageFailure(f"the trainer's global batch is {most} rows, the experiment's is {plan.global_batch}")

@@ -1,0 +1,24 @@
+"""What of this machine's hardware and packages a training can use."""
+
+from __future__ import annotations
+
+Attention = str
+FLASH = ("flash_attention_3", "flash_attention_2")
+
+
+def attention_implementation() -> Attention:
+    """transformers' name of the fastest attention that is installed for this device: flash attention, else torch's."""
+    import torch
+    from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+
+    if not torch.cuda.is_available():
+        return "sdpa"
+    major, _ = torch.cuda.get_device_capability()
+    if is_flash_attn_3_available() and major == 9:  # written for Hopper
+        return "flash_attention_3"
+    return "flash_attention_2" if is_flash_attn_2_available() else "sdpa"
+
+
+def has_flash_attention(attention: Attention) -> bool:
+    """Whether the implementation reads the boundaries of packed rows by itself, without a mask of all pairs."""
+    return attention in FLASH
