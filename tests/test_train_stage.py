@@ -9,9 +9,10 @@ import pytest
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageOutput
 from tests.training_case import Case, curve, losses, make_case
+from train.arguments import training_arguments
 from train.stage import run
 from train.task import prepare
-from train.trainer import build_trainer, training_arguments
+from train.trainer import build_trainer
 
 
 @pytest.fixture(scope="module")

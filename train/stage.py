@@ -15,12 +15,13 @@ from typing import Any
 
 from registry.stage import StageContext, StageOutput
 from registry.stopping import listening, stopped
+from train.arguments import training_arguments
 from train.checkpoints import Checkpoint, checkpoint_folder, find_newest
 from train.distributed import export, processes_from
 from train.export import save_final_model
 from train.measures import Timing, loss_curve, training_metrics, validation_curve, write_curve
 from train.task import Task, prepare, resolved
-from train.trainer import build_trainer, training_arguments
+from train.trainer import build_trainer
 
 
 def run(context: StageContext) -> StageOutput:
@@ -53,7 +54,8 @@ def _join_processes(context: StageContext) -> None:
 
 
 def _train(task: Task, context: StageContext) -> tuple[Any, Timing]:
-    from train.callbacks import CheckRun, Progress, StopOnSignal, WriteManifest, agreed
+    from train.callbacks import CheckRun, StopOnSignal, WriteManifest, agreed
+    from train.progress import Progress
 
     folder = checkpoint_folder(context.run_dir, context.world_size)
     arguments = training_arguments(task, folder)

@@ -1,0 +1,104 @@
+"""A task as the arguments of TRL's trainer: every value that transformers or TRL would otherwise choose by itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from registry.errors import UsageError
+from train.checkpoints import KEEP
+from train.task import Task
+
+SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+MAX_EPOCH_EVALUATIONS = 10  # with more epochs the validation loss is taken at the end only
+
+
+def training_arguments(task: Task, folder: Path) -> Any:
+    """TRL's `SFTConfig` with checkpoints in `folder`. Starts the process group, so every rank calls it."""
+    from trl import SFTConfig
+
+    arguments = SFTConfig(
+        output_dir=str(folder),
+        run_name=task.experiment,
+        seed=task.params.seed,
+        data_seed=task.params.seed,
+        num_train_epochs=task.params.num_epochs,
+        per_device_train_batch_size=task.layout.per_device,
+        gradient_accumulation_steps=task.layout.accumulation,
+        # One row at a time: the validation loss is then the mean over rows, however many processes share them.
+        per_device_eval_batch_size=1,
+        max_length=None,  # train.examples has cut and counted
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,  # train.feed's are made when they are read
+        padding_free=task.pack_tokens is not None,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is no number must be seen
+        disable_tqdm=True,  # train.callbacks.Progress is the bar
+        report_to="wandb" if os.environ.get("WANDB_PROJECT") else "none",
+        **_optimization(task),
+        **_schedule_of_saving(task),
+        **_device(),
+        **_sharding(task),
+    )
+    if arguments.n_gpu > 1:
+        raise UsageError(
+            f"{task.experiment}: one process sees {arguments.n_gpu} GPUs; start one for each (srun, or torchrun "
+            f"--nproc-per-node={arguments.n_gpu}), or set CUDA_VISIBLE_DEVICES to one of them"
+        )
+    return arguments
+
+
+def _optimization(task: Task) -> dict[str, Any]:
+    import torch
+
+    params = task.params
+    return {
+        "learning_rate": params.learning_rate,
+        "lr_scheduler_type": SCHEDULERS[params.lr_scheduler],
+        "warmup_steps": task.warmup_steps,
+        "optim": "adamw_torch_fused" if torch.cuda.is_available() else "adamw_torch",
+        "adam_beta1": params.optimizer.adam_beta1,
+        "adam_beta2": params.optimizer.adam_beta2,
+        "adam_epsilon": params.optimizer.adam_epsilon,
+        "weight_decay": params.weight_decay,  # transformers spares norms and biases
+        "max_grad_norm": params.max_grad_norm,
+    }
+
+
+def _schedule_of_saving(task: Task) -> dict[str, Any]:
+    params = task.params
+    each_epoch = task.validation is not None and params.num_epochs <= MAX_EPOCH_EVALUATIONS
+    saves = params.num_epochs * params.checkpoints_per_epoch
+    return {
+        "eval_strategy": "epoch" if each_epoch else "no",
+        "save_strategy": "steps" if saves else "no",
+        "save_steps": max(1, round(task.steps / saves)) if saves else task.steps,
+        "save_total_limit": KEEP,
+    }
+
+
+def _device() -> dict[str, Any]:
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    return {"bf16": on_gpu, "use_cpu": not on_gpu}
+
+
+def _sharding(task: Task) -> dict[str, Any]:
+    if task.plan.world_size == 1:
+        return {"gradient_checkpointing": task.params.gradient_checkpointing}
+    # transformers looks at this variable when it loads the weights, before accelerate has set it.
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    return {
+        "gradient_checkpointing": False,
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "reshard_after_forward": True,
+            "state_dict_type": "SHARDED_STATE_DICT",
+            "cpu_ram_efficient_loading": True,
+            "activation_checkpointing": task.params.gradient_checkpointing,
+        },
+    }
