@@ -47,7 +47,7 @@ def test_the_shipped_file_names_its_schema_keeps_to_it_and_is_canonical(name: st
 def test_a_registry_of_the_original_project_keeps_to_the_schema_but_for_its_own_names() -> None:
     document = original_document("/cluster")
     wrong = {path.rsplit(".", 1)[-1] for path in refused("results", document)}
-    assert wrong == {"method", "optimizer"}, "methods that are not built yet, and two of its optimizer's fields"
+    assert wrong == {"method"}, "methods that are not built yet"
     assert refused("results", {"experiments": {"x": {"config": None, "results": None}}}) == []
 
 

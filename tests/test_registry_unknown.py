@@ -41,7 +41,7 @@ def test_old_spellings_are_known() -> None:
     assert unknown_fields({"experiments": {"x": body, "base": base()}}, ["x", "base"]) == []
     document = original_document("/cluster")
     told = {line.split(": ")[0].rsplit(".", 1)[-1] for line in unknown_fields(document, list(document["experiments"]))}
-    assert told == {"no_decay_params", "column", "cluster_percentage", "outlier_percentage"}
+    assert told == {"column", "cluster_percentage", "outlier_percentage"}
 
 
 @pytest.mark.parametrize("line", ["list", "show tuned"])
