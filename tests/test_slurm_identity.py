@@ -69,7 +69,9 @@ def test_a_command_killed_after_sbatch_accepted_is_found_by_its_token(lab: Quick
     assert len(before) == call * len(names)
 
     shown = lab.meds1("status", *names).stdout
-    assert shown.count("its submission was interrupted") == len(names) * (len(STAGES) - (call - 1))
+    interrupted = shown.count("its submission was interrupted")
+    # The accepted job of a curation may have started by now, and then says itself that it runs.
+    assert len(names) * (len(STAGES) - call) <= interrupted <= len(names) * (len(STAGES) - (call - 1))
     again = lab.meds1("submit", *names, code=1 if call == len(STAGES) else 0)  # refused when nothing is left to submit
     said = again.stdout + again.stderr
 
