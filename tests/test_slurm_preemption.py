@@ -31,6 +31,7 @@ from tests.disturbance import (
 )
 from tests.lab import Lab, make_lab
 from tests.tiny import NEEDS_VLLM
+from tests.training_case import losses
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -41,7 +42,7 @@ class Training:
     def __init__(self, entry: Mapping[str, Any]) -> None:
         self.steps: int = entry["metrics"]["steps_this_attempt"]
         self.made = [
-            Path(entry["loss_curve_path"]).read_bytes(),
+            losses(entry),
             (Path(entry["model_path"]) / "model.safetensors").read_bytes(),
         ]
 

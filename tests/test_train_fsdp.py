@@ -52,7 +52,8 @@ def test_one_consolidated_model_is_left(single: StageOutput, sharded: tuple[Case
     from safetensors.torch import load_file
 
     case = sharded[0]
-    assert {path.name for path in case.run_dir.iterdir()} == {"case.json", "output.json", "loss_curve.csv", "model"}
+    kept = {"model", "training_log.parquet", "loss_curve.png", "tensorboard"}
+    assert {path.name for path in case.run_dir.iterdir()} == {"case.json", "output.json", *kept}
     one = load_file(single.artifacts["model_path"] / "model.safetensors")
     two = load_file(case.run_dir / "model" / "model.safetensors")
     assert one.keys() == two.keys()

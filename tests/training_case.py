@@ -6,7 +6,6 @@ and writes what came out to `output.json` in the run directory; a user's error e
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -151,13 +150,14 @@ def has_checkpoint(case: Case, processes: int, after: int = 0) -> bool:
 
 def losses(artifacts: Mapping[str, Any]) -> list[float]:
     """The training losses, one for each optimizer step."""
-    return [float(point["loss"]) for point in curve(artifacts)]
+    return [point["loss"] for point in curve(artifacts)]
 
 
-def curve(artifacts: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The rows of the loss curve."""
-    with Path(artifacts["loss_curve_path"]).open(newline="") as lines:
-        return list(csv.DictReader(lines))
+def curve(artifacts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the log, one for each optimizer step."""
+    import pyarrow.parquet as pq
+
+    return list(pq.read_table(artifacts["log_path"]).to_pylist())
 
 
 def main() -> int:

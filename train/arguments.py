@@ -34,8 +34,8 @@ def training_arguments(task: Task, folder: Path) -> Any:
         padding_free=task.pack_tokens is not None,
         logging_steps=1,
         logging_nan_inf_filter=False,  # a loss that is no number must be seen
-        disable_tqdm=True,  # train.callbacks.Progress is the bar
-        report_to="wandb" if os.environ.get("WANDB_PROJECT") else "none",
+        disable_tqdm=True,  # train.progress is the bar
+        report_to="none",  # train.trackers has them
         **_optimization(task),
         **_schedule_of_saving(task),
         **_device(),

@@ -22,3 +22,16 @@ def attention_implementation() -> Attention:
 def has_flash_attention(attention: Attention) -> bool:
     """Whether the implementation reads the boundaries of packed rows by itself, without a mask of all pairs."""
     return attention in FLASH
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held: on the GPU where there is one, else resident."""
+    import resource
+    import sys
+
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

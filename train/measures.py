@@ -1,41 +1,28 @@
-"""What is recorded of a training: losses, throughput, memory; and the loss curve, a file of its own."""
+"""What is recorded of a training: losses and accuracies, work done and time taken, use of the hardware."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import itertools
+import math
+from collections.abc import Sequence
 from typing import Any
 
+from train.batch import BatchPlan
+from train.examples import IGNORED
+from train.flops import flops_per_token, peak_flops
+from train.hardware import peak_memory_bytes
+from train.log import History, steps_of, validations_of
+from train.order import Layout
 from train.task import Task, resolved
 
-CURVE_FIELDS = ("step", "loss", "learning_rate", "grad_norm")
+FILLER = 2  # tokens of an empty element
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """This attempt's share of the training: seconds spent in `steps` optimizer steps, evaluations included."""
-
-    seconds: float
-    steps: int
-
-
-def training_metrics(task: Task, trainer: Any, timing: Timing) -> dict[str, Any]:
-    """The metrics of a completed training. Losses are means over tokens (training) or rows (validation), in nats."""
-    history = trainer.state.log_history
-    curve, validation = loss_curve(history), validation_curve(history)
-    tokens = round(task.train.tokens * task.params.num_epochs)
+def training_metrics(task: Task, trainer: Any) -> dict[str, Any]:
+    """The metrics of a completed training on rows. Collective: every rank calls it."""
+    taken = metrics_of_any_method(trainer, task.plan)
     return {
-        "train_loss": curve[-1]["loss"],
-        "validation_loss": validation[-1]["loss"] if validation else None,
-        "validation_losses": validation,
-        "steps": task.steps,
-        "global_batch": task.plan.global_batch,
-        "per_device_batch": task.plan.per_device,
-        "accumulation": task.plan.accumulation,
-        "world_size": task.plan.world_size,
+        **taken,
         "rows": task.train.rows,
         "rows_dropped": task.train.rows_dropped,
         "rows_cut": task.train.rows_cut,
@@ -43,45 +30,142 @@ def training_metrics(task: Task, trainer: Any, timing: Timing) -> dict[str, Any]
         "validation_rows": task.validation.rows if task.validation else 0,
         "tokens_per_epoch": task.train.tokens,
         "completion_tokens_per_epoch": task.train.completion_tokens,
-        "tokens": tokens,
-        "steps_this_attempt": timing.steps,
-        "seconds_this_attempt": round(timing.seconds, 3),
-        "tokens_per_second": round(tokens * timing.steps / task.steps / timing.seconds, 1),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "device": trainer.args.device.type,
-        "precision": "bf16" if trainer.args.bf16 else "float32",
+        **_use_of_tokens(task, taken["steps"]),
+        "mfu": _mfu(task, trainer, taken["tokens_per_second"]),
         "resolved": resolved(task),
     }
 
 
-def loss_curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """One point per optimizer step from the trainer's log history: step, loss, learning rate, gradient norm."""
-    return [{field: entry[field] for field in CURVE_FIELDS if field in entry} for entry in history if "loss" in entry]
+def metrics_of_any_method(trainer: Any, plan: BatchPlan) -> dict[str, Any]:
+    """What is recorded of every training. Collective: every rank calls it.
+
+    Losses are means over tokens, in nats; accuracies are the share of completion tokens that would be chosen greedily.
+    Work and time are those of all attempts (see `train.meter` for what is counted); the speed is that of training
+    alone, without validations.
+    """
+    history = trainer.state.log_history
+    last, device = history[-1], trainer.args.device
+    peak = trainer.accelerator.gather(_tensor(peak_memory_bytes(), device)).max().item()
+    training = last["seconds"] - sum(entry["eval_runtime"] for entry in validations_of(history))
+    return {
+        **losses_and_accuracies(history),
+        "validation_losses": [{"step": entry["step"], "loss": entry["eval_loss"]} for entry in validations_of(history)],
+        "steps": trainer.state.global_step,
+        "global_batch": plan.global_batch,
+        "per_device_batch": plan.per_device,
+        "accumulation": plan.accumulation,
+        "world_size": plan.world_size,
+        "tokens": last["tokens"],
+        "tokens_per_second": round(last["tokens"] / training, 1),
+        "seconds": last["seconds"],
+        "gpu_hours": round(last["gpu_seconds"] / 3600, 4),
+        "attempts": last["attempt"],
+        "steps_this_attempt": sum(entry["attempt"] == last["attempt"] for entry in steps_of(history)),
+        "peak_memory_bytes": max(peak, last["memory_bytes"]),
+        "device": device.type,
+        "device_name": _gpu_name(device),
+        "precision": "bf16" if trainer.args.bf16 else "float32",
+    }
 
 
-def validation_curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """The validation losses with the step that each was taken after."""
-    return [{"step": entry["step"], "loss": entry["eval_loss"]} for entry in history if "eval_loss" in entry]
+def losses_and_accuracies(history: History) -> dict[str, float | None]:
+    """The last and the best of each; validation's are null without validation rows."""
+    found: dict[str, float | None] = {}
+    for name, entries, prefix in (
+        ("train", steps_of(history), ""),
+        ("validation", validations_of(history), "eval_"),
+    ):
+        for measure, key, best in (("loss", "loss", min), ("token_accuracy", "mean_token_accuracy", max)):
+            values = [entry[prefix + key] for entry in entries if prefix + key in entry]
+            found[f"{name}_{measure}"] = values[-1] if values else None
+            found[f"best_{name}_{measure}"] = best(values) if values else None
+    return found
 
 
-def write_curve(points: Sequence[dict[str, float]], path: Path) -> None:
-    """The whole curve as CSV, written under a temporary name first."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, fieldnames=CURVE_FIELDS)
-        writer.writeheader()
-        writer.writerows(points)
-    os.replace(temporary, path)
+def cumulative(layout: Layout, steps_per_epoch: int, counts: Sequence[int]) -> list[int]:
+    """The sum of `counts`, one for each row, over what the first 1, 2, ... optimizer steps learn from."""
+    sums = []
+    for epoch in layout.elements:
+        size = len(epoch) // steps_per_epoch
+        for start in range(0, len(epoch), size):
+            sums.append(sum(counts[row] for element in epoch[start : start + size] for row in element))
+    return list(itertools.accumulate(sums))
 
 
-def peak_memory_bytes() -> int:
-    """The most memory that this process held: on the GPU where there is one, else resident."""
-    import resource
-    import sys
+def cumulative_tokens(task: Task) -> list[int]:
+    """Tokens of the rows that the first 1, 2, ... optimizer steps learn from; without padding and fillers."""
+    return cumulative(task.layout, task.plan.steps_per_epoch(task.train.rows), task.train.lengths)
 
+
+def padding_share(layout: Layout, lengths: Sequence[int]) -> float:
+    """The share of the positions that the model computes which hold no row's token: padding and fillers."""
+    computed = held = 0
+    for epoch in layout.elements:
+        for start in range(0, len(epoch), layout.per_device):
+            sequences = [sum(lengths[row] for row in element) for element in epoch[start : start + layout.per_device]]
+            held += sum(sequences)
+            computed += len(sequences) * max(length or FILLER for length in sequences)
+    return 1.0 - held / computed
+
+
+def packing_efficiency(layout: Layout, lengths: Sequence[int], capacity: int) -> float:
+    """How full the packed sequences are: tokens of rows, divided by `capacity` tokens for each sequence."""
+    packed = [sum(lengths[row] for row in element) for epoch in layout.elements for element in epoch if element]
+    return sum(packed) / (len(packed) * capacity)
+
+
+def utilisation(flops: float, tokens_per_second: float, peak: float, gpus: int) -> float:
+    """Model FLOPs utilisation (PaLM, 2022): the FLOPs that the model needs, as a share of what the GPUs could do."""
+    return flops * tokens_per_second / (peak * gpus)
+
+
+def _use_of_tokens(task: Task, steps: int) -> dict[str, Any]:
+    lengths, pack = task.train.lengths, task.pack_tokens
+    completion = cumulative(task.layout, task.plan.steps_per_epoch(task.train.rows), _completion_lengths(task))
+    return {
+        "completion_tokens": completion[steps - 1],
+        "padding_share": round(padding_share(task.layout, lengths), 4),
+        "packing_efficiency": round(packing_efficiency(task.layout, lengths, pack), 4) if pack else None,
+    }
+
+
+def _completion_lengths(task: Task) -> list[int]:
+    rows = task.train.dataset.with_format("numpy")
+    return [int((labels != IGNORED).sum()) for batch in rows.iter(1000) for labels in batch["labels"]]
+
+
+def _mfu(task: Task, trainer: Any, tokens_per_second: float) -> float | None:
+    """Null where the GPU's peak or the architecture's FLOPs are unknown, and on a CPU."""
+    name = _gpu_name(trainer.args.device)
+    peak = peak_flops(name) if name else None
+    if peak is None:
+        return None
+    lengths = task.train.lengths
+    span = sum(length**2 for length in lengths) / sum(lengths)  # the row that a token stands in, on average
+    flops = flops_per_token(trainer.model.config, span, _trained_weights(trainer) if task.params.lora else None)
+    return round(utilisation(flops, tokens_per_second, peak, task.plan.world_size), 4) if flops else None
+
+
+def _trained_weights(trainer: Any) -> int:
+    """Weights in matrix products that are trained: all that are not an embedding's."""
+    from torch.nn import Embedding
+
+    return sum(
+        math.prod(weight.shape)
+        for module in trainer.model.modules()
+        if not isinstance(module, Embedding)
+        for weight in module.parameters(recurse=False)
+        if weight.requires_grad
+    )
+
+
+def _gpu_name(device: Any) -> str | None:
     import torch
 
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
+def _tensor(value: int, device: Any) -> Any:
+    import torch
+
+    return torch.tensor([value], device=device)

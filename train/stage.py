@@ -10,17 +10,20 @@ import json
 import os
 import shutil
 import sys
-import time
+from contextlib import ExitStack
 from typing import Any
 
 from registry.stage import StageContext, StageOutput
 from registry.stopping import listening, stopped
 from train.arguments import training_arguments
 from train.checkpoints import Checkpoint, checkpoint_folder, find_newest
+from train.curve import draw_curve
 from train.distributed import export, processes_from
 from train.export import save_final_model
-from train.measures import Timing, loss_curve, training_metrics, validation_curve, write_curve
+from train.log import validations_of, write_log
+from train.measures import cumulative_tokens, training_metrics
 from train.task import Task, prepare, resolved
+from train.trackers import tracking
 from train.trainer import build_trainer
 
 
@@ -33,18 +36,21 @@ def run(context: StageContext) -> StageOutput:
     _join_processes(context)
     task = prepare(context)
     _say(context, f"{task.experiment}: {json.dumps(resolved(task), ensure_ascii=False)}")
-    with listening(context.stop):
-        trainer, timing = _train(task, context)
-    _final_validation(task, trainer)
-    model = context.run_dir / "model"
-    save_final_model(trainer, task.model_path, model)
-    metrics = training_metrics(task, trainer, timing)
-    curve = context.run_dir / "loss_curve.csv"
+    model, log, curve = (context.run_dir / name for name in ("model", "training_log.parquet", "loss_curve.png"))
+    with ExitStack() as trackers:
+        with listening(context.stop):
+            trainer = _train(task, context, trackers)
+        _final_validation(task, trainer)
+        save_final_model(trainer, task.model_path, model)
+        metrics = training_metrics(task, trainer)
+        if context.rank == 0:
+            write_log(trainer.state.log_history, log)
+            draw_curve(trainer.state.log_history, task.experiment, curve)
     if context.rank == 0:
-        write_curve(loss_curve(trainer.state.log_history), curve)
         shutil.rmtree(context.run_dir / "checkpoints", ignore_errors=True)
     trainer.accelerator.end_training()
-    return StageOutput(metrics=metrics, artifacts={"model_path": model, "loss_curve_path": curve}, link=model)
+    artifacts = {"model_path": model, "log_path": log, "loss_curve_path": curve}
+    return StageOutput(metrics=metrics, artifacts=artifacts, link=model)
 
 
 def _join_processes(context: StageContext) -> None:
@@ -53,26 +59,28 @@ def _join_processes(context: StageContext) -> None:
         _silence_progress_bars()
 
 
-def _train(task: Task, context: StageContext) -> tuple[Any, Timing]:
+def _train(task: Task, context: StageContext, trackers: ExitStack) -> Any:
     from train.callbacks import CheckRun, StopOnSignal, WriteManifest, agreed
+    from train.meter import Meter
     from train.progress import Progress
 
     folder = checkpoint_folder(context.run_dir, context.world_size)
     arguments = training_arguments(task, folder)
     start = _resume_point(context)
     stop = StopOnSignal(context.stop)
-    trainer = build_trainer(task, arguments, [stop, WriteManifest(), CheckRun(task.plan, task.steps), Progress()])
+    gpus = task.plan.world_size if arguments.device.type == "cuda" else 0
+    shown = trackers.enter_context(tracking(context, resolved(task), start.step if start else 0))
+    callbacks = [stop, WriteManifest(), CheckRun(task.plan, task.steps), Meter(cumulative_tokens(task), gpus)]
+    trainer = build_trainer(task, arguments, [*callbacks, *shown, Progress()])
     if level := agreed(context.stop, arguments.device):  # loading took its time
         trainer.accelerator.end_training()
         raise stopped(level, f"{task.experiment}: training had not begun")
-    began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(start.path) if start else None)
-    seconds = time.monotonic() - began
     if stop.stopped_by:
         trainer.accelerator.end_training()
         done = f"step {trainer.state.global_step} of {task.steps}"
         raise stopped(stop.stopped_by, f"{task.experiment}: training is saved after {done} in {folder}")
-    return trainer, Timing(seconds, task.steps - (start.step if start else 0))
+    return trainer
 
 
 def _resume_point(context: StageContext) -> Checkpoint | None:
@@ -93,7 +101,7 @@ def _resume_point(context: StageContext) -> Checkpoint | None:
 
 
 def _final_validation(task: Task, trainer: Any) -> None:
-    taken_after = {point["step"] for point in validation_curve(trainer.state.log_history)}
+    taken_after = {entry["step"] for entry in validations_of(trainer.state.log_history)}
     if task.validation is not None and task.steps not in taken_after:
         trainer.evaluate()
 

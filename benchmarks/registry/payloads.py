@@ -33,13 +33,18 @@ _SPECIALTIES = [
     "Surgery",
     "Urology",
 ]
+_LEARNT = [
+    f"{which}_{measure}"
+    for which in ("train", "best_train", "validation", "best_validation")
+    for measure in ("loss", "token_accuracy")
+]
 _ARTIFACTS: dict[Stage, dict[str, str]] = {
     "curation": {
         "dataset_path": "med_s1k_formatted",
         "curated_path": "med_s1k_curated.parquet",
         "filtered_path": "med_s1k_filtered.parquet",
     },
-    "training": {"model_path": "model", "loss_curve_path": "loss_curve.csv"},
+    "training": {"model_path": "model", "log_path": "training_log.parquet", "loss_curve_path": "loss_curve.png"},
     "eval": {"results_path": "eval_results.json", "predictions_path": "eval_predictions.jsonl"},
 }
 
@@ -89,11 +94,20 @@ def _training(config: EffectiveConfig, chance: random.Random) -> dict[str, Any]:
     tokens = _selected(config) * 1_187
     plan = {"global_batch": batch, "per_device": 2, "accumulation": batch // 8, "world_size": 4}
     return {
-        "train_loss": chance.random(),
-        "validation_loss": chance.random(),
+        **{name: chance.random() for name in _LEARNT},
         "validation_losses": [{"step": step, "loss": chance.random()} for step in range(steps // 5, steps + 1, 40)][:5],
         "steps": steps,
         **plan,
+        "tokens": round(tokens * params.num_epochs),
+        "tokens_per_second": round(9_000 + chance.random() * 1_000, 1),
+        "seconds": round(steps * 11.3, 3),
+        "gpu_hours": round(steps * 4 * 11.3 / 3600, 4),
+        "attempts": 1,
+        "steps_this_attempt": steps,
+        "peak_memory_bytes": 61_203_283_968,
+        "device": "cuda",
+        "device_name": "NVIDIA H100 80GB HBM3",
+        "precision": "bf16",
         "rows": _selected(config),
         "rows_dropped": 3,
         "rows_cut": 0,
@@ -101,13 +115,10 @@ def _training(config: EffectiveConfig, chance: random.Random) -> dict[str, Any]:
         "validation_rows": 50,
         "tokens_per_epoch": tokens,
         "completion_tokens_per_epoch": tokens * 3 // 4,
-        "tokens": round(tokens * params.num_epochs),
-        "steps_this_attempt": steps,
-        "seconds_this_attempt": round(steps * 11.3, 3),
-        "tokens_per_second": round(9_000 + chance.random() * 1_000, 1),
-        "peak_memory_bytes": 61_203_283_968,
-        "device": "cuda",
-        "precision": "bf16",
+        "completion_tokens": round(tokens * params.num_epochs * 3 / 4),
+        "padding_share": round(chance.random() / 100, 4),
+        "packing_efficiency": round(0.9 + chance.random() / 10, 4),
+        "mfu": round(0.3 + chance.random() / 10, 4),
         "resolved": {**params.model_dump(mode="json"), "max_length": 8_192, "plan": plan, "steps": steps},
     }
 
