@@ -19,8 +19,8 @@ def draw_curve(history: History, title: str, path: Path) -> None:
     axes = figure.add_subplot()
     at, values = _points(steps, name)
     axes.plot(at, values, label="training", color="#0072B2", linewidth=1.2, marker="." if len(at) < 50 else "")
-    if validations:
-        at, values = _points(validations, f"eval_{name}")
+    at, values = _points(validations, f"eval_{name}")
+    if at:
         axes.plot(at, values, label="validation", color="#D55E00", linewidth=1.6, marker="o")
     axes.set(xlabel="optimizer step", ylabel=unit)
     axes.set_title(title, parse_math=False)  # a name may hold a dollar sign
@@ -33,4 +33,5 @@ def draw_curve(history: History, title: str, path: Path) -> None:
 
 
 def _points(entries: History, name: str) -> tuple[list[int], list[float]]:
-    return [entry["step"] for entry in entries], [entry[name] for entry in entries]
+    shown = [entry for entry in entries if name in entry]
+    return [entry["step"] for entry in shown], [entry[name] for entry in shown]

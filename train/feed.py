@@ -6,6 +6,7 @@ Imports transformers and TRL at the top (their classes must be subclassed), so i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from datasets import Dataset
@@ -14,6 +15,7 @@ from trl import SFTTrainer
 
 from train.examples import IGNORED
 from train.order import Element, Layout
+from train.tokens import predicted_tokens
 
 Columns = dict[str, list[list[int]]]
 
@@ -58,10 +60,15 @@ class EpochSampler(Sampler[int]):
 
 
 class Trainer(SFTTrainer):
-    """`SFTTrainer` that reads the layout's elements in their order and spares the weights in `undecayed`."""
+    """`SFTTrainer` that reads the layout's elements in their order and spares the weights in `undecayed`.
 
-    def __init__(self, *, sampler: EpochSampler, undecayed: Sequence[str], **arguments: Any) -> None:
-        self._sampler, self._undecayed = sampler, tuple(undecayed)
+    `predicted` are the tokens in the loss of each step's forward passes, over all processes.
+    """
+
+    def __init__(
+        self, *, sampler: EpochSampler, predicted: Sequence[Sequence[int]], undecayed: Sequence[str], **arguments: Any
+    ) -> None:
+        self._sampler, self._predicted, self._undecayed = sampler, predicted, tuple(undecayed)
         super().__init__(**arguments)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
@@ -71,3 +78,21 @@ class Trainer(SFTTrainer):
         """What transformers decays, all but norms and biases, without the weights that the config spares."""
         names = super().get_decay_parameter_names(model)
         return [name for name in names if not any(part in name for part in self._undecayed)]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log means over tokens: TRL's are means over forward passes, one with fillers alone counting as 0."""
+        if "loss" in logs:
+            self._weigh("train", self._predicted[self.state.global_step - 1])
+        elif "eval_loss" in logs:
+            tokens, size = self._validated, self.accelerator.num_processes  # a row of each process at a time
+            self._weigh("eval", [sum(tokens[at : at + size]) for at in range(0, len(tokens), size)])
+        super().log(logs, start_time)
+
+    def _weigh(self, mode: str, tokens: Sequence[int]) -> None:
+        for name in ("entropy", "mean_token_accuracy"):
+            means = zip(self._metrics[mode][name], tokens, strict=True)
+            self._metrics[mode][name] = [sum(mean * count for mean, count in means) / sum(tokens)]
+
+    @cached_property
+    def _validated(self) -> list[int]:
+        return predicted_tokens(self.eval_dataset)

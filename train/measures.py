@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from train.batch import BatchPlan
-from train.examples import IGNORED
 from train.flops import flops_per_token, peak_flops
 from train.hardware import peak_memory_bytes
 from train.log import History, steps_of, validations_of
-from train.order import Layout
 from train.task import Task, resolved
-
-FILLER = 2  # tokens of an empty element
+from train.tokens import cumulative, packing_efficiency, padding_share, predicted_tokens
 
 
 def training_metrics(task: Task, trainer: Any) -> dict[str, Any]:
@@ -82,38 +77,6 @@ def losses_and_accuracies(history: History) -> dict[str, float | None]:
     return found
 
 
-def cumulative(layout: Layout, steps_per_epoch: int, counts: Sequence[int]) -> list[int]:
-    """The sum of `counts`, one for each row, over what the first 1, 2, ... optimizer steps learn from."""
-    sums = []
-    for epoch in layout.elements:
-        size = len(epoch) // steps_per_epoch
-        for start in range(0, len(epoch), size):
-            sums.append(sum(counts[row] for element in epoch[start : start + size] for row in element))
-    return list(itertools.accumulate(sums))
-
-
-def cumulative_tokens(task: Task) -> list[int]:
-    """Tokens of the rows that the first 1, 2, ... optimizer steps learn from; without padding and fillers."""
-    return cumulative(task.layout, task.plan.steps_per_epoch(task.train.rows), task.train.lengths)
-
-
-def padding_share(layout: Layout, lengths: Sequence[int]) -> float:
-    """The share of the positions that the model computes which hold no row's token: padding and fillers."""
-    computed = held = 0
-    for epoch in layout.elements:
-        for start in range(0, len(epoch), layout.per_device):
-            sequences = [sum(lengths[row] for row in element) for element in epoch[start : start + layout.per_device]]
-            held += sum(sequences)
-            computed += len(sequences) * max(length or FILLER for length in sequences)
-    return 1.0 - held / computed
-
-
-def packing_efficiency(layout: Layout, lengths: Sequence[int], capacity: int) -> float:
-    """How full the packed sequences are: tokens of rows, divided by `capacity` tokens for each sequence."""
-    packed = [sum(lengths[row] for row in element) for epoch in layout.elements for element in epoch if element]
-    return sum(packed) / (len(packed) * capacity)
-
-
 def utilisation(flops: float, tokens_per_second: float, peak: float, gpus: int) -> float:
     """Model FLOPs utilisation (PaLM, 2022): the FLOPs that the model needs, as a share of what the GPUs could do."""
     return flops * tokens_per_second / (peak * gpus)
@@ -121,17 +84,12 @@ def utilisation(flops: float, tokens_per_second: float, peak: float, gpus: int) 
 
 def _use_of_tokens(task: Task, steps: int) -> dict[str, Any]:
     lengths, pack = task.train.lengths, task.pack_tokens
-    completion = cumulative(task.layout, task.plan.steps_per_epoch(task.train.rows), _completion_lengths(task))
+    completion = cumulative(task.layout, task.plan.world_size, predicted_tokens(task.train.dataset))
     return {
         "completion_tokens": completion[steps - 1],
         "padding_share": round(padding_share(task.layout, lengths), 4),
         "packing_efficiency": round(packing_efficiency(task.layout, lengths, pack), 4) if pack else None,
     }
-
-
-def _completion_lengths(task: Task) -> list[int]:
-    rows = task.train.dataset.with_format("numpy")
-    return [int((labels != IGNORED).sum()) for batch in rows.iter(1000) for labels in batch["labels"]]
 
 
 def _mfu(task: Task, trainer: Any, tokens_per_second: float) -> float | None:

@@ -39,7 +39,7 @@ class Meter(TrainerCallback):
         self.began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        """Stamp the entry, in the history too, which has a copy of it by now."""
+        """Stamp the entry in the history, and what is shown of a step: the callbacks get a copy of the entry."""
         passed = time.monotonic() - self.began
         step, tokens = state.global_step, self.tokens
         stamp = {
@@ -49,5 +49,6 @@ class Meter(TrainerCallback):
             "attempt": self.before["attempt"] + 1,
             "memory_bytes": max(self.before["memory_bytes"], peak_memory_bytes()),
         }
-        logs.update(stamp)
         state.log_history[-1].update(stamp)
+        if "loss" in logs:
+            logs.update(stamp)

@@ -44,7 +44,7 @@ class Progress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         """Show the newest losses."""
         self.newest.update({text: logs[name] for name, text in SHOWN.items() if name in logs})
-        self.tokens = int(logs["tokens"])
+        self.tokens = state.log_history[-1]["tokens"]
         if self.bar is not None:
             self.bar.set_postfix_str(self._shown(), refresh=False)
         elif state.is_world_process_zero and time.monotonic() - self.said >= LOG_SECONDS:

@@ -21,8 +21,9 @@ from train.curve import draw_curve
 from train.distributed import export, processes_from
 from train.export import save_final_model
 from train.log import validations_of, write_log
-from train.measures import cumulative_tokens, training_metrics
+from train.measures import training_metrics
 from train.task import Task, prepare, resolved
+from train.tokens import cumulative
 from train.trackers import tracking
 from train.trainer import build_trainer
 
@@ -70,8 +71,9 @@ def _train(task: Task, context: StageContext, trackers: ExitStack) -> Any:
     stop = StopOnSignal(context.stop)
     gpus = task.plan.world_size if arguments.device.type == "cuda" else 0
     shown = trackers.enter_context(tracking(context, resolved(task), start.step if start else 0))
-    callbacks = [stop, WriteManifest(), CheckRun(task.plan, task.steps), Meter(cumulative_tokens(task), gpus)]
-    trainer = build_trainer(task, arguments, [*callbacks, *shown, Progress()])
+    meter = Meter(cumulative(task.layout, task.plan.world_size, task.train.lengths), gpus)
+    callbacks = [stop, WriteManifest(), CheckRun(task.plan, task.steps), meter, *shown, Progress()]
+    trainer = build_trainer(task, arguments, callbacks)
     if level := agreed(context.stop, arguments.device):  # loading took its time
         trainer.accelerator.end_training()
         raise stopped(level, f"{task.experiment}: training had not begun")

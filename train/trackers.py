@@ -56,7 +56,7 @@ def _wandb_run(context: StageContext, resolved: Mapping[str, Any]) -> Iterator[N
     except wandb.errors.Error as error:
         raise MissingError(
             f"{config.experiment}: WANDB_PROJECT is set, but Weights & Biases cannot be used "
-            f"({str(error).splitlines()[0]}); set WANDB_API_KEY, or WANDB_MODE=offline, or unset WANDB_PROJECT"
+            f"({str(error).splitlines()[0]}); run `wandb login`, set WANDB_MODE=offline or unset WANDB_PROJECT"
         ) from None
     ended = EXIT_FAILED
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from registry.errors import StageFailure
 from train.task import Task
+from train.tokens import by_forward_pass, predicted_tokens
 
 
 def load_model(path: Path, attention: str) -> Any:
@@ -35,6 +36,7 @@ def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
         allow_fsdp_on_cpu()
     trainer = Trainer(
         sampler=EpochSampler(task.layout),
+        predicted=by_forward_pass(task.layout, task.plan.world_size, predicted_tokens(task.train.dataset)),
         undecayed=task.params.optimizer.no_decay_params,
         model=load_model(task.model_path, task.attention),
         args=arguments,
