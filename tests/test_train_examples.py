@@ -79,27 +79,8 @@ def test_a_row_that_cutting_leaves_without_completion_stops_the_training(tokeniz
 
 
 def test_a_row_without_a_completion_stops_the_training(tokenizer: Any) -> None:
-    with pytest.raises(StageFailure, match="row row2 has no completion token"):
+    with pytest.raises(StageFailure, match="row row2 has an empty completion"):
         tokenize([*ROWS[:2], {**ROWS[2], "completion": []}], tokenizer, WIDE)
-
-
-def test_a_template_that_cuts_the_thinking_out_stops_the_training(model: Path) -> None:
-    tokenizer = load_tokenizer(model)
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'].split('## Final')[-1] }}{% endfor %}"
-    with pytest.raises(StageFailure, match="row row0: the model's chat template leaves out"):
-        tokenize(ROWS, tokenizer, WIDE)
-
-
-def test_prompts_that_look_otherwise_before_an_answer_are_counted(model: Path) -> None:
-    tokenizer = load_tokenizer(model)
-    assert tokenize(ROWS, tokenizer, WIDE).prompts_altered == 0
-    tokenizer.chat_template = tokenizer.chat_template.replace(
-        "<|im_start|>assistant\n", "<|im_start|>assistant\n<think>"
-    )
-    altered = tokenize(ROWS, tokenizer, WIDE)
-    assert altered.prompts_altered == len(ROWS)
-    learned = [label for label in altered.dataset[0]["labels"] if label != IGNORED]
-    assert tokenizer.decode(learned).startswith(ROWS[0]["completion"][0]["content"])
 
 
 def _learned(dataset: Any) -> list[list[int]]:

@@ -1,17 +1,20 @@
 """Curated rows become token ids and labels: the loss is on the completion only, nothing is cut or lost uncounted.
 
-The rule is TRL's own for prompt/completion rows (`SFTTrainer._prepare_dataset`, TRL 1.16); it is applied here so that
-every row is measured and checked before a model is loaded. TRL takes a data set with `labels` as it is.
+Every row is measured and checked before a model is loaded. TRL takes a data set with `labels` as it is; where a chat
+template renders a conversation as its prompt and then its answer, the labels are those that TRL itself would make.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from registry.errors import StageFailure
+from train.turns import turn
 
 IGNORED = -100  # the label that torch's cross entropy leaves out
+BATCH = 1000  # rows that the tokenizer's threads share
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,84 +27,102 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """`dataset` has the columns `input_ids` and `labels`; tokens are counted in the rows that it holds.
-
-    `prompts_altered` counts the rows whose prompt the chat template renders otherwise when a completion follows: the
-    model is trained on a context that differs from the one it is asked with.
-    """
+    """`dataset` has the columns `input_ids` and `labels`; `ids`, `lengths` and the tokens are those of its rows."""
 
     dataset: Any
-    rows: int
+    ids: tuple[str, ...]
+    lengths: tuple[int, ...]
     rows_dropped: int
     rows_cut: int
-    prompts_altered: int
-    tokens: int
     completion_tokens: int
 
     @property
-    def lengths(self) -> list[int]:
-        """Tokens of each row."""
-        return [len(ids) for ids in self.dataset["input_ids"]]
+    def rows(self) -> int:
+        """Rows of an epoch."""
+        return len(self.ids)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of an epoch."""
+        return sum(self.lengths)
 
 
-def tokenize(rows: Any, tokenizer: Any, limit: Limit) -> Tokenized:
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """A row's tokens; those from `start` on are learned."""
+
+    id: str
+    tokens: Any
+    start: int
+
+
+def tokenize(rows: Any, tokenizer: Any, limit: Limit, opening: str = "") -> Tokenized:
     """Tokenize a split of the formatted data set (`prompt`, `completion`: message lists; `id`).
 
-    Raises `StageFailure` with the row's id when a row has no token to learn from, or when the chat template leaves out
-    a part of its completion.
+    `opening` is the mark that begins a thinking in the experiment's format. Raises `StageFailure` with the row's id
+    when a row has no token to learn from, `UsageError` when the chat template cannot render one.
     """
-    from datasets import Dataset, Features, List, Value
-
-    kept: list[dict[str, list[int]]] = []
-    dropped = cut = altered = 0
-    for row in rows:
-        example, whole_prompt = _example(row, tokenizer)
-        altered += not whole_prompt
-        if len(example["input_ids"]) > limit.max_length:
+    kept: list[_Example] = []
+    dropped = cut = 0
+    for example in _examples(rows, tokenizer, opening):
+        if len(example.tokens) > limit.max_length:
             if limit.truncation == "drop":
                 dropped += 1
                 continue
             cut += 1
-            example = {name: values[: limit.max_length] for name, values in example.items()}
-        if not _learns(example):
+            example = _Example(example.id, example.tokens[: limit.max_length], example.start)
+        # The first position predicts nothing, so its label never counts.
+        if len(example.tokens) <= max(example.start, 1):
             raise StageFailure(
-                f"row {row['id']} has no completion token within max_length {limit.max_length}: nothing to learn; "
+                f"row {example.id} has no completion token within max_length {limit.max_length}: nothing to learn; "
                 "remove it in curation, raise training_params.max_length or set truncation to 'drop'"
             )
         kept.append(example)
-    features = Features({"input_ids": List(Value("int64")), "labels": List(Value("int64"))})
     return Tokenized(
-        dataset=Dataset.from_dict({name: [example[name] for example in kept] for name in features}, features=features),
-        rows=len(kept),
+        dataset=_dataset(kept),
+        ids=tuple(example.id for example in kept),
+        lengths=tuple(len(example.tokens) for example in kept),
         rows_dropped=dropped,
         rows_cut=cut,
-        prompts_altered=altered,
-        tokens=sum(len(example["input_ids"]) for example in kept),
-        completion_tokens=sum(label != IGNORED for example in kept for label in example["labels"]),
+        completion_tokens=sum(len(example.tokens) - example.start for example in kept),
     )
 
 
-def _example(row: dict[str, Any], tokenizer: Any) -> tuple[dict[str, list[int]], bool]:
-    """The row's ids and labels, and whether they begin with the prompt as it is rendered alone."""
-    from trl.data_utils import common_prefix_length
+def _examples(rows: Any, tokenizer: Any, opening: str) -> Iterator[_Example]:
+    import numpy as np
+    from datasets.utils import tqdm  # silent on all ranks but the first
 
-    conversation = row["prompt"] + row["completion"]
-    _check_template(row, tokenizer.apply_chat_template(conversation, tokenize=False))
-    prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-    whole = tokenizer.apply_chat_template(conversation, return_dict=True)["input_ids"]
-    start = common_prefix_length(prompt, whole)
-    return {"input_ids": list(whole), "labels": [IGNORED] * start + list(whole[start:])}, start == len(prompt)
+    def ids_of(texts: list[str]) -> list[list[int]]:
+        return list(tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"])
+
+    with tqdm(total=len(rows), desc="tokenizing", unit="row") as bar:
+        for batch in _batches(rows):
+            turns = [turn(row, tokenizer, opening) for row in batch]
+            given = ids_of([each.given for each in turns])
+            whole = ids_of([each.given + each.written for each in turns])
+            for row, each, context, tokens in zip(batch, turns, given, whole, strict=True):
+                if tokens[: len(context)] != context:
+                    # A token would reach across the border; a model that is asked has the context's own tokens.
+                    tokens = context + ids_of([each.written])[0]
+                yield _Example(row["id"], np.array(tokens, dtype=np.int64), len(context))
+            bar.update(len(batch))
 
 
-def _check_template(row: dict[str, Any], rendered: str) -> None:
-    # Templates of some reasoning models cut the thinking out of every assistant message, meant for chat histories.
-    if any(message["content"].strip() not in rendered for message in row["completion"]):
-        raise StageFailure(
-            f"row {row['id']}: the model's chat template leaves out or changes a part of the completion (its thinking, "
-            "usually); choose another curation.format or another model"
-        )
+def _batches(rows: Any) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
-def _learns(example: dict[str, list[int]]) -> bool:
-    # The first position predicts nothing, so its label never counts.
-    return any(label != IGNORED for label in example["labels"][1:])
+def _dataset(examples: list[_Example]) -> Any:
+    import numpy as np
+    from datasets import Dataset, Features, List, Value
+
+    labels = [np.where(np.arange(len(each.tokens)) < each.start, IGNORED, each.tokens) for each in examples]
+    features = Features({"input_ids": List(Value("int64")), "labels": List(Value("int64"))})
+    return Dataset.from_dict({"input_ids": [each.tokens for each in examples], "labels": labels}, features=features)

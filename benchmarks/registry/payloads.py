@@ -111,7 +111,6 @@ def _training(config: EffectiveConfig, chance: random.Random) -> dict[str, Any]:
         "rows": _selected(config),
         "rows_dropped": 3,
         "rows_cut": 0,
-        "prompts_altered": 0,
         "validation_rows": 50,
         "tokens_per_epoch": tokens,
         "completion_tokens_per_epoch": tokens * 3 // 4,
