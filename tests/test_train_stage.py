@@ -143,11 +143,6 @@ def test_rows_over_max_length_are_counted(tmp_path: Path) -> None:
     assert cut["rows_dropped"] == dropped["rows_cut"] == 0
 
 
-def test_many_epochs_take_the_validation_loss_once(tmp_path: Path) -> None:
-    metrics = run(make_case(tmp_path, rows=8, num_epochs=11).context()).metrics
-    assert [point["step"] for point in metrics["validation_losses"]] == [11]
-
-
 def test_a_part_of_an_epoch(tmp_path: Path) -> None:
     metrics = run(make_case(tmp_path, rows=32, num_epochs=0.5).context()).metrics
     assert metrics["steps"] == 2

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import UsageError
-from train.checkpoints import KEEP
 from train.task import Task
 
 SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-MAX_EPOCH_EVALUATIONS = 10  # with more epochs the validation loss is taken at the end only
 
 
 def training_arguments(task: Task, folder: Path) -> Any:
@@ -68,13 +66,13 @@ def _optimization(task: Task) -> dict[str, Any]:
 
 def _schedule_of_saving(task: Task) -> dict[str, Any]:
     params = task.params
-    each_epoch = task.validation is not None and params.num_epochs <= MAX_EPOCH_EVALUATIONS
     saves = params.num_epochs * params.checkpoints_per_epoch
     return {
-        "eval_strategy": "epoch" if each_epoch else "no",
-        "save_strategy": "steps" if saves else "no",
+        # The last validation; train.validating.Validate asks for the earlier ones.
+        "eval_strategy": "no" if task.validation is None else "steps",
+        "eval_steps": task.steps,
+        "save_strategy": "steps" if saves or params.keeps_best else "no",
         "save_steps": max(1, round(task.steps / saves)) if saves else task.steps,
-        "save_total_limit": KEEP,
     }
 
 

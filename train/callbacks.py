@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from registry.errors import StageFailure
 from registry.stopping import StopFlag
 from train.batch import BatchPlan
-from train.checkpoints import write_manifest
+from train.checkpoints import delete_old, write_manifest
 
 
 def agreed(flag: StopFlag, device: torch.device) -> int:
@@ -40,15 +40,11 @@ class StopOnSignal(TrainerCallback):
         if self.stopped_by:
             control.should_save = True
             control.should_training_stop = True
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The loop ends through the end of an epoch; an evaluation there would use up the grace period."""
-        if self.stopped_by:
-            control.should_evaluate = False
+            control.should_evaluate = False  # it would use up the grace period; the next attempt makes up for it
 
 
 class WriteManifest(TrainerCallback):
-    """Declare a checkpoint complete once every rank has saved its part."""
+    """Declare a checkpoint complete once every rank has saved its part; only then may older ones go."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called on every rank after `Trainer._save_checkpoint`."""
@@ -57,6 +53,7 @@ class WriteManifest(TrainerCallback):
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_manifest(folder, state.global_step)
+            delete_old(folder.parent)
 
 
 class CheckRun(TrainerCallback):

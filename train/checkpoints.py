@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 MANIFEST = "complete.json"
+TRAINER_STATE = "trainer_state.json"  # transformers' name
 KEEP = 2
 
 
@@ -51,23 +53,31 @@ def write_manifest(folder: Path, step: int) -> None:
     os.replace(temporary, folder / MANIFEST)
 
 
+def delete_old(folder: Path) -> None:
+    """Keep the newest `KEEP` checkpoints of `folder` and those that hold the best weights known to one of them.
+
+    Call on one rank, once the newest one has its manifest: until then an older one may be needed.
+    """
+    newest_first = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
+    best = {_best_known(path) for path in newest_first[:KEEP]}
+    for path in newest_first[KEEP:]:
+        if _step_of(path) not in best:
+            shutil.rmtree(path)
+
+
 def find_newest(folder: Path) -> Found:
     """Look for the newest complete checkpoint in `folder`, which need not exist."""
     incomplete: list[tuple[Path, str]] = []
     for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
-        defect = _defect(path)
-        if defect is None:
+        found = defect(path)
+        if found is None:
             return Found(Checkpoint(path, _step_of(path)), tuple(incomplete))
-        incomplete.append((path, defect))
+        incomplete.append((path, found))
     return Found(None, tuple(incomplete))
 
 
-def _step_of(path: Path) -> int:
-    suffix = path.name.removeprefix("checkpoint-")
-    return int(suffix) if suffix.isdigit() else -1
-
-
-def _defect(folder: Path) -> str | None:
+def defect(folder: Path) -> str | None:
+    """What is wrong with a checkpoint; None when it is complete."""
     if not (folder / MANIFEST).is_file():
         return "its saving was cut short"
     files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -75,3 +85,14 @@ def _defect(folder: Path) -> str | None:
         if not (folder / name).is_file() or (folder / name).stat().st_size != size:
             return f"{name} is missing or cut"
     return None
+
+
+def _step_of(path: Path) -> int:
+    suffix = path.name.removeprefix("checkpoint-")
+    return int(suffix) if suffix.isdigit() else -1
+
+
+def _best_known(folder: Path) -> int | None:
+    state = json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8"))
+    best: int | None = state.get("best_global_step")
+    return best

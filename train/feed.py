@@ -96,3 +96,7 @@ class Trainer(SFTTrainer):
     @cached_property
     def _validated(self) -> list[int]:
         return predicted_tokens(self.eval_dataset)
+
+    def _run_epoch(self, **arguments: Any) -> None:
+        if not self.control.should_training_stop:  # validations on resuming may have ended the training
+            super()._run_epoch(**arguments)

@@ -11,6 +11,7 @@ from train.hardware import peak_memory_bytes
 from train.log import History, steps_of, validations_of
 from train.task import Task, resolved
 from train.tokens import cumulative, packing_efficiency, padding_share, predicted_tokens
+from train.validation import verdict
 
 
 def training_metrics(task: Task, trainer: Any) -> dict[str, Any]:
@@ -18,10 +19,10 @@ def training_metrics(task: Task, trainer: Any) -> dict[str, Any]:
     taken = metrics_of_any_method(trainer, task.plan)
     return {
         **taken,
+        **verdict(task.params, task.steps, trainer.state.log_history, taken["steps"]),
         "rows": task.train.rows,
         "rows_dropped": task.train.rows_dropped,
         "rows_cut": task.train.rows_cut,
-        "prompts_altered": task.train.prompts_altered,
         "validation_rows": task.validation.rows if task.validation else 0,
         "tokens_per_epoch": task.train.tokens,
         "completion_tokens_per_epoch": task.train.completion_tokens,

@@ -20,12 +20,13 @@ from train.checkpoints import Checkpoint, checkpoint_folder, find_newest
 from train.curve import draw_curve
 from train.distributed import export, processes_from
 from train.export import save_final_model
-from train.log import validations_of, write_log
+from train.log import write_log
 from train.measures import training_metrics
 from train.task import Task, prepare, resolved
 from train.tokens import cumulative
 from train.trackers import tracking
 from train.trainer import build_trainer
+from train.validation import put_off
 
 
 def run(context: StageContext) -> StageOutput:
@@ -41,7 +42,6 @@ def run(context: StageContext) -> StageOutput:
     with ExitStack() as trackers:
         with listening(context.stop):
             trainer = _train(task, context, trackers)
-        _final_validation(task, trainer)
         save_final_model(trainer, task.model_path, model)
         metrics = training_metrics(task, trainer)
         if context.rank == 0:
@@ -64,15 +64,18 @@ def _train(task: Task, context: StageContext, trackers: ExitStack) -> Any:
     from train.callbacks import CheckRun, StopOnSignal, WriteManifest, agreed
     from train.meter import Meter
     from train.progress import Progress
+    from train.validating import Validate, load_best
 
     folder = checkpoint_folder(context.run_dir, context.world_size)
     arguments = training_arguments(task, folder)
     start = _resume_point(context)
+    arguments.eval_on_start = put_off(start, task.evaluation_steps)
     stop = StopOnSignal(context.stop)
     gpus = task.plan.world_size if arguments.device.type == "cuda" else 0
     shown = trackers.enter_context(tracking(context, resolved(task), start.step if start else 0))
     meter = Meter(cumulative(task.layout, task.plan.world_size, task.train.lengths), gpus)
-    callbacks = [stop, WriteManifest(), CheckRun(task.plan, task.steps), meter, *shown, Progress()]
+    validate = Validate(task.params, task.evaluation_steps)
+    callbacks = [validate, stop, WriteManifest(), CheckRun(task.plan, task.steps), meter, *shown, Progress()]
     trainer = build_trainer(task, arguments, callbacks)
     if level := agreed(context.stop, arguments.device):  # loading took its time
         trainer.accelerator.end_training()
@@ -82,6 +85,8 @@ def _train(task: Task, context: StageContext, trackers: ExitStack) -> Any:
         trainer.accelerator.end_training()
         done = f"step {trainer.state.global_step} of {task.steps}"
         raise stopped(stop.stopped_by, f"{task.experiment}: training is saved after {done} in {folder}")
+    if task.params.keeps_best:
+        load_best(trainer)
     return trainer
 
 
@@ -100,12 +105,6 @@ def _resume_point(context: StageContext) -> Checkpoint | None:
         answer = [found.newest]
     broadcast_object_list(answer)
     return answer[0]
-
-
-def _final_validation(task: Task, trainer: Any) -> None:
-    taken_after = {entry["step"] for entry in validations_of(trainer.state.log_history)}
-    if task.validation is not None and task.steps not in taken_after:
-        trainer.evaluate()
 
 
 def _silence_progress_bars() -> None:

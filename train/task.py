@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.hub import resolve
+from inference.formats import FORMATS
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageContext
@@ -16,6 +17,7 @@ from train.batch import BatchPlan, plan_batch
 from train.examples import Limit, Tokenized, tokenize
 from train.hardware import attention_implementation, has_flash_attention
 from train.order import Layout, lay_out
+from train.validation import evaluation_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Task:
     def warmup_steps(self) -> int:
         """Optimizer steps over which the learning rate rises."""
         return round(self.params.warmup_ratio * self.steps)
+
+    @property
+    def evaluation_steps(self) -> frozenset[int]:
+        """Optimizer steps after which the validation is taken."""
+        if self.validation is None:
+            return frozenset()
+        per_epoch = self.plan.steps_per_epoch(self.train.rows)
+        return evaluation_steps(self.steps, per_epoch, self.params.evaluations_per_epoch)
 
 
 def prepare(context: StageContext) -> Task:
@@ -80,13 +90,15 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
     tokenizer = load_tokenizer(model_path)
     limit = Limit(params.max_length or config.model.max_length, params.truncation)
     splits = load_from_disk(str(dataset))
-    train = tokenize(splits["train"], tokenizer, limit)
+    opening = FORMATS[config.curation.format].opening if config.curation else ""
+    train = tokenize(splits["train"], tokenizer, limit, opening)
     if not train.rows:
         raise StageFailure(
             f"no training row is left ({train.rows_dropped} are over max_length {limit.max_length}); raise "
             "training_params.max_length, or look at the curation"
         )
-    validation = tokenize(splits["validation"], tokenizer, limit) if "validation" in splits else None
+    validation = tokenize(splits["validation"], tokenizer, limit, opening) if "validation" in splits else None
+    _check_validation(params, validation)
     attention = attention_implementation()
     packing = has_flash_attention(attention) if params.packing is None else params.packing
     # What a device can hold in rows of the longest length, it can hold in tokens.
@@ -105,6 +117,17 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
         attention=attention,
         pack_tokens=pack_tokens,
     )
+
+
+def _check_validation(params: TrainingParams, validation: Tokenized | None) -> None:
+    wish = "early_stopping" if params.early_stopping else "keep 'best'"
+    if params.keeps_best and (validation is None or not validation.rows):
+        raise UsageError(
+            f"training_params has {wish}, but there are no validation rows to tell the best weights by; set "
+            "curation.validation_fraction above 0"
+        )
+    if params.early_stopping and not params.evaluations_per_epoch:
+        raise UsageError("training_params has early_stopping, but evaluations_per_epoch is 0; set it to 1 or more")
 
 
 def load_tokenizer(path: Path) -> Any:
