@@ -98,5 +98,7 @@ class Trainer(SFTTrainer):
         return predicted_tokens(self.eval_dataset)
 
     def _run_epoch(self, **arguments: Any) -> None:
+        # accelerate loses sight of the sampler where it skips batches and shares the rest out to several processes.
+        self._sampler.set_epoch(arguments["epoch"])
         if not self.control.should_training_stop:  # validations on resuming may have ended the training
             super()._run_epoch(**arguments)
