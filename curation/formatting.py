@@ -18,12 +18,19 @@ def final_answer(row: Row) -> str:
 
 
 def training_example(row: Row, chat_format: ChatFormat, system: str | None) -> dict[str, Any]:
-    """One example of a conversational prompt-completion data set: `id`, `prompt` and `completion` as message lists."""
+    """One example of a conversational prompt-completion data set: `id`, `prompt` and `completion` as message lists.
+
+    What rewards compare a generated completion with stands beside it: `answer`, `answer_idx` and `options`, as the row
+    has them.
+    """
     completion = chat_format.completion(row.reasoning, final_answer(row))
     return {
         "id": row.id,
         "prompt": list(messages(row.question, row.choices, "plain", system)),
         "completion": [{"role": "assistant", "content": completion}],
+        "answer": row.answer,
+        "answer_idx": row.answer_idx,
+        "options": [{"letter": option.letter, "text": option.text} for option in row.options],
     }
 
 

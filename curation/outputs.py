@@ -29,12 +29,22 @@ def write_tables(ledger: Ledger, run_dir: Path) -> dict[str, Path]:
 
 
 def write_dataset(splits: dict[str, list[dict[str, Any]]], run_dir: Path) -> Path:
-    """Write a `datasets.DatasetDict` with the columns `id`, `prompt` and `completion`; a split may be empty."""
+    """Write a `datasets.DatasetDict` of `curation.formatting.training_example`s; a split may be empty."""
     from datasets import Dataset, DatasetDict, Features, List, Value, disable_progress_bars
 
     disable_progress_bars()
     message = {"role": Value("string"), "content": Value("string")}
-    features = Features({"id": Value("string"), "prompt": List(message), "completion": List(message)})
+    text, option = Value("string"), {"letter": Value("string"), "text": Value("string")}
+    features = Features(
+        {
+            "id": text,
+            "prompt": List(message),
+            "completion": List(message),
+            "answer": text,
+            "answer_idx": text,
+            "options": List(option),
+        }
+    )
     saved = DatasetDict()
     for name, examples in splits.items():
         digest = hashlib.sha256(json.dumps(examples, sort_keys=True).encode()).hexdigest()[:16]

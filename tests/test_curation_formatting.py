@@ -13,7 +13,7 @@ from inference.formats import FORMATS
 from inference.prompts import system_prompt
 from registry.schema import FormatName
 from scoring.extraction import extract_choice
-from tests.stages import row
+from tests.stages import DRUGS, row
 
 PROMPT = "Which drug helps patient 1?\n\nA. Lisinopril\nB. Prednisone\nC. Ibuprofen\nD. Caffeine"
 REASONING = "Patient 1 needs an inhibitor. The answer is B"
@@ -38,6 +38,9 @@ def test_an_example_in_each_format(name: FormatName, completion: str) -> None:
         "id": row(1).id,
         "prompt": asked,
         "completion": [{"role": "assistant", "content": completion}],
+        "answer": "Prednisone",
+        "answer_idx": "B",
+        "options": [{"letter": letter, "text": text} for letter, text in zip("ABCD", DRUGS, strict=True)],
     }
 
 
