@@ -1,7 +1,6 @@
-"""Rewards of a completion, 0.0 or 1.0: is its answer right, is it laid out as asked. They serve as metrics too.
+"""Rewards of a completion, in [0, 1]: is its answer right, is it laid out as asked. They serve as metrics too.
 
-`accuracy_rewards` and `format_rewards` are the same in the form that TRL's trainers call (TRL 1.16: lists in, a list of
-floats out, further columns of the data set as keywords). None of them raises for what a model wrote.
+None of them raises for what a model wrote.
 """
 
 from __future__ import annotations
@@ -9,17 +8,13 @@ from __future__ import annotations
 import re
 import string
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scoring.extraction import extract_choice
-from scoring.final_part import marked_part
+from scoring.final_part import final_part, marked_part
 from scoring.free_text import text_matches
-from scoring.text_metrics import exact_match
-
-Completion = str | Sequence[Mapping[str, str]]
-"""A text, or a conversation whose last message is the assistant's."""
+from scoring.text_metrics import exact_match, token_f1
 
 _LETTERS = tuple((letter, "") for letter in string.ascii_uppercase)
 _SECONDS = 5
@@ -81,18 +76,14 @@ def format_reward(completion: str, marks: Marks = THINK_ANSWER) -> float:
     return float(not any(map(str.strip, outside)) and bool(thinking.strip()) and bool(answer.strip()))
 
 
-def accuracy_rewards(completions: Sequence[Completion], solution: Sequence[str], **_: Any) -> list[float]:
-    """`accuracy_reward` of each completion, as TRL calls it; `solution` is the data set's column of that name."""
-    return [accuracy_reward(_text(given), right) for given, right in zip(completions, solution, strict=True)]
+def choice_reward(completion: str, letter: str, options: Sequence[tuple[str, str]]) -> float:
+    """Return 1.0 when the completion chose the option `letter` of `options` (letter, text), else 0.0."""
+    return float(extract_choice(completion, options).letter == letter)
 
 
-def format_rewards(completions: Sequence[Completion], **_: Any) -> list[float]:
-    """`format_reward` of each completion with the tags think and answer, as TRL calls it."""
-    return [format_reward(_text(completion)) for completion in completions]
-
-
-def _text(completion: Completion) -> str:
-    return completion if isinstance(completion, str) else completion[-1]["content"]
+def token_f1_reward(completion: str, solution: str) -> float:
+    """Return the F1 of the tokens of the completion's answer, what follows its thinking, and of the solution's."""
+    return token_f1(final_part(completion), solution)
 
 
 def _is_mathematical(text: str) -> bool:

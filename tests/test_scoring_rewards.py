@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from inference.formats import FORMATS
 from scoring.failure_modes import FAILURE_MODE_NAMES, failure_mode
 from scoring.label_scores import confusion_table, label_scores
-from scoring.rewards import Completion, Marks, accuracy_reward, accuracy_rewards, format_reward, format_rewards
+from scoring.rewards import Marks, accuracy_reward, choice_reward, format_reward, token_f1_reward
 
 THOUGHT = "<think>\nIt may be \\boxed{7} or B.\n</think>\n"
 
@@ -128,14 +127,20 @@ def test_format_reward_of_the_houses_own_formats(name: str) -> None:
     assert format_reward("The answer is B.", marks) == 0.0
 
 
-def test_the_forms_for_trl_take_texts_and_conversations() -> None:
-    conversation = [{"role": "assistant", "content": RIGHT_FORM}]
-    completions: list[Completion] = [RIGHT_FORM, conversation, "Heparin"]
-    columns: dict[str, Any] = {"prompts": ["", "", ""], "trainer_state": None}
-    assert accuracy_rewards(completions, solution=["heparin", "aspirin", "heparin"], **columns) == [1.0, 0.0, 1.0]
-    assert format_rewards(completions, **columns) == [1.0, 1.0, 0.0]
-    with pytest.raises(ValueError, match="shorter"):
-        accuracy_rewards(completions, solution=["heparin"])
+def test_the_choice_reward_is_for_the_chosen_letter_alone() -> None:
+    options = [("A", "Heparin"), ("B", "Aspirin")]
+    assert choice_reward(f"{THOUGHT}The answer is A. Heparin", "A", options) == 1.0
+    assert choice_reward(f"{THOUGHT}Heparin", "A", options) == 1.0
+    assert choice_reward(f"{THOUGHT}The answer is B. Aspirin", "A", options) == 0.0
+    assert choice_reward(f"{THOUGHT}A or B", "A", options) == 0.0
+    assert choice_reward("<think>The answer is A", "A", options) == 0.0
+
+
+def test_the_token_reward_compares_the_answer_without_its_thinking() -> None:
+    assert token_f1_reward("<think>Aspirin?</think>Low dose heparin", "low dose heparin") == 1.0
+    assert token_f1_reward("<think>Aspirin?</think>Heparin", "low dose heparin") == pytest.approx(0.5)
+    assert token_f1_reward("<think>low dose heparin</think>Aspirin", "low dose heparin") == 0.0
+    assert token_f1_reward("<think>low dose heparin", "low dose heparin") == 0.0
 
 
 def reference_scores(
