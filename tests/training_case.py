@@ -35,6 +35,7 @@ PARAMS: dict[str, Any] = {
     "warmup_ratio": 0.1,
     "gradient_checkpointing": False,
 }
+OPTIONS = {"A": "one", "B": "two", "C": "three", "D": "four"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,9 @@ def conversation(number: int) -> dict[str, Any]:
         "id": f"row{number}",
         "prompt": [{"role": "user", "content": question}],
         "completion": [{"role": "assistant", "content": answer}],
+        "answer": OPTIONS[letter],
+        "answer_idx": letter,
+        "options": [{"letter": name, "text": text} for name, text in OPTIONS.items()],
     }
 
 

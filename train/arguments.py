@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import UsageError
+from train.grpo_task import GrpoTask
 from train.task import Task
 
 SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -17,37 +18,49 @@ def training_arguments(task: Task, folder: Path) -> Any:
     from trl import SFTConfig
 
     arguments = SFTConfig(
-        output_dir=str(folder),
-        run_name=task.experiment,
-        seed=task.params.seed,
-        data_seed=task.params.seed,
-        num_train_epochs=task.params.num_epochs,
         per_device_train_batch_size=task.layout.per_device,
         gradient_accumulation_steps=task.layout.accumulation,
         # One row at a time: the validation loss is then the mean over rows, however many processes share them.
         per_device_eval_batch_size=1,
         max_length=None,  # train.examples has cut and counted
         dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,  # train.feed's are made when they are read
         padding_free=task.pack_tokens is not None,
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # a loss that is no number must be seen
-        disable_tqdm=True,  # train.progress is the bar
-        report_to="none",  # train.trackers has them
+        **shared_arguments(task, folder),
+    )
+    check_one_gpu(arguments)
+    return arguments
+
+
+def shared_arguments(task: Task | GrpoTask, folder: Path) -> dict[str, Any]:
+    """What TRL's trainers are told alike, whatever they train on."""
+    return {
+        "output_dir": str(folder),
+        "run_name": task.experiment,
+        "seed": task.params.seed,
+        "data_seed": task.params.seed,
+        "num_train_epochs": task.params.num_epochs,
+        "remove_unused_columns": False,  # train.feed's are made when they are read, and rewards read all
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is no number must be seen
+        "disable_tqdm": True,  # train.progress is the bar
+        "report_to": "none",  # train.trackers has them
         **_optimization(task),
         **_schedule_of_saving(task),
         **_device(),
         **_sharding(task),
-    )
+    }
+
+
+def check_one_gpu(arguments: Any) -> None:
+    """`UsageError` when this process would train on several GPUs by itself."""
     if arguments.n_gpu > 1:
         raise UsageError(
-            f"{task.experiment}: one process sees {arguments.n_gpu} GPUs; start one for each (srun, or torchrun "
+            f"{arguments.run_name}: one process sees {arguments.n_gpu} GPUs; start one for each (srun, or torchrun "
             f"--nproc-per-node={arguments.n_gpu}), or set CUDA_VISIBLE_DEVICES to one of them"
         )
-    return arguments
 
 
-def _optimization(task: Task) -> dict[str, Any]:
+def _optimization(task: Task | GrpoTask) -> dict[str, Any]:
     import torch
 
     params = task.params
@@ -64,7 +77,7 @@ def _optimization(task: Task) -> dict[str, Any]:
     }
 
 
-def _schedule_of_saving(task: Task) -> dict[str, Any]:
+def _schedule_of_saving(task: Task | GrpoTask) -> dict[str, Any]:
     params = task.params
     saves = params.num_epochs * params.checkpoints_per_epoch
     return {
@@ -83,7 +96,7 @@ def _device() -> dict[str, Any]:
     return {"bf16": on_gpu, "use_cpu": not on_gpu}
 
 
-def _sharding(task: Task) -> dict[str, Any]:
+def _sharding(task: Task | GrpoTask) -> dict[str, Any]:
     if task.plan.world_size == 1:
         return {"gradient_checkpointing": task.params.gradient_checkpointing}
     # transformers looks at this variable when it loads the weights, before accelerate has set it.

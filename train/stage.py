@@ -15,17 +15,14 @@ from typing import Any
 
 from registry.stage import StageContext, StageOutput
 from registry.stopping import listening, stopped
-from train.arguments import training_arguments
+from train import method
 from train.checkpoints import Checkpoint, checkpoint_folder, find_newest
 from train.curve import draw_curve
 from train.distributed import export, processes_from
 from train.export import save_final_model
 from train.log import write_log
-from train.measures import training_metrics
-from train.task import Task, prepare, resolved
-from train.tokens import cumulative
+from train.method import AnyTask
 from train.trackers import tracking
-from train.trainer import build_trainer
 from train.validation import put_off
 
 
@@ -36,14 +33,14 @@ def run(context: StageContext) -> StageOutput:
     trained on, `StageStopped` after a signal.
     """
     _join_processes(context)
-    task = prepare(context)
-    _say(context, f"{task.experiment}: {json.dumps(resolved(task), ensure_ascii=False)}")
+    task = method.prepare(context)
+    _say(context, f"{task.experiment}: {json.dumps(method.resolved(task), ensure_ascii=False)}")
     model, log, curve = (context.run_dir / name for name in ("model", "training_log.parquet", "loss_curve.png"))
     with ExitStack() as trackers:
         with listening(context.stop):
             trainer = _train(task, context, trackers)
         save_final_model(trainer, task.model_path, model)
-        metrics = training_metrics(task, trainer)
+        metrics = method.metrics(task, trainer)
         if context.rank == 0:
             write_log(trainer.state.log_history, log)
             draw_curve(trainer.state.log_history, task.experiment, curve)
@@ -60,23 +57,23 @@ def _join_processes(context: StageContext) -> None:
         _silence_progress_bars()
 
 
-def _train(task: Task, context: StageContext, trackers: ExitStack) -> Any:
+def _train(task: AnyTask, context: StageContext, trackers: ExitStack) -> Any:
     from train.callbacks import CheckRun, StopOnSignal, WriteManifest, agreed
     from train.meter import Meter
     from train.progress import Progress
     from train.validating import Validate, load_best
 
     folder = checkpoint_folder(context.run_dir, context.world_size)
-    arguments = training_arguments(task, folder)
+    arguments = method.arguments(task, folder)
     start = _resume_point(context)
     arguments.eval_on_start = put_off(start, task.evaluation_steps)
     stop = StopOnSignal(context.stop)
     gpus = task.plan.world_size if arguments.device.type == "cuda" else 0
-    shown = trackers.enter_context(tracking(context, resolved(task), start.step if start else 0))
-    meter = Meter(cumulative(task.layout, task.plan.world_size, task.train.lengths), gpus)
+    shown = trackers.enter_context(tracking(context, method.resolved(task), start.step if start else 0))
+    meter = Meter(method.learned_tokens(task), gpus)
     validate = Validate(task.params, task.evaluation_steps)
     callbacks = [validate, stop, WriteManifest(), CheckRun(task.plan, task.steps), meter, *shown, Progress()]
-    trainer = build_trainer(task, arguments, callbacks)
+    trainer = method.build(task, arguments, callbacks)
     if level := agreed(context.stop, arguments.device):  # loading took its time
         trainer.accelerator.end_training()
         raise stopped(level, f"{task.experiment}: training had not begun")

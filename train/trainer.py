@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import StageFailure
+from train.batch import BatchPlan
 from train.task import Task
 from train.tokens import by_forward_pass, predicted_tokens
 
@@ -50,16 +51,21 @@ def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
     return trainer
 
 
-def _check(trainer: Any, task: Task) -> None:
+def check_processes(accelerator: Any, plan: BatchPlan) -> None:
+    """`StageFailure` when accelerate would not shard over the plan's processes."""
     from accelerate.utils import DistributedType
 
-    accelerator, plan = trainer.accelerator, task.plan
     wanted = DistributedType.FSDP if plan.world_size > 1 else DistributedType.NO
     if accelerator.distributed_type != wanted or accelerator.num_processes != plan.world_size:
         raise StageFailure(
             f"accelerate would train with {accelerator.distributed_type} on {accelerator.num_processes} processes "
             f"where {wanted} on {plan.world_size} was asked for; look at the launcher's environment variables"
         )
+
+
+def _check(trainer: Any, task: Task) -> None:
+    plan = task.plan
+    check_processes(trainer.accelerator, plan)
     # A step reads so many elements of the layout, and each row of the data is in one of an epoch's.
     read = trainer.get_total_train_batch_size(trainer.args)
     epoch = task.layout.elements[0]

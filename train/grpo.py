@@ -1,0 +1,126 @@
+"""The trainer of a GRPO task: TRL's, fed with the questions in the experiment's order.
+
+Imports TRL at the top (its trainer must be subclassed), so import this module inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Sampler
+from transformers import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from registry.errors import StageFailure
+from train.arguments import check_one_gpu, shared_arguments
+from train.cpu_fsdp import allow_fsdp_on_cpu
+from train.grpo_task import LOSS, GrpoTask, question_order
+from train.rewards import trl_function
+from train.trainer import check_processes, load_model
+
+
+class QuestionSampler(Sampler[int]):
+    """The questions of an epoch as TRL's trainer reads them; accelerate sets the epoch, also on a resume.
+
+    The trainer reads the completions of an optimizer step as one batch, and a batch again for each accumulation step:
+    it generates for the first of them and looks at no other.
+    """
+
+    def __init__(self, task: GrpoTask) -> None:
+        self.task = task
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on with the order of this epoch, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        plan, grpo = self.task.plan, self.task.grpo
+        steps = plan.steps_per_epoch(self.task.questions.rows * grpo.num_generations)
+        return steps * plan.accumulation * plan.global_batch
+
+    def __iter__(self) -> Iterator[int]:
+        task = self.task
+        per_step = task.plan.global_batch // task.grpo.num_generations
+        for step in question_order(task.questions.rows, per_step, task.params.seed, self.epoch):
+            for _ in range(task.plan.accumulation):
+                for question in step:
+                    yield from [question] * task.grpo.num_generations
+
+
+class Trainer(GRPOTrainer):
+    """`GRPOTrainer` that reads the sampler's questions and spares the weights in `undecayed`."""
+
+    def __init__(self, *, sampler: QuestionSampler, undecayed: Sequence[str], **arguments: Any) -> None:
+        self._sampler, self._undecayed = sampler, tuple(undecayed)
+        super().__init__(**arguments)
+
+    def _get_train_sampler(self, dataset: Any = None) -> QuestionSampler:
+        return self._sampler
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """What transformers decays, all but norms and biases, without the weights that the config spares."""
+        names = super().get_decay_parameter_names(model)
+        return [name for name in names if not any(part in name for part in self._undecayed)]
+
+
+def grpo_arguments(task: GrpoTask, folder: Path) -> Any:
+    """TRL's `GRPOConfig` with checkpoints in `folder`. Starts the process group, so every rank calls it."""
+    grpo, shared = task.grpo, shared_arguments(task, folder)
+    if grpo.beta and "fsdp_config" in shared:
+        # TRL shards the model that the divergence is measured from as it was loaded, so every rank must read all of it.
+        shared["fsdp_config"]["cpu_ram_efficient_loading"] = False
+    arguments = GRPOConfig(
+        per_device_train_batch_size=task.plan.per_device,
+        gradient_accumulation_steps=task.plan.accumulation,
+        num_generations=grpo.num_generations,
+        max_completion_length=grpo.max_tokens,
+        temperature=grpo.temperature,
+        top_p=grpo.top_p,
+        beta=grpo.beta,
+        epsilon=grpo.epsilon,
+        loss_type=LOSS,
+        reward_weights=[grpo.rewards[name] for name in task.rewards],
+        use_vllm=task.generation == "vllm",
+        vllm_mode="colocate",
+        vllm_max_model_length=task.questions.longest + grpo.max_tokens,
+        **shared,
+    )
+    check_one_gpu(arguments)
+    return arguments
+
+
+def build_grpo_trainer(task: GrpoTask, arguments: Any, callbacks: list[Any]) -> Any:
+    """The trainer, checked against the plan; `StageFailure` when it would train in another way."""
+    several = task.plan.world_size > 1
+    if several:
+        allow_fsdp_on_cpu()
+    model = load_model(task.model_path, task.attention)
+    # The ranks' completions end at different tokens, and each forward pass needs them all: transformers' `generate`
+    # keeps them together for its own FSDP2 only, which it knows by this name.
+    model._is_fsdp_managed_module = several
+    trainer = Trainer(
+        sampler=QuestionSampler(task),
+        undecayed=task.params.optimizer.no_decay_params,
+        model=model,
+        reward_funcs=[trl_function(name, reward) for name, reward in task.rewards.items()],
+        args=arguments,
+        train_dataset=task.questions.dataset,
+        processing_class=task.tokenizer,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
+    _check(trainer, task)
+    return trainer
+
+
+def _check(trainer: Any, task: GrpoTask) -> None:
+    check_processes(trainer.accelerator, task.plan)
+    read, plan = trainer.args.generation_batch_size, task.plan
+    if read != plan.global_batch or trainer.get_total_train_batch_size(trainer.args) != plan.global_batch:
+        raise StageFailure(
+            f"the trainer generates {read} completions for a step, the experiment's batch is {plan.global_batch}; "
+            "this is a bug"
+        )

@@ -1,0 +1,42 @@
+"""What is recorded of a GRPO training: rewards, the completions' lengths, throughput, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from train.grpo_task import GrpoTask, resolved
+from train.measures import metrics_of_any_method
+
+WINDOW = 0.1  # one step's reward is of few questions, so that rewards are means over this part of all steps
+
+
+def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
+    """The metrics of a completed training. Collective: every rank calls it.
+
+    A step's values are means over all of its completions.
+    """
+    history = [entry for entry in trainer.state.log_history if "reward" in entry]
+    return {
+        **metrics_of_any_method(trainer, task.plan),
+        "reward": course(history, "reward"),
+        "rewards": {name: course(history, f"rewards/{name}/mean") for name in task.rewards},
+        "completion_tokens_mean": course(history, "completions/mean_length"),
+        "completions_clipped": course(history, "completions/clipped_ratio"),
+        "groups_without_difference": course(history, "frac_reward_zero_std"),
+        "kl": course(history, "kl") if task.grpo.beta > 0 else None,
+        "entropy": course(history, "entropy"),
+        "completions": task.steps * task.plan.global_batch,
+        "rows": task.questions.rows,
+        "rows_dropped": sum(task.questions.dropped.values()),
+        "rows_dropped_by_reason": dict(task.questions.dropped),
+        "resolved": resolved(task),
+    }
+
+
+def course(history: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """The mean of a logged value over the first and over the last tenth of the steps, and the highest such mean."""
+    values = [float(entry[name]) for entry in history]
+    width = max(1, round(WINDOW * len(values)))
+    means = [sum(values[start : start + width]) / width for start in range(len(values) - width + 1)]
+    return {"first": means[0], "last": means[-1], "highest": max(means)}
