@@ -132,6 +132,8 @@ class TrainingParams(Strict):
             raise ValueError(f'grpo is given, but the method is "{self.method}"')
         if self.method == "grpo" and self.packing:
             raise ValueError("packing is for rows that are there before training, and grpo generates its own")
+        if self.method == "grpo" and self.truncation == "cut":
+            raise ValueError('grpo cannot ask a question that is cut: use truncation "drop"')
         if self.method == "grpo" and (self.keeps_best or self.metric != "loss"):
             raise ValueError("grpo has no validation that could tell which weights are best")
         return self
