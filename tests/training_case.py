@@ -112,13 +112,13 @@ def save_dataset(folder: Path, rows: int, validation: int) -> None:
     DatasetDict(formatted).save_to_disk(str(folder))
 
 
-def start(case: Case, processes: int = 1, **environment: str) -> subprocess.Popen[str]:
+def start(case: Case, processes: int = 1, program: Path = Path(__file__), **environment: str) -> subprocess.Popen[str]:
     """Run the case in a session of its own, under torchrun when there are several processes."""
     launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.Popen(
-        [*launcher, str(Path(__file__)), str(case.file)],
+        [*launcher, str(program), str(case.file)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

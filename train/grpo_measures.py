@@ -26,6 +26,9 @@ def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
         "groups_without_difference": course(history, "frac_reward_zero_std"),
         "kl": course(history, "kl") if task.grpo.beta > 0 else None,
         "entropy": course(history, "entropy"),
+        "sampling_logp_difference": course(history, "sampling/sampling_logp_difference/mean")
+        if task.generation == "vllm"
+        else None,
         "completions": task.steps * task.plan.global_batch,
         "rows": task.questions.rows,
         "rows_dropped": sum(task.questions.dropped.values()),

@@ -135,7 +135,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
         rewards=rewards,
         steps=plan.total_steps(questions.rows * grpo.num_generations, params.num_epochs),
         attention=attention_implementation(),
-        generation=_generation(),
+        generation=generation_engine(),
     )
 
 
@@ -190,7 +190,7 @@ def _reason_to_drop(row: Mapping[str, Any], rewards: list[RewardName], too_long:
     return next((f"without what the reward {name} compares with" for name in rewards if lacks(row, name)), None)
 
 
-def _generation() -> Literal["vllm", "transformers"]:
+def generation_engine() -> Literal["vllm", "transformers"]:
     """vLLM shares the GPU with the training where both are there; else the model that is trained generates itself."""
     import torch
 

@@ -46,7 +46,7 @@ def run(context: StageContext) -> StageOutput:
             draw_curve(trainer.state.log_history, task.experiment, curve)
     if context.rank == 0:
         shutil.rmtree(context.run_dir / "checkpoints", ignore_errors=True)
-    trainer.accelerator.end_training()
+    _leave_processes(trainer)
     artifacts = {"model_path": model, "log_path": log, "loss_curve_path": curve}
     return StageOutput(metrics=metrics, artifacts=artifacts, link=model)
 
@@ -55,6 +55,15 @@ def _join_processes(context: StageContext) -> None:
     export(processes_from(os.environ), os.environ)
     if context.rank:
         _silence_progress_bars()
+
+
+def _leave_processes(trainer: Any) -> None:
+    engine = getattr(trainer, "vllm_generation", None)
+    if engine is not None:
+        # Inside this process it uses the process group, and has named a single process as torchrun would.
+        engine.llm.llm_engine.engine_core.shutdown()
+        export(processes_from(os.environ), os.environ)
+    trainer.accelerator.end_training()
 
 
 def _train(task: AnyTask, context: StageContext, trackers: ExitStack) -> Any:
@@ -75,11 +84,11 @@ def _train(task: AnyTask, context: StageContext, trackers: ExitStack) -> Any:
     callbacks = [validate, stop, WriteManifest(), CheckRun(task.plan, task.steps), meter, *shown, Progress()]
     trainer = method.build(task, arguments, callbacks)
     if level := agreed(context.stop, arguments.device):  # loading took its time
-        trainer.accelerator.end_training()
+        _leave_processes(trainer)
         raise stopped(level, f"{task.experiment}: training had not begun")
     trainer.train(resume_from_checkpoint=str(start.path) if start else None)
     if stop.stopped_by:
-        trainer.accelerator.end_training()
+        _leave_processes(trainer)
         done = f"step {trainer.state.global_step} of {task.steps}"
         raise stopped(stop.stopped_by, f"{task.experiment}: training is saved after {done} in {folder}")
     if task.params.keeps_best:
