@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from benchmarks.eval.coverage import CORRELATIONS, COVERAGE, DESIGNS, LEAST_FALSE, MOST_FALSE, PAIRED
-from benchmarks.eval.report import simulated_verdict
 from benchmarks.eval.simulation import Design, coverage, false_positives
+from benchmarks.eval.verdict import simulated_verdict
 from tests.lab import CHECKOUT
 
 RESAMPLES = 1_000

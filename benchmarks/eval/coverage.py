@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.eval.report import Report, Say, simulated_verdict
 from benchmarks.eval.simulation import TESTS, Design, coverage, false_positives
+from benchmarks.eval.verdict import simulated_verdict
+from benchmarks.parts import Report, Say
 from registry.console import Grid
 from scoring.bootstrap import RESAMPLES
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.eval.report import Report, Say
+from benchmarks.parts import Report, Say
 from registry.console import Grid
 from registry.errors import StageFailure
 from scoring.accuracy import accuracy_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from benchmarks.eval.report import Report, Say
+from benchmarks.parts import Report, Say
 from registry.console import Grid
 from scoring.accuracy import accuracy_of
 from scoring.intervals import wilson_interval

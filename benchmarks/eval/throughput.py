@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.eval.report import Report, Say
+from benchmarks.parts import Report, Say
 from inference.engine import EngineSpec, Request, Sampling
 from inference.journal import Asking
 from registry.console import Grid
