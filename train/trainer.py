@@ -28,6 +28,7 @@ def load_model(path: Path, attention: str) -> Any:
 
 def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
     """The trainer, checked against the plan; `StageFailure` when it would train in another way."""
+    from accelerate.utils import AutocastKwargs
     from transformers import PrinterCallback
 
     from train.cpu_fsdp import allow_fsdp_on_cpu
@@ -47,6 +48,8 @@ def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
+    # Autocast would keep a bf16 copy of all weights (16 GB for 8B) until a forward pass ends, which uses each once.
+    trainer.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
     _check(trainer, task)
     return trainer
 
