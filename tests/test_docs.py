@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.training_schema import TrainingParams
 from tests.cluster.throwaway import Cluster
 from tests.lab import CHECKOUT, N_TRAIN, Lab, make_lab
 
@@ -91,6 +92,16 @@ def test_the_readmes_experiment_goes_from_config_to_figure(on_slurm: Lab, tmp_pa
 
     assert (tmp_path / "figures" / "comparison.pdf").is_file()
     assert on_slurm.results("med-s1-1k")["training"]["metrics"]["world_size"] == 2, on_slurm.logs()
+
+
+def test_the_training_params_that_the_docs_show_are_legal() -> None:
+    shown_params = re.findall(r"^```json\n(.*?)^```$", (CHECKOUT / "docs" / "training.md").read_text(), re.M | re.S)
+    assert [TrainingParams.model_validate_json(block).method for block in shown_params] == [
+        "sft",
+        "lora",
+        "grpo",
+        "sft",
+    ]
 
 
 def test_every_link_of_the_docs_leads_somewhere() -> None:
