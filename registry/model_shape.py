@@ -106,11 +106,11 @@ def _parameters(shape: ModelShape, config: Mapping[str, Any]) -> int:
     """Weights and biases as transformers lays them out; Qwen2 has biases that its config does not mention."""
     kind = config.get("model_type")
     linears = shape.linears
-    biased = ("q_proj", "k_proj", "v_proj") if kind == "qwen2" else ()
+    biased = {"q_proj", "k_proj", "v_proj"} if kind == "qwen2" else set()
     if config.get("attention_bias"):
-        biased = ("q_proj", "k_proj", "v_proj", "o_proj")
+        biased |= {"q_proj", "k_proj", "v_proj", "o_proj"}
     if config.get("mlp_bias"):
-        biased += ("gate_proj", "up_proj", "down_proj")
+        biased |= {"gate_proj", "up_proj", "down_proj"}
     layer = sum(inputs * outputs for inputs, outputs in linears.values()) + 2 * shape.hidden
     layer += sum(linears[name][1] for name in biased)
     layer += 2 * shape.head_dim if kind == "qwen3" else 0  # norms of queries and keys

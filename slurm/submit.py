@@ -17,12 +17,15 @@ from typing import Any
 from uuid import uuid4
 
 from data.hub import resolve
-from registry.errors import Meds1Error, MissingError
+from inference.trainable import check_trainable
+from registry.effective import EffectiveConfig
+from registry.errors import Meds1Error, MissingError, UsageError
 from registry.job import Job, claim_all, record_ends
 from registry.plan import Plan
 from registry.provenance import process_start, user_name
 from registry.reading import View
 from registry.store import Registry
+from registry.training_schema import TrainingParams
 from slurm import sbatch
 from slurm.cancel import scancel
 from slurm.chains import Chain, Cluster, Group, Submitted, resources_of
@@ -66,13 +69,29 @@ class Presence:
         self._seen: set[tuple[str, str]] = set()
 
     def check(self, plans: Iterable[Plan]) -> None:
-        """Refuse (`MissingError`) when a model or data set that a due stage needs is not here: jobs run offline."""
+        """Refuse (`MissingError`) when a model or data set that a due stage needs is not here: jobs run offline.
+
+        Also a model that is to be trained and cannot be (`inference.trainable`).
+        """
         for plan in plans:
             for used in plan.config.used() if plan.action == "run" else ():
                 key = (used.entry.model_dump_json(), used.kind)
                 if plan.stage in used.stages and used.entry.is_data and key not in self._seen:
                     resolve(used.entry, used.kind, plan.experiment)
                     self._seen.add(key)
+            if plan.action == "run" and plan.stage == "training" and plan.config.training is not None:
+                self._check_trainable(plan.config, plan.config.training)
+
+    def _check_trainable(self, config: EffectiveConfig, params: TrainingParams) -> None:
+        length = params.max_length or config.model.max_length
+        key = (config.model.model_dump_json(), str(length))
+        if config.model.is_data and key not in self._seen:
+            model = resolve(config.model, "model", config.experiment)
+            try:
+                check_trainable(model, length)
+            except (MissingError, UsageError) as error:
+                raise type(error)(f"{config.experiment}: {error}") from None
+            self._seen.add(key)
 
 
 def submit_group(submission: Submission, group: Group, calls: Sequence[sbatch.Call]) -> Outcome:

@@ -253,7 +253,7 @@ def _preview_jobs(
         check_cluster(cluster)
         Presence().check(plans)
         largest = largest_array() if cluster == "slurm" else largest
-    except MissingError as error:
+    except (MissingError, UsageError) as error:
         answer.warnings.append(f"would be refused: {error}")
     if default_cluster() != cluster or cluster == "local":
         return  # no Slurm here, or none wanted

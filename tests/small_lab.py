@@ -55,12 +55,14 @@ def make_small_lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 
 def make_weights(folder: Path) -> None:
-    """A model that is only weights to be hashed."""
+    """A model that is only weights to be hashed, with a tokenizer that says what a training looks for beforehand."""
     import numpy
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
     save_file({"weight": numpy.zeros(2, dtype="float32")}, folder / "model.safetensors")
 
 

@@ -22,6 +22,7 @@ from train.distributed import export, processes_from
 from train.export import save_final_model
 from train.log import write_log
 from train.method import AnyTask
+from train.preflight import check
 from train.trackers import tracking
 from train.validation import put_off
 
@@ -29,9 +30,11 @@ from train.validation import put_off
 def run(context: StageContext) -> StageOutput:
     """Train the experiment's model and return its folder as `model_path`.
 
-    Raises `UsageError` for a batch that the processes cannot share, `StageFailure` for rows or losses that cannot be
-    trained on, `StageStopped` after a signal.
+    Raises `MissingError` or `UsageError` for a model or data set that it cannot train with (`train.preflight`),
+    `UsageError` for a batch that the processes cannot share, `StageFailure` for rows or losses that cannot be trained
+    on, `StageStopped` after a signal.
     """
+    check(context)
     _join_processes(context)
     task = method.prepare(context)
     _say(context, f"{task.experiment}: {json.dumps(method.resolved(task), ensure_ascii=False)}")
