@@ -190,8 +190,9 @@ class Resources(Strict):
     """What one stage's job asks of Slurm. Null leaves the choice to the cluster's default.
 
     `gpus` and `cpus` are per node and per task; a training job runs one task per GPU (one per node without GPUs).
-    `memory` is per node, as Slurm writes it ("64G"). `time` is in minutes, or a text as Slurm writes it with hours or
-    days ("12:00:00", "1-00:00:00"). `extra` goes to sbatch as it is; an option that is false is left out.
+    `memory` is per node, as Slurm writes it ("64G"); `gpu_memory`, of one GPU, is told and not asked for. `time` is in
+    minutes, or a text as Slurm writes it with hours or days ("12:00:00", "1-00:00:00"). `extra` goes to sbatch as it
+    is; an option that is false is left out.
     """
 
     model_config = ConfigDict(json_schema_extra={"name_all_fields": True})
@@ -201,6 +202,9 @@ class Resources(Strict):
     qos: str | None = described("Quality of service.", None)
     nodes: Count = described("Nodes of the job.", 1)
     gpus: Annotated[int, Field(ge=0, strict=True)] = described("GPUs per node.", 0)
+    gpu_memory: Memory | None = described(
+        "Memory of one GPU, such as 80G, that a training's estimate is held against; null: by the GPU's name.", None
+    )
     cpus: Count = described("Cores per task.", 1)
     memory: Memory | None = described("Per node, such as 64G.", None)
     time: Count | Duration | None = described("Minutes, or a text such as 12:00:00 or 1-00:00:00.", None)

@@ -39,6 +39,9 @@ from registry.store import Registry
 from slurm.adopt import settle
 from slurm.asking import Queue, ask_queue
 from slurm.chains import Chain, Cluster, Group, Submitted, chains_of, grouped
+from slurm.memory import forecasts
+from slurm.memory import show as show_memory
+from slurm.memory import warn as warn_of_memory
 from slurm.overview import flying_parents, overview
 from slurm.replace import Replacement, replacement
 from slurm.sbatch import Call, check, largest_array, script
@@ -98,6 +101,7 @@ def submit(  # noqa: PLR0913 - one parameter per option of the command line
             answer.fail(name, error)
         asked = _Asked(view, queue, wish, where, replaces, frozenset(names or ()))
         chains = _due(answer, opened, asked, [name for name in selected if name not in (replaces.refused or {})])
+        warn_of_memory(forecasts([plan for chain in chains for plan in chain.plans], where == "slurm"), answer)
         code = code_root(live, opened.outputs.snapshots) if chains else CHECKOUT
         submission = Submission(opened, view, code, max_parallel)
         batches = _checked(answer, submission, chains, where)
@@ -247,7 +251,7 @@ def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:
 def _preview_jobs(
     answer: Answer, opened: Registry, plans: Sequence[Plan], cluster: Cluster, parallel: int | None
 ) -> None:
-    """Warn of what the submission would be refused for, and show the script of every sbatch call."""
+    """Warn of what would be refused or needs too much memory, and show the script of every sbatch call."""
     largest = sys.maxsize
     try:
         check_cluster(cluster)
@@ -255,6 +259,7 @@ def _preview_jobs(
         largest = largest_array() if cluster == "slurm" else largest
     except (MissingError, UsageError) as error:
         answer.warnings.append(f"would be refused: {error}")
+    show_memory(forecasts(plans, cluster == "slurm"), answer)
     if default_cluster() != cluster or cluster == "local":
         return  # no Slurm here, or none wanted
     by_name: dict[str, list[Plan]] = {}

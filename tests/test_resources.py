@@ -21,7 +21,7 @@ from tests.small_lab import answer_of, edit_json, make_small_lab
 SLURM: dict[str, Any] = {"curation": {"gpus": 1, "cpus": 8, "memory": "64G"}, "training": {"gpus": 4, "time": 60}}
 MISSPELT = (
     "unknown field; did you mean 'gpus'? "
-    "(legal: account, constraint, cpus, extra, gpus, max_requeues, memory, nodes, partition, qos, time)"
+    "(legal: account, constraint, cpus, extra, gpu_memory, gpus, max_requeues, memory, nodes, partition, qos, time)"
 )
 
 

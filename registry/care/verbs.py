@@ -14,6 +14,7 @@ from registry.console import Grid, answering
 from registry.errors import StageFailure, counted
 from registry.options import ConfigFile, DryEdit, Json, Name, RegistryFile
 from registry.schema import Stage
+from registry.sizes import readable
 from registry.store import open_registry
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Yes = Annotated[bool, typer.Option("--yes", help="Delete what is listed; without it nothing is.")]
 NewName = Annotated[str | None, typer.Option("--name", help="Name of the new experiment; default: NAME-reproduced.")]
 OneStage = Annotated[Stage | None, typer.Option("--stage", help="The stage to reproduce; default: the last completed.")]
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
@@ -40,13 +40,13 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
             "bytes": total,
             "deleted_bytes": 0,
         }
-        rows = [[_size(item.bytes), item.kind, str(item.path), item.reason] for item in items]
+        rows = [[readable(item.bytes), item.kind, str(item.path), item.reason] for item in items]
         answer.lines.append(Grid(["size", "what", "path", "why"], rows, right=(0,)) if rows else "nothing to collect")
         answer.lines += _kept(found.kept)
         if not items:
             return
         if not yes:
-            answer.lines.append(f"{_size(total)} in {counted(len(items), 'item')}; `meds1 gc --yes` deletes them")
+            answer.lines.append(f"{readable(total)} in {counted(len(items), 'item')}; `meds1 gc --yes` deletes them")
             return
         by_path = {body["path"]: body for body in answer.data["items"]}
         for item, error in delete(opened, items):
@@ -57,7 +57,7 @@ def gc(yes: Yes = False, as_json: Json = False, registry: RegistryFile = None, c
             answer.data["deleted_bytes"] += item.bytes
         deleted = sum(body["deleted"] for body in by_path.values())
         answer.lines.append(
-            f"deleted {deleted} of {counted(len(items), 'item')}, {_size(answer.data['deleted_bytes'])}"
+            f"deleted {deleted} of {counted(len(items), 'item')}, {readable(answer.data['deleted_bytes'])}"
         )
 
 
@@ -136,11 +136,3 @@ def _measured(items: Sequence[Item]) -> list[Item]:
 
 def _said(item: Item) -> dict[str, Any]:
     return {"kind": item.kind, "path": str(item.path), "reason": item.reason, "bytes": item.bytes}
-
-
-def _size(count: float) -> str:
-    for unit in _UNITS[:-1]:
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} {_UNITS[-1]}"
