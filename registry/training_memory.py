@@ -138,7 +138,9 @@ def _activations(shape: ModelShape, params: TrainingParams, load: Load) -> tuple
     """Bytes that the layers keep for the backward pass, and what the backward pass of one layer needs beside."""
     # Autocast leaves the sums of a float32 model's residual stream in float32; FSDP2 hands out bf16 weights.
     stream = _FLOAT if load.processes == 1 and params.lora is None else _HALF
-    norms = 2 * shape.hidden * (stream + _FLOAT + _HALF)  # each: input, its float32 copy, what goes on
+    # Two norms: a float32 input and a bf16 result, before and after the norm's weights, for each; or everything in
+    # float32, and a bf16 copy for each of the five linear layers behind them.
+    norms = shape.hidden * (2 * (_FLOAT + 2 * _HALF) if stream == _HALF else 2 * 2 * _FLOAT + 5 * _HALF)
     attention = 2 * shape.head_dim * (shape.heads + shape.kv_heads) * _HALF  # queries, keys, values, output
     mlp = 4 * shape.intermediate * _HALF  # gate, its activation, up, their product
     adapters = 0
