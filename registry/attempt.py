@@ -32,6 +32,7 @@ log = logging.getLogger("meds1")
 _TRACEBACK_LINES = 15
 _LOCK_SECONDS = 15
 _LOST_LOCK_SECONDS = 120  # after a node was lost, NFS may hold the lock of its processes for that long
+_FIRST_WORD_SECONDS = 3
 LOCAL_JOB = "MEDS1_LOCAL_JOB"  # the id of a job of the local cluster, in that job's environment
 SUBMISSION = "MEDS1_SUBMISSION"  # the token of the submission that a Slurm job is of, in that job's environment
 
@@ -149,6 +150,7 @@ class OtherRank:
     ) -> None:
         if error is not None and not isinstance(error, StageStopped | KeyboardInterrupt):
             self.file.write_text(masked("".join(traceback.format_exception(kind, error, trace))))
+            time.sleep(_FIRST_WORD_SECONDS)  # the launcher ends rank 0, which may be about to say the same
 
 
 @contextmanager

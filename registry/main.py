@@ -56,10 +56,13 @@ def stage_main(stage: Stage, module: str) -> None:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 try:
                     answer.data = run_job(load_job(job))
-                except StageStopped:
+                except Meds1Error as error:
                     if ranks()[0] == 0:
                         raise
-                    # srun ends a whole step with the first task that fails: only rank 0 says how it ended
+                    # Only rank 0 says how it ended: it records what another rank alone has met from that rank's file.
+                    # After a stop the others end well: srun ends a whole step with the first task that does not.
+                    if not isinstance(error, StageStopped):
+                        raise SystemExit(error.exit_code) from None
                 return
             if name is None:
                 raise UsageError(f"give the name of an experiment: python -m {module} NAME")

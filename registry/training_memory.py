@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from registry.model_shape import ModelShape
+from registry.sizes import readable
 from registry.training_schema import LoraConfig, TrainingParams
 
 VLLM_SHARE = 0.3  # of a GPU, while GRPO generates with a vLLM that shares the GPUs of the training
@@ -76,17 +77,19 @@ def estimate_memory(shape: ModelShape, params: TrainingParams, load: Load) -> Me
     return max(forward, backward, key=lambda moment: moment.total)
 
 
-def remedies(params: TrainingParams) -> str:
-    """What to change in a config that needs too much, what costs least first."""
-    could = []
-    if not params.gradient_checkpointing:
-        could.append("gradient_checkpointing true")
-    if (params.per_device_batch_size or params.batch_size) > 1:
-        could.append("a lower per_device_batch_size")
+def shortage(estimate: MemoryEstimate, gpu: int, params: TrainingParams) -> str | None:
+    """What to say of a training that needs more than a GPU of `gpu` bytes has, with remedies; null when it fits."""
+    if estimate.total <= gpu:
+        return None
+    could = ["gradient_checkpointing true"] if not params.gradient_checkpointing else []
+    could += ["a lower per_device_batch_size"] if (params.per_device_batch_size or params.batch_size) > 1 else []
     could += ["more GPUs (slurm.training.gpus or nodes)", "a lower max_length"]
     if params.lora is None:
         could.append('method "lora"' if params.grpo is None else "lora")
-    return ", ".join(could)
+    return (
+        f"training needs about {readable(estimate.total)} on each GPU, and one has {readable(gpu)}; "
+        f"what helps: {', '.join(could)}"
+    )
 
 
 def tokens_per_pass(params: TrainingParams, model_length: int, processes: int, reference_gpus: int) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def _of_partition(partition: str | None) -> Card:
     names = gpu_names(_ask(partition), partition is None)
     if not names:
         return Card(None, f"Slurm names no GPUs of {where}; slurm.training.gpu_memory says how much one has")
-    sizes = {name: memory_of(name) for name in names}
+    sizes = {name: memory_by_name(name) for name in names}
     known = [size for size in sizes.values() if size is not None]
     if len(known) < len(sizes):
         unclear = ", ".join(sorted(name for name, size in sizes.items() if size is None))
@@ -59,7 +59,7 @@ def gpu_names(listed: str, default_only: bool) -> set[str]:
     return names
 
 
-def memory_of(name: str) -> int | None:
+def memory_by_name(name: str) -> int | None:
     """Bytes of a GPU by its name in Slurm; null for one that is sold in several sizes and does not name its own."""
     name = name.lower()
     sizes = _IN_NAME.findall(name)

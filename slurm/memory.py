@@ -14,7 +14,7 @@ from registry.errors import MissingError, UsageError
 from registry.model_shape import ModelShape, read_shape
 from registry.plan import Plan
 from registry.sizes import readable
-from registry.training_memory import Load, MemoryEstimate, estimate_memory, remedies, tokens_per_pass
+from registry.training_memory import Load, MemoryEstimate, estimate_memory, shortage, tokens_per_pass
 from registry.training_schema import TrainingParams
 from slurm.gpu_memory import Card, card_of
 
@@ -29,17 +29,15 @@ class Forecast:
     load: Load
     estimate: MemoryEstimate | str
     card: Card
-    remedies: str
+    params: TrainingParams
 
     @property
     def warning(self) -> str | None:
         """A line for a training that does not fit."""
-        if isinstance(self.estimate, str) or self.card.memory is None or self.estimate.total <= self.card.memory:
+        if isinstance(self.estimate, str) or self.card.memory is None:
             return None
-        return (
-            f"{self.experiment}: training needs about {readable(self.estimate.total)} on each GPU, and one has "
-            f"{readable(self.card.memory)} ({self.card.source}); what helps: {self.remedies}"
-        )
+        said = shortage(self.estimate, self.card.memory, self.params)
+        return said and f"{self.experiment}: {said} ({self.card.source})"
 
     @property
     def row(self) -> tuple[str, ...]:
@@ -101,7 +99,7 @@ def _forecast(plan: Plan, params: TrainingParams, with_slurm: bool) -> Forecast:
     load = Load(processes, tokens, accumulation, card.memory)
     shape = _shape(config.model)
     estimate = shape if isinstance(shape, str) else estimate_memory(shape, params, load)
-    return Forecast(plan.experiment, load, estimate, card, remedies(params))
+    return Forecast(plan.experiment, load, estimate, card, params)
 
 
 @cache

@@ -195,6 +195,7 @@ def test_resources_do_not_count(lab: Registry) -> None:
         "qos": "high",
         "nodes": 2,
         "gpus": 8,
+        "gpu_memory": "80G",
         "cpus": 4,
         "memory": "1G",
         "time": 5,

@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 
+from registry.effective import EffectiveConfig
 from registry.errors import MissingError, UsageError
 from registry.model_shape import ModelShape, read_shape
 from registry.schema import Resources
-from registry.training_memory import Load, MemoryEstimate, estimate_memory, remedies, tokens_per_pass
+from registry.training_memory import Load, MemoryEstimate, estimate_memory, shortage, tokens_per_pass
 from registry.training_schema import TrainingParams
-from slurm.gpu_memory import Card, card_of, gpu_names, memory_of
+from slurm.gpu_memory import Card, card_of, gpu_names, memory_by_name
 from tests.lab import Lab
 from tests.small_lab import add, answer_of, edit_json, make_small_lab
 from tests.tiny import make_tiny_model
+from tests.training_case import Case, make_case
+from train.memory import memory_of
+from train.task import prepare, resolved
 
 GIB = 2**30
 LLAMA_8B: dict[str, Any] = {
@@ -185,16 +189,42 @@ def test_the_longest_pass_is_known_before_the_rows(llama: ModelShape) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "first", "last"),
+    ("fields", "remedies"),
     [
-        ({"gradient_checkpointing": False, "batch_size": 4}, "gradient_checkpointing true", 'method "lora"'),
-        ({"batch_size": 4}, "a lower per_device_batch_size", 'method "lora"'),
-        ({"method": "lora"}, "more GPUs (slurm.training.gpus or nodes)", "a lower max_length"),
+        ({"gradient_checkpointing": False, "batch_size": 4}, ("gradient_checkpointing true", 'method "lora"')),
+        ({"batch_size": 4}, ("a lower per_device_batch_size", 'method "lora"')),
+        ({"method": "grpo"}, ("more GPUs (slurm.training.gpus or nodes)", "lora")),
+        ({"method": "lora"}, ("more GPUs (slurm.training.gpus or nodes)", "a lower max_length")),
     ],
 )
-def test_a_remedy_is_one_that_is_left(fields: dict[str, Any], first: str, last: str) -> None:
-    named = remedies(params(**fields)).split(", ")
-    assert (named[0], named[-1]) == (first, last)
+def test_what_does_not_fit_is_said_with_the_remedies_that_are_left(
+    llama: ModelShape, fields: dict[str, Any], remedies: tuple[str, str]
+) -> None:
+    told = estimate_memory(llama, params(**fields), Load(4, 8192, 4))
+    assert shortage(told, told.total, params(**fields)) is None
+    said = str(shortage(told, 8 * GIB, params(**fields)))
+    assert "on each GPU, and one has 8.0 GiB; " in said
+    named = said.partition("what helps: ")[2].split(", ")
+    assert (named[0], named[-1]) == remedies
+
+
+def test_a_training_that_starts_takes_its_longest_rows(tmp_path: Path) -> None:
+    case = make_case(tmp_path, batch_size=2)
+    task = prepare(case.context())
+    assert task.longest_pass == task.plan.per_device * max(task.train.lengths) < 2 * 256
+    told = memory_of(task, 80 * GIB)
+    assert memory_of(task, None) is None
+    assert told is not None
+    assert told.weights == 4 * read_shape(task.model_path).parameters
+    assert resolved(task)["memory_estimate"] is None  # there is no GPU here
+    packed = prepare(replace(case, config=make_packed(case)).context())
+    assert packed.longest_pass == 2 * 256
+
+
+def make_packed(case: Case) -> EffectiveConfig:
+    training = case.config.training
+    assert training is not None
+    return case.config.model_copy(update={"training": training.model_copy(update={"packing": True})})
 
 
 @pytest.mark.parametrize(
@@ -212,7 +242,7 @@ def test_a_remedy_is_one_that_is_left(fields: dict[str, Any], first: str, last: 
     ],
 )
 def test_a_gpus_memory_by_its_name_in_slurm(name: str, gib: int | None) -> None:
-    assert memory_of(name) == (gib and gib * GIB)
+    assert memory_by_name(name) == (gib and gib * GIB)
 
 
 def test_the_gpus_of_a_partition_are_those_that_sinfo_names() -> None:
@@ -281,7 +311,8 @@ def test_a_dry_run_shows_the_memory_of_each_training_and_warns_of_what_does_not_
     assert (memory["t4"]["gpus"], memory["t4"]["tokens_per_pass"]) == (4, 8192)
     exceeded = [line for line in body["warnings"] if "training needs about" in line]
     assert [line.partition(":")[0] for line in exceeded] == ["t4", "told"]
-    assert "one has 14.0 GiB (the default partition: t4); what helps: more GPUs" in exceeded[0]
+    assert "one has 14.0 GiB; what helps: more GPUs" in exceeded[0]
+    assert exceeded[0].endswith("(the default partition: t4)")
     said = lab.meds1(*asked)
     assert "Memory of each GPU (estimate)" in said.stdout
     assert "not compared: Slurm names no GPUs of partition none; slurm.training.gpu_memory says" in said.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 
 from inference.chat_template import render, template_of
 from inference.trainable import check_trainable
-from registry.errors import EXIT_MISSING, EXIT_USAGE, Meds1Error, MissingError, UsageError
+from registry.errors import EXIT_USAGE, Meds1Error, MissingError, UsageError
+from registry.job import claim
+from registry.plan import Wish, plan
 from tests.lab import Lab, make_lab
 from tests.tiny import make_tiny_model
-from tests.training_case import make_case, start
+from tests.training_case import make_case
 from train.stage import run
 
 Breakage = Callable[[Path], object]
@@ -175,12 +178,15 @@ def test_what_is_only_evaluated_needs_no_assistant_turn(lab: Lab) -> None:
     assert "warning: would be refused: first: " in shown.stderr
 
 
-def test_of_several_processes_each_ends_with_the_errors_exit_code(tmp_path: Path) -> None:
-    case = make_case(tmp_path)
-    (Path(str(case.config.model.file_path)) / "model.safetensors").unlink()
-    process = start(case, processes=2)
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode != 0
-    assert f"exitcode  : {EXIT_MISSING}" in said
-    assert "holds no weights" in said
-    assert "init_process_group" not in said
+def test_of_several_processes_one_says_what_is_wrong(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.meds1("run", "first", "--stage", "curation")
+    for name in ("CACHE_DIR", "MED_S1K_OUTPUT"):
+        monkeypatch.setenv(name, lab.environment[name])
+    registry = lab.registry
+    (step,) = plan(registry, registry.read(), "first", Wish(("training",)))
+    job = claim(registry, step)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = lab.run([sys.executable, *torchrun, "-m", "train", "--job", str(job.file)], code=None)
+    assert f"exitcode  : {EXIT_USAGE}" in done.stderr
+    assert done.stderr.count("writes nothing of what the assistant says") == 1
+    assert lab.results("first")["training"]["error"].startswith("first: ")

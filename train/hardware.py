@@ -35,3 +35,10 @@ def peak_memory_bytes() -> int:
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def gpu_memory() -> int | None:
+    """Bytes that this process's GPU has; null without one."""
+    import torch
+
+    return int(torch.cuda.get_device_properties().total_memory) if torch.cuda.is_available() else None

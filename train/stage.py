@@ -21,6 +21,7 @@ from train.curve import draw_curve
 from train.distributed import export, processes_from
 from train.export import save_final_model
 from train.log import write_log
+from train.memory import memory_warning
 from train.method import AnyTask
 from train.preflight import check
 from train.trackers import tracking
@@ -38,6 +39,8 @@ def run(context: StageContext) -> StageOutput:
     _join_processes(context)
     task = method.prepare(context)
     _say(context, f"{task.experiment}: {json.dumps(method.resolved(task), ensure_ascii=False)}")
+    if warning := memory_warning(task):
+        _say(context, f"{task.experiment}: warning: {warning}")
     model, log, curve = (context.run_dir / name for name in ("model", "training_log.parquet", "loss_curve.png"))
     with ExitStack() as trackers:
         with listening(context.stop):

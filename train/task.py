@@ -15,7 +15,8 @@ from registry.stage import StageContext
 from registry.training_schema import TrainingParams
 from train.batch import BatchPlan, plan_batch
 from train.examples import Limit, Tokenized, tokenize
-from train.hardware import attention_implementation, has_flash_attention
+from train.hardware import attention_implementation, gpu_memory, has_flash_attention
+from train.memory import memory_of
 from train.order import Layout, lay_out
 from train.validation import evaluation_steps
 
@@ -53,18 +54,24 @@ class Task:
         per_epoch = self.plan.steps_per_epoch(self.train.rows)
         return evaluation_steps(self.steps, per_epoch, self.params.evaluations_per_epoch)
 
+    @property
+    def longest_pass(self) -> int:
+        """The most tokens of a forward pass on one process."""
+        return self.pack_tokens or self.plan.per_device * max(self.train.lengths)
+
 
 def prepare(context: StageContext) -> Task:
     """Settle everything that can be wrong before a model is loaded; each failure names the experiment."""
     config = context.config
     try:
         return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
-    except (UsageError, StageFailure) as error:
+    except (MissingError, UsageError, StageFailure) as error:
         raise type(error)(f"{config.experiment}: {error}") from None
 
 
 def resolved(task: Task) -> dict[str, Any]:
     """Every value that the training runs with."""
+    memory = memory_of(task, gpu_memory())
     return {
         **task.params.model_dump(mode="json"),
         "max_length": task.limit.max_length,
@@ -75,6 +82,7 @@ def resolved(task: Task) -> dict[str, Any]:
         "attention": task.attention,
         "steps": task.steps,
         "warmup_steps": task.warmup_steps,
+        "memory_estimate": {**asdict(memory), "total": memory.total} if memory else None,
     }
 
 
@@ -131,14 +139,14 @@ def _check_validation(params: TrainingParams, validation: Tokenized | None) -> N
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The model's tokenizer; `MissingError` when there is none with a chat template at `path`."""
+    """The tokenizer of a model that `train.preflight` has found to be whole."""
     from transformers import AutoTokenizer
 
-    if not (path / "config.json").is_file():
-        raise MissingError(f"{path} holds no model (no config.json); correct the model's entry in the catalog")
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    if tokenizer.chat_template is None:
-        raise MissingError(f"the tokenizer in {path} has no chat template; use an instruction-tuned model")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        said = " ".join(str(error).split())
+        raise MissingError(f"{path}: transformers cannot load its tokenizer: {said}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
