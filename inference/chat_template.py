@@ -38,7 +38,8 @@ def template_of(folder: Path) -> str | None:
 def render(folder: Path, template: str, messages: Sequence[Mapping[str, str]]) -> str:
     """The conversation as text, spaces aside; `UsageError` when the template fails on it."""
     settings = read_json(folder / "tokenizer_config.json")
-    tokens = {name: _text(settings.get(name)) for name in _SPECIAL}
+    # An old tokenizer's class may know the end of a turn that its folder does not name.
+    tokens = {name: _text(settings.get(name, "<end>" if name == "eos_token" else None)) for name in _SPECIAL}
     try:
         return (
             _environment()

@@ -24,8 +24,8 @@ def check_trainable(folder: Path, max_length: int) -> None:
     """Look at a model that is to be trained on sequences of up to `max_length` tokens.
 
     Raises `MissingError` when config, weights or tokenizer are not wholly there; `UsageError` when the chat template is
-    absent or writes no assistant turn, and when the tokenizer has tokens, or the training positions, that the model has
-    not.
+    absent or writes no whole assistant turn, and when the tokenizer has tokens, or the training positions, that the
+    model has not.
     """
     config = read_config(folder)
     rows = _embedding_rows(folder, config)
@@ -76,9 +76,10 @@ def _check_template(folder: Path) -> None:
     if template is None:
         raise UsageError(f"{folder}: the tokenizer has no chat template; use an instruction-tuned model")
     messages = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
-    rendered = render(folder, template, messages)
-    if _ANSWER not in rendered:
+    _, found, end = render(folder, template, messages).rpartition(_ANSWER)
+    if not found or not end.strip():
+        lacks = "does not end the assistant's turn" if found else "writes nothing of what the assistant says"
         raise UsageError(
-            f"{folder}: the chat template writes nothing of what the assistant says, so there is nothing to learn; "
-            "correct the template, or use an instruction-tuned model"
+            f"{folder}: the chat template {lacks}, so that the model could not learn to answer; correct the template, "
+            "or use an instruction-tuned model"
         )

@@ -62,7 +62,7 @@ def make_weights(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "tokenizer.json").write_text("{}")
-    (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
+    (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }}<end>{% endfor %}")
     save_file({"weight": numpy.zeros(2, dtype="float32")}, folder / "model.safetensors")
 
 

@@ -68,6 +68,7 @@ BROKEN: list[tuple[str, Breakage, type[Meds1Error], str]] = [
     ("odd tokenizer", lambda m: (m / "tokenizer.json").write_text('{"model": 3}'), MissingError, "is no tokenizer"),
     ("no template", lambda m: (m / "chat_template.jinja").unlink(), UsageError, "no chat template"),
     ("no assistant turn", template(USERS_ONLY), UsageError, "writes nothing of what the assistant says"),
+    ("no end of the turn", template("{{ messages[1].content }}"), UsageError, "does not end the assistant's turn"),
     ("a template that refuses", template(REFUSING), UsageError, "a system prompt first"),
     ("a template with a fault", template("{% for %}"), UsageError, "the chat template fails"),
     ("a token too many", add_token, UsageError, "has tokens up to number 375, and the model knows only 375"),
@@ -129,6 +130,15 @@ def test_a_whole_model_passes_also_in_parts_and_with_padded_embeddings(tmp_path:
     model.save_pretrained(parts, max_shard_size="100KB")
     assert len(list(parts.glob("*.safetensors"))) > 1
     check_trainable(parts, 512)
+
+
+@pytest.mark.parametrize("end", ["{{ eos_token }}", "<|im_end|>\n"])
+def test_a_turn_ends_with_the_tokenizers_token_or_the_templates(whole: Path, tmp_path: Path, end: str) -> None:
+    model = shutil.copytree(whole, tmp_path / "model")
+    template("{% for m in messages %}{{ m.content }}" + end + "{% endfor %}")(model)
+    check_trainable(model, 256)
+    (model / "tokenizer_config.json").unlink()
+    check_trainable(model, 256)
 
 
 @pytest.mark.parametrize("thinking", ["{% generation %}", "{%- generation -%}"])
