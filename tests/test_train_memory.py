@@ -211,14 +211,14 @@ def test_what_does_not_fit_is_said_with_the_remedies_that_are_left(
 def test_a_training_that_starts_takes_its_longest_rows(tmp_path: Path) -> None:
     case = make_case(tmp_path, batch_size=2)
     task = prepare(case.context())
-    assert task.longest_pass == task.plan.per_device * max(task.train.lengths) < 2 * 256
+    assert task.load(80 * GIB).tokens == task.plan.per_device * max(task.train.lengths) < 2 * 256
     told = memory_of(task, 80 * GIB)
     assert memory_of(task, None) is None
     assert told is not None
     assert told.weights == 4 * read_shape(task.model_path).parameters
     assert resolved(task)["memory_estimate"] is None  # there is no GPU here
     packed = prepare(replace(case, config=make_packed(case)).context())
-    assert packed.longest_pass == 2 * 256
+    assert packed.load(80 * GIB).tokens == 2 * 256
 
 
 def make_packed(case: Case) -> EffectiveConfig:

@@ -13,11 +13,13 @@ from typing import Any, Literal
 from data.hub import resolve
 from inference.formats import FORMATS, ChatFormat
 from registry.effective import EffectiveConfig
-from registry.errors import StageFailure, UsageError
+from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageContext
+from registry.training_memory import Load
 from registry.training_schema import GrpoConfig, RewardName, TrainingParams
 from train.batch import BatchPlan, plan_batch
-from train.hardware import attention_implementation
+from train.hardware import attention_implementation, gpu_memory
+from train.memory import memory_of, recorded
 from train.order import epoch_order
 from train.rewards import Reward, lacks, rewards_of
 from train.task import load_tokenizer
@@ -68,13 +70,18 @@ class GrpoTask:
         """Optimizer steps over which the learning rate rises."""
         return round(self.params.warmup_ratio * self.steps)
 
+    def load(self, gpu: int) -> Load:
+        """What the longest prompt with the longest completion asks of a GPU of so many bytes."""
+        tokens = self.plan.per_device * (self.questions.longest + self.grpo.max_tokens)
+        return Load(self.plan.world_size, tokens, self.plan.accumulation, gpu)
+
 
 def prepare(context: StageContext) -> GrpoTask:
     """Settle everything that can be wrong before a model is loaded; each failure names the experiment."""
     config = context.config
     try:
         return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
-    except (UsageError, StageFailure) as error:
+    except (MissingError, UsageError, StageFailure) as error:
         raise type(error)(f"{config.experiment}: {error}") from None
 
 
@@ -88,6 +95,7 @@ def resolved(task: GrpoTask) -> dict[str, Any]:
         "generation": task.generation,
         "loss": LOSS,
         "attention": task.attention,
+        "memory_estimate": recorded(memory_of(task, gpu_memory())),
         "steps": task.steps,
         "warmup_steps": task.warmup_steps,
     }

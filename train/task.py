@@ -12,11 +12,12 @@ from inference.formats import FORMATS
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageContext
+from registry.training_memory import Load
 from registry.training_schema import TrainingParams
 from train.batch import BatchPlan, plan_batch
 from train.examples import Limit, Tokenized, tokenize
 from train.hardware import attention_implementation, gpu_memory, has_flash_attention
-from train.memory import memory_of
+from train.memory import memory_of, recorded
 from train.order import Layout, lay_out
 from train.validation import evaluation_steps
 
@@ -54,10 +55,10 @@ class Task:
         per_epoch = self.plan.steps_per_epoch(self.train.rows)
         return evaluation_steps(self.steps, per_epoch, self.params.evaluations_per_epoch)
 
-    @property
-    def longest_pass(self) -> int:
-        """The most tokens of a forward pass on one process."""
-        return self.pack_tokens or self.plan.per_device * max(self.train.lengths)
+    def load(self, gpu: int) -> Load:
+        """What the longest forward pass asks of a GPU of so many bytes."""
+        tokens = self.pack_tokens or self.plan.per_device * max(self.train.lengths)
+        return Load(self.plan.world_size, tokens, self.layout.accumulation, gpu)
 
 
 def prepare(context: StageContext) -> Task:
@@ -71,7 +72,6 @@ def prepare(context: StageContext) -> Task:
 
 def resolved(task: Task) -> dict[str, Any]:
     """Every value that the training runs with."""
-    memory = memory_of(task, gpu_memory())
     return {
         **task.params.model_dump(mode="json"),
         "max_length": task.limit.max_length,
@@ -82,7 +82,7 @@ def resolved(task: Task) -> dict[str, Any]:
         "attention": task.attention,
         "steps": task.steps,
         "warmup_steps": task.warmup_steps,
-        "memory_estimate": {**asdict(memory), "total": memory.total} if memory else None,
+        "memory_estimate": recorded(memory_of(task, gpu_memory())),
     }
 
 
