@@ -176,5 +176,5 @@ def _copies(shape: ModelShape, params: TrainingParams, load: Load, backward: boo
         return (gathered + shape.vocab * shape.hidden) * _HALF
     if params.lora is not None:  # its weights are in bf16 already
         return 0
-    # Autocast keeps the copies to the end of the forward pass; without checkpointing the graph needs them beyond it.
-    return (layer if backward and params.gradient_checkpointing else layers) * _HALF
+    # train.trainer keeps autocast from caching its copies; the graph holds those that a backward pass needs.
+    return (layer if params.gradient_checkpointing else layers) * _HALF
