@@ -16,7 +16,7 @@ from trl import GRPOConfig, GRPOTrainer
 from registry.errors import StageFailure
 from train.arguments import check_one_gpu, shared_arguments
 from train.cpu_fsdp import allow_fsdp_on_cpu
-from train.grpo_task import LOSS, GrpoTask, question_order
+from train.grpo_task import LOSS, SCALE, VLLM_MEMORY, GrpoTask, question_order
 from train.rewards import trl_function
 from train.trainer import check_processes, load_model
 
@@ -82,9 +82,11 @@ def grpo_arguments(task: GrpoTask, folder: Path) -> Any:
         beta=grpo.beta,
         epsilon=grpo.epsilon,
         loss_type=LOSS,
+        scale_rewards=SCALE,
         reward_weights=[grpo.rewards[name] for name in task.rewards],
         use_vllm=task.generation == "vllm",
         vllm_mode="colocate",
+        vllm_gpu_memory_utilization=VLLM_MEMORY,
         vllm_max_model_length=task.questions.longest + grpo.max_tokens,
         **shared,
     )

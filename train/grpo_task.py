@@ -25,18 +25,22 @@ from train.rewards import Reward, lacks, rewards_of
 from train.task import load_tokenizer
 
 LOSS = "dapo"  # the mean over all of a step's tokens, so that no layout of a step over processes changes it
+SCALE = "group"  # rewards are compared within a group, in its standard deviations
+VLLM_MEMORY = 0.3  # the share of the GPU that vLLM takes beside the training
 READ = ("prompt", "answer", "answer_idx", "options")  # of the formatted data set
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """`dataset` has the columns that `train.rewards` reads. `dropped` counts the rows that were left out, by reason."""
+    """`dataset` has `prompt` and the columns that `train.rewards` reads; its longest prompt has `longest` tokens.
+
+    `dropped` counts the rows that were left out, by reason.
+    """
 
     dataset: Any
     rows: int
     dropped: Mapping[str, int]
     longest: int
-    """Tokens of the longest prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ def resolved(task: GrpoTask) -> dict[str, Any]:
         "questions_per_step": task.plan.global_batch // task.grpo.num_generations,
         "generation": task.generation,
         "loss": LOSS,
+        "scale_rewards": SCALE,
+        "vllm_memory": VLLM_MEMORY if task.generation == "vllm" else None,
         "attention": task.attention,
         "memory_estimate": recorded(memory_of(task, gpu_memory())),
         "steps": task.steps,
@@ -177,19 +183,21 @@ def _questions(rows: Any, tokenizer: Any, chat_format: ChatFormat, rewards: list
             dropped[reason] += 1
             continue
         longest = max(longest, tokens)
-        opening = chat_format.opening.strip()
-        begun = chat_format.opening if opening and prompt.rstrip().endswith(opening) else ""
-        kept.append({**{column: row[column] for column in READ}, "begun": begun})
+        kept.append({**{column: row[column] for column in READ}, "begun": _begun(prompt, chat_format)})
     if not kept:
         counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "there was none"
         raise UsageError(
             f"no training row is left ({counts}); look at grpo.rewards, max_length and grpo.max_tokens, or at the "
             "curation"
         )
-    features = rows.features
-    typed = {**{column: features[column] for column in READ}, "begun": features["answer"]}
-    dataset = Dataset.from_list(kept, features=type(features)(typed))
-    return Questions(dataset, len(kept), dict(dropped), longest)
+    given = rows.features
+    features = type(given)({**{column: given[column] for column in READ}, "begun": given["answer"]})
+    return Questions(Dataset.from_list(kept, features=features), len(kept), dict(dropped), longest)
+
+
+def _begun(prompt: str, chat_format: ChatFormat) -> str:
+    opening = chat_format.opening.strip()
+    return chat_format.opening if opening and prompt.rstrip().endswith(opening) else ""
 
 
 def _reason_to_drop(row: Mapping[str, Any], rewards: list[RewardName], too_long: bool) -> str | None:
