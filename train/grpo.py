@@ -60,6 +60,11 @@ class Trainer(GRPOTrainer):
     def _get_train_sampler(self, dataset: Any = None) -> QuestionSampler:
         return self._sampler
 
+    def _run_epoch(self, **options: Any) -> None:
+        # accelerate loses sight of the sampler where it skips batches and shares the rest out to several processes.
+        self._sampler.set_epoch(options["epoch"])
+        super()._run_epoch(**options)
+
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """What transformers decays, all but norms and biases, without the weights that the config spares."""
         names = super().get_decay_parameter_names(model)

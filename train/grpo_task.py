@@ -124,6 +124,8 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
     params, curation = config.training, config.curation
     if params is None or params.grpo is None or curation is None:
         raise UsageError("method grpo needs training_params.grpo and a curation")
+    if params.lora is not None:
+        raise UsageError("grpo trains all weights so far; remove training_params.lora")
     grpo = params.grpo
     plan = _plan(params, grpo, config.reference_gpus, world_size)
     chat_format = FORMATS[curation.format]
