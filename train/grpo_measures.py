@@ -1,11 +1,11 @@
-"""What is recorded of a GRPO training: rewards, the completions' lengths, throughput, memory."""
+"""What is recorded of a GRPO training beside what every training has: rewards, the completions' lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from train.grpo_task import GrpoTask, resolved
+from train.log import History, steps_of
 from train.measures import metrics_of_any_method
 
 WINDOW = 0.1  # one step's reward is of few questions, so that rewards are means over this part of all steps
@@ -16,7 +16,7 @@ def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
 
     A step's values are means over all of its completions.
     """
-    history = [entry for entry in trainer.state.log_history if "reward" in entry]
+    history, by_vllm = steps_of(trainer.state.log_history), task.generation == "vllm"
     return {
         **metrics_of_any_method(trainer, task.plan),
         "reward": course(history, "reward"),
@@ -26,9 +26,8 @@ def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
         "groups_without_difference": course(history, "frac_reward_zero_std"),
         "kl": course(history, "kl") if task.grpo.beta > 0 else None,
         "entropy": course(history, "entropy"),
-        "sampling_logp_difference": course(history, "sampling/sampling_logp_difference/mean")
-        if task.generation == "vllm"
-        else None,
+        # How far vLLM's log-probabilities of its own tokens are from those of the model that is trained.
+        "sampling_difference": course(history, "sampling/sampling_logp_difference/mean") if by_vllm else None,
         "completions": task.steps * task.plan.global_batch,
         "rows": task.questions.rows,
         "rows_dropped": sum(task.questions.dropped.values()),
@@ -37,7 +36,7 @@ def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
     }
 
 
-def course(history: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+def course(history: History, name: str) -> dict[str, float]:
     """The mean of a logged value over the first and over the last tenth of the steps, and the highest such mean."""
     values = [float(entry[name]) for entry in history]
     width = max(1, round(WINDOW * len(values)))
