@@ -41,7 +41,7 @@ class MissingError(Meds1Error):
 
 
 class StageStopped(Meds1Error):  # noqa: N818 - no error, a way out
-    """A stage saved its state after a signal (`signal_number`) and can be resumed."""
+    """A stage saved its state and can be resumed. `signal_number` is 0 where no signal but its time budget ended it."""
 
     exit_code = EXIT_STOPPED
 

@@ -20,6 +20,15 @@ Memory = Annotated[str, Field(pattern=r"^\d+[KMGT]?$", examples=["64G"])]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+def seconds_of(time: int | str) -> int:
+    """The seconds of a `Count` of minutes, or of a `Duration`."""
+    if isinstance(time, int):
+        return 60 * time
+    days, _, clock = time.rpartition("-")
+    hours, minutes, seconds, *_ = [*map(int, clock.split(":")), 0, 0]
+    return ((24 * int(days or 0) + hours) * 60 + minutes) * 60 + seconds
+
+
 def no_outcome(description: str, default: Any = None) -> Any:
     """A field that the fingerprint leaves out."""
     return Field(default, description=description, json_schema_extra={"no_outcome": True})

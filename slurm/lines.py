@@ -68,7 +68,7 @@ def unsaid(job: Job, code: int, told: str | None) -> tuple[Event, str]:
     if told:
         return "cancelled", told
     if stop_mark(job.folder, restart_count()).exists():
-        return "cancelled", "stopped by a signal; submit again, and what was done is taken up"
+        return "cancelled", "stopped by a signal or its time budget; submit again, and what was done is taken up"
     return "failed", without_a_word(code)
 
 

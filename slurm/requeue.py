@@ -23,6 +23,7 @@ from registry.runner import End, record_end
 from registry.stopping import USER_SIGNALS
 
 log = logging.getLogger("meds1")
+OUT_OF_TIME = 0  # in place of a signal: the stage's own time budget
 _TRIES, _PAUSE_SECONDS = 3, 5.0  # a slurmctld that is restarted is back within seconds; the grace period is short
 _ANSWER_SECONDS = 30.0
 
@@ -62,7 +63,7 @@ def come_back(job: Job, stopped: StageStopped) -> None:
     timed_out = standing.reason == "TimeLimit"
     if standing.state != "RUNNING" and not timed_out:
         raise _ended(job, "cancelled", f"{stopped}; the job was cancelled")
-    if not (timed_out or standing.preempted or stopped.signal_number in USER_SIGNALS):
+    if not (timed_out or standing.preempted or stopped.signal_number in (OUT_OF_TIME, *USER_SIGNALS)):
         raise _ended(job, "failed", f"{stopped}, but Slurm neither preempts nor ends the job: a process of it was lost")
     if restart_count() >= _limit(job):
         raise _ended(job, "failed", f"{stopped}; {_too_often(job)}")

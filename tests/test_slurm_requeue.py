@@ -168,6 +168,18 @@ def test_a_rank_that_is_lost_fails_the_job_for_good(lab: Lab) -> None:
     assert '"failed"' in lab.meds1("status", "first", "--json").stdout
 
 
+def test_a_training_whose_time_budget_is_used_up_comes_back_until_it_is_done(lab: Lab) -> None:
+    lab.edit("first", training_params={**LONG, "num_epochs": 0.1, "time_budget": "0:00:00"})
+    lab.meds1("run", "first", "--stage", "curation")
+    _, job = submit(lab, "first", "training")
+
+    entry = ended(lab, job)
+
+    assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), lab.logs()
+    assert "training is saved after step 1 of 1 " in log_of(job)
+    assert "(its time budget is used up)" in log_of(job)
+
+
 def is_rank(process: psutil.Process, job_id: str, rank: int) -> bool:
     """Whether a process is the one of this rank of the job's step."""
     try:

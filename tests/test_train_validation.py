@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.errors import StageStopped, UsageError
+from registry.errors import StageFailure, StageStopped, UsageError
 from registry.stage import StageOutput
 from registry.stopping import StopFlag
 from registry.training_schema import EarlyStoppingConfig
@@ -155,23 +156,21 @@ def test_validations_are_as_many_as_asked_for(tmp_path: Path, evaluations: int) 
     assert taken == ([4] if evaluations == 0 else [1, 2, 3, 4])
 
 
-class StopAfter(StopFlag):
-    """SIGTERM right after an optimizer step: the trainer looks at the flag once before the first and after each."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self.looks = step
-
-    @property
-    def level(self) -> int:
-        self.looks -= 1
-        return 1 if self.looks < 0 else 0
-
-
 def stopped_after(case: Case, step: int) -> None:
-    """Run the case until the step and be stopped there."""
-    with pytest.raises(StageStopped, match=f"saved after step {step} of"):
-        run(replace(case.context(), stop=StopAfter(step)))
+    """Run the case, send it SIGTERM within this step, and be stopped at its end."""
+    from train.validating import Validate
+
+    flag, validate = StopFlag(), Validate.on_step_end
+
+    def disturbed(self: Validate, args: Any, state: Any, control: Any, **options: Any) -> None:
+        validate(self, args, state, control, **options)
+        if state.global_step == step:
+            flag.handle(signal.SIGTERM, None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Validate, "on_step_end", disturbed)
+        with pytest.raises(StageStopped, match=f"saved after step {step} of"):
+            run(replace(case.context(), stop=flag))
 
 
 @pytest.mark.parametrize("step", [2, 5, 10, 16])
@@ -204,7 +203,7 @@ def test_a_training_that_had_ended_early_trains_no_step_again(tmp_path: Path) ->
     case = make_case(tmp_path, checkpoints_per_epoch=2, **IMPATIENT)
     obstacle = case.run_dir / ".model.tmp"
     obstacle.write_text("no folder can be made here")
-    with pytest.raises(OSError, match=r"\.model\.tmp"):
+    with pytest.raises(StageFailure, match="tiny: the model could not be saved"):
         run(case.context())
     newest = find_newest(checkpoint_folder(case.run_dir, 1)).newest
     assert newest is not None

@@ -42,6 +42,8 @@ def shared_arguments(task: Task | GrpoTask, folder: Path) -> dict[str, Any]:
         "remove_unused_columns": False,  # train.feed's are made when they are read, and rewards read all
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # a loss that is no number must be seen
+        # Where a rank hangs the others give up after this: rank 0 writes a large model alone in less.
+        "ddp_timeout": 1800,
         "disable_tqdm": True,  # train.progress is the bar
         "report_to": "none",  # train.trackers has them
         **_optimization(task),

@@ -1,4 +1,4 @@
-"""What happens at the end of an optimizer step beside transformers' own: stopping, manifests, checks.
+"""What happens between the steps of a training beside transformers' own: stopping, checks.
 
 Imports transformers at the top (its callback class must be subclassed), so import this module inside functions.
 """
@@ -6,58 +6,124 @@ Imports transformers at the top (its callback class must be subclassed), so impo
 from __future__ import annotations
 
 import math
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import distributed
 from transformers import TrainerCallback
 
-from registry.errors import StageFailure
-from registry.stopping import StopFlag
+from registry.errors import StageFailure, StageStopped, listed
+from registry.stopping import StopFlag, stopped
 from train.batch import BatchPlan
-from train.checkpoints import delete_old, write_manifest
+from train.pace import Deadline, Pace
+
+
+class ValidationInterruptedError(Exception):
+    """Leaves a validation, on all ranks at the same row, because the training is to stop."""
+
+
+def greatest(values: Sequence[float], device: torch.device) -> list[float]:
+    """The greatest of each value over all ranks. Collective: every rank calls it."""
+    all_values = torch.tensor(values, dtype=torch.float32, device=device)
+    if distributed.is_initialized():
+        distributed.all_reduce(all_values, op=distributed.ReduceOp.MAX)
+    return [float(value) for value in all_values.tolist()]
 
 
 def agreed(flag: StopFlag, device: torch.device) -> int:
     """The highest level of the stop signals that any rank has seen. Collective: every rank calls it."""
-    seen = torch.tensor([flag.level], device=device)
-    if distributed.is_initialized():
-        distributed.all_reduce(seen, op=distributed.ReduceOp.MAX)
-    return int(seen.item())
+    return int(greatest([flag.level], device)[0])
+
+
+def gathered(rows: Sequence[str]) -> list[str]:
+    """The texts of all ranks, in their order. Collective: every rank calls it."""
+    if not distributed.is_initialized():
+        return list(rows)
+    parts: list[list[str]] = [[] for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(parts, list(rows))
+    return [row for part in parts for row in part]
 
 
 class StopOnSignal(TrainerCallback):
-    """Save and stop at the first step at which any rank has seen a stop signal; `stopped_by` is its level."""
+    """Save and stop once any rank has seen a stop signal, or once the time budget leaves just enough time to save.
 
-    def __init__(self, flag: StopFlag) -> None:
-        self.flag = flag
-        self.stopped_by = 0
+    The ranks look after each optimizer step, and every few seconds within a step and within a validation. What is saved
+    is the state after the last whole optimizer step. The budget is heard after the first step of the attempt only, so
+    that every attempt comes further.
+    """
+
+    def __init__(self, flag: StopFlag, deadline: Deadline) -> None:
+        self.flag, self.deadline = flag, deadline
+        self.level = 0
+        self.out_of_time = False
+        self.began_at = self.saved_at = 0  # steps
+        self._steps, self._validations = Pace(), Pace()
+        self._looked = self._event = time.monotonic()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the ranks have agreed to stop."""
+        return self.level > 0 or self.out_of_time
+
+    def reason(self, what: str) -> StageStopped:
+        """The error to leave with; `what` says what is kept."""
+        return stopped(self.level, what) if self.level else StageStopped(f"{what} (its time budget is used up)")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A training that is resumed has its first checkpoint already."""
+        self.began_at = self.saved_at = state.global_step
+        self.deadline.begin()
+        self._looked = time.monotonic()
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After a forward and backward pass that is not the last one of its step."""
+        if self._steps.due() and self._look(self._steps, args, state):
+            self._stop(state, control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """After the last step too: the final validation and the model's saving may outlast the grace period."""
-        self.stopped_by = agreed(self.flag, args.device)
-        if self.stopped_by:
-            control.should_save = True
-            control.should_training_stop = True
-            control.should_evaluate = False  # it would use up the grace period; the next attempt makes up for it
+        if self._look(self._steps, args, state):
+            self._stop(state, control)
 
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After a row of a validation."""
+        if self._validations.due() and self._look(self._validations, args, state):
+            raise ValidationInterruptedError
 
-class WriteManifest(TrainerCallback):
-    """Declare a checkpoint complete once every rank has saved its part; only then may older ones go."""
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The last event before a saving, unless there is a validation."""
+        self._event = time.monotonic()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The last event before a saving."""
+        self._event = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called on every rank after `Trainer._save_checkpoint`."""
-        if distributed.is_initialized():
-            distributed.barrier()
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_manifest(folder, state.global_step)
-            delete_old(folder.parent)
+        """Learn how long a saving takes."""
+        self.saved_at = state.global_step
+        self._looked = time.monotonic()
+        self.deadline.took(saving=self._looked - self._event)
+
+    def _look(self, pace: Pace, args: Any, state: Any) -> bool:
+        now = time.monotonic()
+        near = self.deadline.near() and state.global_step > self.began_at
+        level, out_of_time, seconds = greatest([self.flag.level, near, now - self._looked], args.device)
+        self.level, self.out_of_time = int(level), bool(out_of_time)
+        pace.looked(seconds)
+        self.deadline.took(stretch=seconds)
+        self._looked = self._event = now
+        return self.stopping
+
+    def _stop(self, state: Any, control: Any) -> None:
+        control.should_save = state.global_step != self.saved_at
+        control.should_evaluate = False
+        control.should_training_stop = True
 
 
 class CheckRun(TrainerCallback):
-    """Stop when the trainer is not doing what was planned: steps, sharding, a loss that is a number."""
+    """Stop when the trainer is not doing what was planned: steps, sharding."""
 
     def __init__(self, plan: BatchPlan, steps: int) -> None:
         self.plan = plan
@@ -73,9 +139,36 @@ class CheckRun(TrainerCallback):
         if self.plan.world_size > 1 and whole:
             raise StageFailure(f"FSDP left {len(whole)} parameters unsharded, {whole[0]} for one; this is a bug")
 
+
+def _once(rows: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(rows))
+
+
+class CheckLoss(TrainerCallback):
+    """Stop, before anything is saved, at a loss or a gradient that is no number, with the rows that it comes from.
+
+    `losses` are those of this rank's forward passes in the step, and `rows(step, number)` are the ids that such a pass
+    has read; steps count from 1, passes from 0.
+    """
+
+    def __init__(self, losses: Sequence[torch.Tensor], rows: Callable[[int, int], Sequence[str]]) -> None:
+        self.losses, self.rows = losses, rows
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        """The logged loss is the mean over all ranks, so that all of them stop together."""
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise StageFailure(
-                f"the training loss is {logs['loss']} at step {state.global_step}; lower training_params.learning_rate"
-            )
+        """What is logged is the same on all ranks, so that all of them stop together."""
+        wrong = [name for name in ("loss", "grad_norm") if not math.isfinite(logs.get(name, 0.0))]
+        if not wrong:
+            return
+        read = [list(self.rows(state.global_step, number)) for number in range(len(self.losses))]
+        finite = [bool(torch.isfinite(loss).all()) for loss in self.losses]
+        everything = _once(gathered([row for rows in read for row in rows]))
+        offending = _once(gathered([row for rows, good in zip(read, finite, strict=True) if not good for row in rows]))
+        what = f"the training loss is {logs['loss']}"
+        if wrong == ["grad_norm"]:
+            what, offending = f"the norm of the gradient is {logs['grad_norm']}", everything
+        # Rows with a fault of their own are some; once the weights are no numbers, no row has a loss.
+        where = "in all of its rows" if len(offending) == len(everything) else "in these of its rows"
+        raise StageFailure(
+            f"{args.run_name}: {what} at step {state.global_step}, {where}: {listed(offending, 8)}; look at them, or "
+            "lower training_params.learning_rate; no checkpoint of this step was saved"
+        )

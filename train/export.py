@@ -7,20 +7,25 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from train.checkpoints import flush
+
 
 def save_final_model(trainer: Any, source: Path, target: Path) -> None:
     """Gather the weights on rank 0 and write them to `target` in the data type of the model in `source`.
 
-    Collective: every rank calls it. The folder appears under its name only when it is whole; one that is there from
-    an earlier run is replaced.
+    Collective: every rank calls it, and gets a `StageFailure` where the disk is full. The folder appears under its name
+    only when it is whole; one that is there from an earlier run is replaced.
     """
+    from train.saving import written_by_all
+
     weights = trainer.accelerator.get_state_dict(trainer.model)  # FSDP: a full copy on rank 0, empty elsewhere
-    if trainer.accelerator.is_main_process:
-        temporary = target.with_name(f".{target.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        _write(trainer, weights, source, temporary)
-        _replace_folder(temporary, target)
-    trainer.accelerator.wait_for_everyone()
+    temporary = target.with_name(f".{target.name}.tmp")
+    with written_by_all(temporary, f"{trainer.args.run_name}: the model"):
+        if trainer.accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+            _write(trainer, weights, source, temporary)
+            flush(temporary)
+            _replace_folder(temporary, target)
 
 
 def _write(trainer: Any, weights: dict[str, Any], source: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from trl import SFTTrainer
 
 from train.examples import IGNORED
 from train.order import Element, Layout
+from train.resumable import Resumable
 from train.tokens import predicted_tokens
 
 Columns = dict[str, list[list[int]]]
@@ -59,7 +60,7 @@ class EpochSampler(Sampler[int]):
         return iter(range(self.epoch * self.length, (self.epoch + 1) * self.length))
 
 
-class Trainer(SFTTrainer):
+class Trainer(Resumable, SFTTrainer):
     """`SFTTrainer` that reads the layout's elements in their order and spares the weights in `undecayed`.
 
     `predicted` are the tokens in the loss of each step's forward passes, over all processes.
@@ -100,5 +101,4 @@ class Trainer(SFTTrainer):
     def _run_epoch(self, **arguments: Any) -> None:
         # accelerate loses sight of the sampler where it skips batches and shares the rest out to several processes.
         self._sampler.set_epoch(arguments["epoch"])
-        if not self.control.should_training_stop:  # validations on resuming may have ended the training
-            super()._run_epoch(**arguments)
+        super()._run_epoch(**arguments)

@@ -6,6 +6,7 @@ Imports TRL at the top (its trainer must be subclassed), so import this module i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from registry.errors import StageFailure
 from train.arguments import check_one_gpu, shared_arguments
+from train.callbacks import CheckLoss
 from train.cpu_fsdp import allow_fsdp_on_cpu
 from train.grpo_task import LOSS, SCALE, VLLM_MEMORY, GrpoTask, question_order
+from train.resumable import Resumable
 from train.rewards import trl_function
 from train.trainer import check_processes, load_model
 
@@ -50,7 +53,7 @@ class QuestionSampler(Sampler[int]):
                     yield from [question] * task.grpo.num_generations
 
 
-class Trainer(GRPOTrainer):
+class Trainer(Resumable, GRPOTrainer):
     """`GRPOTrainer` that reads the sampler's questions and spares the weights in `undecayed`."""
 
     def __init__(self, *, sampler: QuestionSampler, undecayed: Sequence[str], **arguments: Any) -> None:
@@ -118,9 +121,18 @@ def build_grpo_trainer(task: GrpoTask, arguments: Any, callbacks: list[Any]) -> 
         processing_class=task.tokenizer,
         callbacks=callbacks,
     )
+    trainer.add_callback(CheckLoss(trainer.losses, partial(_ids_of_step, task)))
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
     _check(trainer, task)
     return trainer
+
+
+def _ids_of_step(task: GrpoTask, step: int, _: int) -> list[str]:
+    """TRL shuffles a step's completions over its passes, so that all of the step's questions come in question."""
+    per_step = task.plan.global_batch // task.grpo.num_generations
+    epoch, place = divmod(step - 1, task.plan.steps_per_epoch(task.questions.rows * task.grpo.num_generations))
+    questions = question_order(task.questions.rows, per_step, task.params.seed, epoch)[place]
+    return [str(each) for each in task.questions.dataset.select(questions)["id"]]
 
 
 def _check(trainer: Any, task: GrpoTask) -> None:

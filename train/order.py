@@ -64,6 +64,13 @@ def lay_out(lengths: Sequence[int], plan: BatchPlan, epochs: int, seed: int, cap
     return Layout(per_device, accumulation, tuple(flat))
 
 
+def rows_of_pass(layout: Layout, processes: int, rank: int, step: int, number: int) -> list[int]:
+    """The rows that `rank` reads in forward pass `number` (from 0) of optimizer step `step` (from 1, all epochs)."""
+    elements = [element for epoch in layout.elements for element in epoch]
+    first = (((step - 1) * layout.accumulation + number) * processes + rank) * layout.per_device
+    return [row for element in elements[first : first + layout.per_device] for row in element]
+
+
 def pack(rows: Sequence[int], lengths: Sequence[int], capacity: int) -> list[Element]:
     """Lay `rows`, sorted from long to short, into sequences of at most `capacity` tokens, the fullest that it fits in.
 

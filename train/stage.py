@@ -11,8 +11,10 @@ import os
 import shutil
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+from registry.fields import seconds_of
 from registry.stage import StageContext, StageOutput
 from registry.stopping import listening, stopped
 from train import method
@@ -23,6 +25,7 @@ from train.export import save_final_model
 from train.log import write_log
 from train.memory import memory_warning
 from train.method import AnyTask
+from train.pace import Deadline
 from train.preflight import check
 from train.trackers import tracking
 from train.validation import put_off
@@ -35,6 +38,9 @@ def run(context: StageContext) -> StageOutput:
     `UsageError` for a batch that the processes cannot share, `StageFailure` for rows or losses that cannot be trained
     on, `StageStopped` after a signal.
     """
+    from train.saving import require_finite
+
+    deadline = _deadline(context)
     check(context)
     _join_processes(context)
     task = method.prepare(context)
@@ -44,8 +50,9 @@ def run(context: StageContext) -> StageOutput:
     model, log, curve = (context.run_dir / name for name in ("model", "training_log.parquet", "loss_curve.png"))
     with ExitStack() as trackers:
         with listening(context.stop):
-            trainer = _train(task, context, trackers)
-        save_final_model(trainer, task.model_path, model)
+            trainer = _train(task, context, deadline, trackers)
+            require_finite(trainer.model, f"{task.experiment}: the model")
+            save_final_model(trainer, task.model_path, model)  # a signal is heard no more: what is left is to end
         metrics = method.metrics(task, trainer)
         if context.rank == 0:
             write_log(trainer.state.log_history, log)
@@ -72,8 +79,14 @@ def _leave_processes(trainer: Any) -> None:
     trainer.accelerator.end_training()
 
 
-def _train(task: AnyTask, context: StageContext, trackers: ExitStack) -> Any:
-    from train.callbacks import CheckRun, StopOnSignal, WriteManifest, agreed
+def _deadline(context: StageContext) -> Deadline:
+    params = context.config.training
+    budget = params.time_budget if params else None
+    return Deadline(None if budget is None else seconds_of(budget))
+
+
+def _train(task: AnyTask, context: StageContext, deadline: Deadline, trackers: ExitStack) -> Any:
+    from train.callbacks import CheckRun, StopOnSignal, agreed
     from train.meter import Meter
     from train.progress import Progress
     from train.validating import Validate, load_best
@@ -82,21 +95,20 @@ def _train(task: AnyTask, context: StageContext, trackers: ExitStack) -> Any:
     arguments = method.arguments(task, folder)
     start = _resume_point(context)
     arguments.eval_on_start = put_off(start, task.evaluation_steps)
-    stop = StopOnSignal(context.stop)
+    stop = StopOnSignal(context.stop, deadline)
     gpus = task.plan.world_size if arguments.device.type == "cuda" else 0
     shown = trackers.enter_context(tracking(context, method.resolved(task), start.step if start else 0))
     meter = Meter(method.learned_tokens(task), gpus)
     validate = Validate(task.params, task.evaluation_steps)
-    callbacks = [validate, stop, WriteManifest(), CheckRun(task.plan, task.steps), meter, *shown, Progress()]
+    callbacks = [validate, stop, CheckRun(task.plan, task.steps), meter, *shown, Progress()]
     trainer = method.build(task, arguments, callbacks)
     if level := agreed(context.stop, arguments.device):  # loading took its time
         _leave_processes(trainer)
         raise stopped(level, f"{task.experiment}: training had not begun")
     trainer.train(resume_from_checkpoint=str(start.path) if start else None)
-    if stop.stopped_by:
+    if stop.stopping:
         _leave_processes(trainer)
-        done = f"step {trainer.state.global_step} of {task.steps}"
-        raise stopped(stop.stopped_by, f"{task.experiment}: training is saved after {done} in {folder}")
+        raise stop.reason(f"{task.experiment}: {_kept(trainer.state.global_step, task, folder)}")
     if task.params.keeps_best:
         load_best(trainer)
     return trainer
@@ -112,11 +124,19 @@ def _resume_point(context: StageContext) -> Checkpoint | None:
         for path, defect in found.incomplete:
             _say(context, f"removing the incomplete checkpoint {path}: {defect}")
             shutil.rmtree(path)
+        others = find_newest(checkpoint_folder(context.run_dir, 1 if context.world_size > 1 else 2)).newest
+        if others and (found.newest is None or others.step > found.newest.step):
+            other = "one process" if context.world_size > 1 else "several processes"
+            _say(context, f"{others.path} was saved by {other}, and {context.world_size} cannot resume from it")
         if found.newest:
             _say(context, f"resuming from {found.newest.path}")
         answer = [found.newest]
     broadcast_object_list(answer)
     return answer[0]
+
+
+def _kept(step: int, task: AnyTask, folder: Path) -> str:
+    return f"training is saved after step {step} of {task.steps} in {folder}" if step else "training had not begun"
 
 
 def _silence_progress_bars() -> None:

@@ -6,11 +6,13 @@ size, number of processes, sharding) is checked against the plan, on any device.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from registry.errors import StageFailure
 from train.batch import BatchPlan
+from train.order import rows_of_pass
 from train.task import Task
 from train.tokens import by_forward_pass, predicted_tokens
 
@@ -31,6 +33,7 @@ def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
     from accelerate.utils import AutocastKwargs
     from transformers import PrinterCallback
 
+    from train.callbacks import CheckLoss
     from train.cpu_fsdp import allow_fsdp_on_cpu
     from train.feed import EpochSampler, Trainer, feed
 
@@ -47,11 +50,17 @@ def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
         processing_class=task.tokenizer,
         callbacks=callbacks,
     )
+    rank = trainer.args.process_index
+    trainer.add_callback(CheckLoss(trainer.losses, partial(_ids_of_pass, task, rank)))
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
     # Autocast would keep a bf16 copy of all weights (16 GB for 8B) until a forward pass ends, which uses each once.
     trainer.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
     _check(trainer, task)
     return trainer
+
+
+def _ids_of_pass(task: Task, rank: int, step: int, number: int) -> list[str]:
+    return [task.train.ids[row] for row in rows_of_pass(task.layout, task.plan.world_size, rank, step, number)]
 
 
 def check_processes(accelerator: Any, plan: BatchPlan) -> None:
