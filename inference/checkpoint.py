@@ -1,4 +1,7 @@
-"""A model folder, checked before an engine spends minutes on it; its tokenizer and its end-of-turn tokens."""
+"""A model folder, checked before an engine spends minutes on it; its tokenizer and its end-of-turn tokens.
+
+A folder with adapters alone has its own tokenizer, and config and weights in the folder of its base.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inference.adapter import base_folder
 from registry.errors import MissingError, StageFailure, UsageError
 
 if TYPE_CHECKING:
@@ -37,10 +41,11 @@ def load_checkpoint(folder: Path, max_length: int) -> Checkpoint:
     Raises `MissingError` when config, weights or tokenizer are not there, `UsageError` when the model has no chat
     template or fewer positions than `max_length`.
     """
-    config = _read_config(folder)
+    base = base_folder(folder)
+    config = _read_config(base)
     _check_max_length(folder, config, max_length)
     tokenizer = _load_tokenizer(folder)
-    return Checkpoint(folder, tokenizer, _stop_ids(folder, config, tokenizer))
+    return Checkpoint(folder, tokenizer, _stop_ids(base, config, tokenizer))
 
 
 @contextmanager
@@ -80,7 +85,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def max_positions(folder: Path) -> int | None:
     """Return the longest sequence that the model in `folder` knows; null when its config says nothing of it."""
-    return _positions(_read_config(folder))
+    return _positions(_read_config(base_folder(folder)))
 
 
 def _positions(config: dict[str, Any]) -> int | None:

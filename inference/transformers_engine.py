@@ -12,8 +12,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inference.adapter import read_adapter
 from inference.checkpoint import Checkpoint, load_checkpoint, opening
 from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
 from inference.progress import track
@@ -213,12 +215,22 @@ def open_transformers(spec: EngineSpec) -> TransformersEngine:
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     # What models are trained in; float16 has too small a range for some of them.
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    adapter = read_adapter(folder)
     with opening(folder, "transformers"):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        base = adapter.base if adapter else folder
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True)
+        if adapter:
+            model = _merged(model, folder)
     # The model's own sampling defaults (top_k, repetition penalty) would be merged into ours.
     model.generation_config = GenerationConfig()
     log.info("transformers engine: %s on %s in %s", folder, device, str(dtype).removeprefix("torch."))
     return TransformersEngine(spec, checkpoint, model.to(device).eval())
+
+
+def _merged(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
 
 
 def _stop_texts(checkpoint: Checkpoint, sampling: Sampling, prompt_width: int) -> list[_StopText]:

@@ -10,11 +10,13 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from inference.adapter import Adapter, read_adapter
 from inference.checkpoint import opening
 from inference.engine import EngineSpec, model_folder
 from inference.samples import Sample
+from registry.errors import UsageError
 from registry.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -41,8 +43,11 @@ _ON_CPU: Mapping[str, str] = {
 class VllmCore:
     """An opened vLLM; made by `open_core`. `capacity` is how many samples it works on at a time."""
 
-    def __init__(self, llm: LLM, stop_ids: frozenset[int], process: _Process) -> None:
+    def __init__(self, llm: LLM, adapter: Adapter | None, stop_ids: frozenset[int], process: _Process) -> None:
+        from vllm.lora.request import LoRARequest
+
         self._llm: LLM | None = llm
+        self._adapter = LoRARequest("adapter", 1, str(adapter.folder)) if adapter else None
         self._stop_ids = sorted(stop_ids)
         self._process = process
         self._running: dict[str, tuple[str, int]] = {}
@@ -76,7 +81,10 @@ class VllmCore:
         assert self._llm is not None, "the engine is closed"
         try:
             internal = self._llm.llm_engine.add_request(
-                str(number), tokens_input(sample.prompt_ids), self._params(sample)
+                str(number),
+                tokens_input(sample.prompt_ids),
+                self._params(sample),
+                lora_request=self._adapter,
             )
         except (VLLMClientError, ValueError) as error:
             return f"vLLM refuses the request: {error}"
@@ -173,14 +181,33 @@ def open_core(spec: EngineSpec, stop_ids: frozenset[int], load_format: str = "au
     on_gpu = torch.cuda.device_count() > 0
     process = _Process()
     process.prepare(on_gpu=on_gpu)
+    adapter = read_adapter(model_folder(spec))
     with ExitStack() as unless_opened:
         unless_opened.callback(process.restore)
-        llm = _load(spec, load_format, on_gpu=on_gpu)
+        llm = _load(spec, adapter, load_format, on_gpu=on_gpu)
         unless_opened.pop_all()
-    return VllmCore(llm, stop_ids, process)
+    return VllmCore(llm, adapter, stop_ids, process)
 
 
-def _load(spec: EngineSpec, load_format: str, *, on_gpu: bool) -> LLM:
+def check_adapter(adapter: Adapter) -> None:
+    """Raise `UsageError` for an adapter that vLLM cannot run on top of its base."""
+    from vllm.config.lora import MaxLoRARanks
+
+    remedy = 'set "engine" to "transformers", or train with training_params.lora.merge true'
+    if adapter.modules_to_save:
+        saved = ", ".join(adapter.modules_to_save)
+        raise UsageError(f"vLLM cannot run adapters that replace whole layers ({saved}), as {adapter.folder}; {remedy}")
+    if adapter.rank > max(get_args(MaxLoRARanks)):
+        raise UsageError(f"vLLM cannot run adapters of rank {adapter.rank}, as {adapter.folder}; {remedy}")
+
+
+def _lora_arguments(adapter: Adapter) -> dict[str, Any]:
+    from vllm.config.lora import MaxLoRARanks
+
+    return {"enable_lora": True, "max_lora_rank": min(r for r in get_args(MaxLoRARanks) if r >= adapter.rank)}
+
+
+def _load(spec: EngineSpec, adapter: Adapter | None, load_format: str, *, on_gpu: bool) -> LLM:
     from vllm import LLM
 
     # On a CPU a prompt must not be split over two steps: vLLM 0.32 would rewind the generator of a seeded sample, and
@@ -191,10 +218,11 @@ def _load(spec: EngineSpec, load_format: str, *, on_gpu: bool) -> LLM:
         # vLLM looks into every module on its way and trips over torch's deprecated names.
         warnings.simplefilter("ignore", FutureWarning)
         return LLM(
-            model=str(spec.model),
+            model=str(adapter.base if adapter else spec.model),
             max_model_len=spec.max_length,
             tensor_parallel_size=spec.tensor_parallel,
             seed=spec.seed,
             load_format=load_format,
+            **(_lora_arguments(adapter) if adapter else {}),
             **arguments,
         )

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Protocol
 
+from inference.adapter import read_adapter
 from inference.checkpoint import Checkpoint, load_checkpoint
 from inference.data_parallel import copies_of, open_workers
 from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
-from inference.vllm_core import Outcome, open_core
+from inference.vllm_core import Outcome, check_adapter, open_core
 from registry.errors import MissingError
 from registry.schema import EngineName
 from registry.stopping import StopFlag
@@ -71,6 +72,8 @@ def open_vllm(spec: EngineSpec) -> VllmEngine:
             'or set "engine" to "transformers" (eval.engine, curation.difficulty.engine)'
         )
     checkpoint = load_checkpoint(model_folder(spec), spec.max_length)
+    if adapter := read_adapter(checkpoint.folder):
+        check_adapter(adapter)
     import torch
 
     gpus = torch.cuda.device_count()
