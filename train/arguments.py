@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import UsageError
+from registry.training_schema import TrainingParams
 from train.grpo_task import GrpoTask
 from train.task import Task
 
@@ -27,7 +28,7 @@ def training_arguments(task: Task, folder: Path) -> Any:
         padding_free=task.pack_tokens is not None,
         **shared_arguments(task, folder),
     )
-    check_one_gpu(arguments)
+    complete(arguments, task.params)
     return arguments
 
 
@@ -44,6 +45,7 @@ def shared_arguments(task: Task | GrpoTask, folder: Path) -> dict[str, Any]:
         "logging_nan_inf_filter": False,  # a loss that is no number must be seen
         # Where a rank hangs the others give up after this: rank 0 writes a large model alone in less.
         "ddp_timeout": 1800,
+        "gradient_checkpointing": False,  # `complete` sets it
         "disable_tqdm": True,  # train.progress is the bar
         "report_to": "none",  # train.trackers has them
         **_optimization(task),
@@ -53,8 +55,10 @@ def shared_arguments(task: Task | GrpoTask, folder: Path) -> dict[str, Any]:
     }
 
 
-def check_one_gpu(arguments: Any) -> None:
-    """`UsageError` when this process would train on several GPUs by itself."""
+def complete(arguments: Any, params: TrainingParams) -> None:
+    """Set what cannot be given; `UsageError` when this process would train on several GPUs by itself."""
+    # With FSDP its construction warns against it, because of the first version, which gathers the weights twice for it.
+    arguments.gradient_checkpointing = params.gradient_checkpointing
     if arguments.n_gpu > 1:
         raise UsageError(
             f"{arguments.run_name}: one process sees {arguments.n_gpu} GPUs; start one for each (srun, or torchrun "
@@ -100,11 +104,10 @@ def _device() -> dict[str, Any]:
 
 def _sharding(task: Task | GrpoTask) -> dict[str, Any]:
     if task.plan.world_size == 1:
-        return {"gradient_checkpointing": task.params.gradient_checkpointing}
+        return {}
     # transformers looks at this variable when it loads the weights, before accelerate has set it.
     os.environ["ACCELERATE_USE_FSDP"] = "true"
     return {
-        "gradient_checkpointing": False,
         "fsdp": True,
         "fsdp_config": {
             "version": 2,
@@ -112,6 +115,8 @@ def _sharding(task: Task | GrpoTask) -> dict[str, Any]:
             "reshard_after_forward": True,
             "state_dict_type": "SHARDED_STATE_DICT",
             "cpu_ram_efficient_loading": True,
-            "activation_checkpointing": task.params.gradient_checkpointing,
+            # accelerate's own wraps the layers, after which adapters are left out of a checkpoint without a word (peft
+            # does not know them by their new names), and draws other dropout masks in the backward pass.
+            "activation_checkpointing": False,
         },
     }

@@ -172,3 +172,20 @@ class CheckLoss(TrainerCallback):
             f"{args.run_name}: {what} at step {state.global_step}, {where}: {listed(offending, 8)}; look at them, or "
             "lower training_params.learning_rate; no checkpoint of this step was saved"
         )
+
+
+class GatherHead(TrainerCallback):
+    """Under FSDP, gather the output head before a forward pass.
+
+    TRL's loss multiplies with the head's weights without calling it, so that FSDP does not notice; where it happens to
+    share a group with the last norm, as in a plain Llama but not under peft, it is gathered. Sharded weights TRL
+    gathers itself, in a way that gives each rank the gradient of its own rows alone.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The model is wrapped by now."""
+        from torch.distributed.fsdp import FSDPModule
+
+        head = kwargs["model"].get_output_embeddings()
+        if isinstance(head, FSDPModule):
+            kwargs["model"].register_forward_pre_hook(lambda *_: head.unshard())

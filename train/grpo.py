@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Sampler
-from transformers import PrinterCallback
+from transformers import PrinterCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from registry.errors import StageFailure
-from train.arguments import check_one_gpu, shared_arguments
-from train.callbacks import CheckLoss
+from train.arguments import complete, shared_arguments
+from train.callbacks import CheckLoss, GatherHead
 from train.cpu_fsdp import allow_fsdp_on_cpu
 from train.grpo_task import LOSS, SCALE, VLLM_MEMORY, GrpoTask, question_order
+from train.lora import adapter_config, train_in_float32
 from train.resumable import Resumable
 from train.rewards import trl_function
 from train.trainer import check_processes, load_model
@@ -98,7 +99,7 @@ def grpo_arguments(task: GrpoTask, folder: Path) -> Any:
         vllm_max_model_length=task.questions.longest + grpo.max_tokens,
         **shared,
     )
-    check_one_gpu(arguments)
+    complete(arguments, task.params)
     return arguments
 
 
@@ -107,7 +108,9 @@ def build_grpo_trainer(task: GrpoTask, arguments: Any, callbacks: list[Any]) -> 
     several = task.plan.world_size > 1
     if several:
         allow_fsdp_on_cpu()
-    model = load_model(task.model_path, task.attention)
+    lora = task.params.lora
+    set_seed(task.params.seed)  # the trainer sets it too, but after it has drawn the adapters' weights
+    model = load_model(task.model_path, task.attention, frozen_in_bf16=lora is not None and arguments.bf16)
     # The ranks' completions end at different tokens, and each forward pass needs them all: transformers' `generate`
     # keeps them together for its own FSDP2 only, which it knows by this name.
     model._is_fsdp_managed_module = several
@@ -119,8 +122,10 @@ def build_grpo_trainer(task: GrpoTask, arguments: Any, callbacks: list[Any]) -> 
         args=arguments,
         train_dataset=task.questions.dataset,
         processing_class=task.tokenizer,
-        callbacks=callbacks,
+        peft_config=adapter_config(lora) if lora else None,
+        callbacks=[*callbacks, GatherHead()],
     )
+    train_in_float32(trainer.model)
     trainer.add_callback(CheckLoss(trainer.losses, partial(_ids_of_step, task)))
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
     _check(trainer, task)

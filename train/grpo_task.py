@@ -19,6 +19,7 @@ from registry.training_memory import Load
 from registry.training_schema import GrpoConfig, RewardName, TrainingParams
 from train.batch import BatchPlan, plan_batch
 from train.hardware import attention_implementation, gpu_memory
+from train.lora import ParameterCounts, count_parameters
 from train.memory import memory_of, recorded
 from train.order import epoch_order
 from train.rewards import Reward, lacks, rewards_of
@@ -59,6 +60,7 @@ class GrpoTask:
     steps: int
     attention: str
     generation: Literal["vllm", "transformers"]
+    parameters: ParameterCounts
 
     @property
     def validation(self) -> None:
@@ -104,6 +106,8 @@ def resolved(task: GrpoTask) -> dict[str, Any]:
         "memory_estimate": recorded(memory_of(task, gpu_memory())),
         "steps": task.steps,
         "warmup_steps": task.warmup_steps,
+        "parameters": task.parameters.total,
+        "parameters_trained": task.parameters.trained,
     }
 
 
@@ -124,8 +128,6 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
     params, curation = config.training, config.curation
     if params is None or params.grpo is None or curation is None:
         raise UsageError("method grpo needs training_params.grpo and a curation")
-    if params.lora is not None:
-        raise UsageError("grpo trains all weights so far; remove training_params.lora")
     grpo = params.grpo
     plan = _plan(params, grpo, config.reference_gpus, world_size)
     chat_format = FORMATS[curation.format]
@@ -137,6 +139,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
         )
     model_path = resolve(config.model, "model", config.model_key)
     tokenizer = load_tokenizer(model_path)
+    parameters = count_parameters(model_path, params.lora)
     rows = load_from_disk(str(dataset))["train"]
     questions = _questions(rows, tokenizer, chat_format, list(rewards), max_length - grpo.max_tokens)
     return GrpoTask(
@@ -152,6 +155,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
         steps=plan.total_steps(questions.rows * grpo.num_generations, params.num_epochs),
         attention=attention_implementation(),
         generation=generation_engine(),
+        parameters=parameters,
     )
 
 

@@ -52,7 +52,9 @@ def run(context: StageContext) -> StageOutput:
         with listening(context.stop):
             trainer = _train(task, context, deadline, trackers)
             require_finite(trainer.model, f"{task.experiment}: the model")
-            save_final_model(trainer, task.model_path, model)  # a signal is heard no more: what is left is to end
+            # A signal is heard no more: what is left is to end.
+            lora = task.params.lora
+            save_final_model(trainer, task.model_path, model, merge=lora is None or lora.merge)
         metrics = method.metrics(task, trainer)
         if context.rank == 0:
             write_log(trainer.state.log_history, log)

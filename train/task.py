@@ -17,6 +17,7 @@ from registry.training_schema import TrainingParams
 from train.batch import BatchPlan, plan_batch
 from train.examples import Limit, Tokenized, tokenize
 from train.hardware import attention_implementation, gpu_memory, has_flash_attention
+from train.lora import ParameterCounts, count_parameters
 from train.memory import memory_of, recorded
 from train.order import Layout, lay_out
 from train.validation import evaluation_steps
@@ -41,6 +42,7 @@ class Task:
     layout: Layout
     attention: str
     pack_tokens: int | None
+    parameters: ParameterCounts
 
     @property
     def warmup_steps(self) -> int:
@@ -83,6 +85,8 @@ def resolved(task: Task) -> dict[str, Any]:
         "steps": task.steps,
         "warmup_steps": task.warmup_steps,
         "memory_estimate": recorded(memory_of(task, gpu_memory())),
+        "parameters": task.parameters.total,
+        "parameters_trained": task.parameters.trained,
     }
 
 
@@ -96,6 +100,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
     plan = plan_batch(params.global_batch(config.reference_gpus), limit_per_device, world_size)
     model_path = resolve(config.model, "model", config.model_key)
     tokenizer = load_tokenizer(model_path)
+    parameters = count_parameters(model_path, params.lora)
     limit = Limit(params.max_length or config.model.max_length, params.truncation)
     splits = load_from_disk(str(dataset))
     opening = FORMATS[config.curation.format].opening if config.curation else ""
@@ -124,6 +129,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
         layout=lay_out(train.lengths, plan, math.ceil(params.num_epochs), params.seed, pack_tokens),
         attention=attention,
         pack_tokens=pack_tokens,
+        parameters=parameters,
     )
 
 

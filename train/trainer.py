@@ -12,44 +12,51 @@ from typing import Any
 
 from registry.errors import StageFailure
 from train.batch import BatchPlan
+from train.lora import adapter_config, train_in_float32
 from train.order import rows_of_pass
 from train.task import Task
 from train.tokens import by_forward_pass, predicted_tokens
 
 
-def load_model(path: Path, attention: str) -> Any:
+def load_model(path: Path, attention: str, *, frozen_in_bf16: bool = False) -> Any:
     """The model with float32 weights, which the optimizer updates; bf16 is the precision of the arithmetic only.
 
-    Under FSDP only one process of each node reads the weights; the trainer hands them out.
+    Weights that are not trained can be in bf16. Under FSDP only one process of each node reads the weights; the trainer
+    hands them out.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation=attention)
+    dtype = torch.bfloat16 if frozen_in_bf16 else torch.float32
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
 
 
 def build_trainer(task: Task, arguments: Any, callbacks: list[Any]) -> Any:
     """The trainer, checked against the plan; `StageFailure` when it would train in another way."""
     from accelerate.utils import AutocastKwargs
-    from transformers import PrinterCallback
+    from transformers import PrinterCallback, set_seed
 
-    from train.callbacks import CheckLoss
+    from train.callbacks import CheckLoss, GatherHead
     from train.cpu_fsdp import allow_fsdp_on_cpu
     from train.feed import EpochSampler, Trainer, feed
 
     if task.plan.world_size > 1:
         allow_fsdp_on_cpu()
+    lora = task.params.lora
+    set_seed(task.params.seed)  # the trainer sets it too, but after it has drawn the adapters' weights
     trainer = Trainer(
         sampler=EpochSampler(task.layout),
         predicted=by_forward_pass(task.layout, task.plan.world_size, predicted_tokens(task.train.dataset)),
         undecayed=task.params.optimizer.no_decay_params,
-        model=load_model(task.model_path, task.attention),
+        model=load_model(task.model_path, task.attention, frozen_in_bf16=lora is not None and arguments.bf16),
         args=arguments,
         train_dataset=feed(task.train.dataset, task.layout, task.tokenizer.pad_token_id),
         eval_dataset=task.validation.dataset if task.validation else None,
         processing_class=task.tokenizer,
-        callbacks=callbacks,
+        peft_config=adapter_config(lora) if lora else None,
+        callbacks=[*callbacks, GatherHead()],
     )
+    train_in_float32(trainer.model)
     rank = trainer.args.process_index
     trainer.add_callback(CheckLoss(trainer.losses, partial(_ids_of_pass, task, rank)))
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
