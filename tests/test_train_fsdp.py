@@ -50,7 +50,7 @@ trainer.accelerator.end_training()
 """
 STEPS = 52
 # A learning rate at which float noise does not grow: with the cases' own, two runs part after twenty steps.
-LONG = {"num_epochs": 13, "learning_rate": 3e-4, "gradient_checkpointing": True}
+LONG: dict[str, Any] = {"num_epochs": 13, "learning_rate": 3e-4, "gradient_checkpointing": True}
 QUESTION = [{"role": "user", "content": "Which drug lowers pressure 3?\n\nA. one\nB. two\nC. three\nD. four"}]
 
 

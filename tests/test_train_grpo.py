@@ -143,3 +143,15 @@ def test_vllm_completes_with_the_weights_of_each_step(tmp_path: Path, guesser: P
     assert metrics["resolved"]["generation"] == "vllm"
     assert metrics["rewards"]["accuracy"]["last"] > metrics["rewards"]["accuracy"]["first"] + 0.3
     assert metrics["sampling_difference"]["last"] < 0.05
+
+
+def test_adapters_are_trained_on_two_processes_and_merged(tmp_path: Path, guesser: Path) -> None:
+    from safetensors.torch import load_file
+
+    case = guessing_case(tmp_path, guesser, lora={"rank": 4}, learning_rate=1e-2, num_epochs=1)
+    metrics = finish(start(case, processes=2), case)
+    resolved = metrics["resolved"]
+    assert 0 < resolved["parameters_trained"] < resolved["parameters"] / 4
+    before, after = load_file(guesser / "model.safetensors"), load_file(case.run_dir / "model" / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert {name for name in before if not before[name].equal(after[name])} == {n for n in before if "_proj" in n}
