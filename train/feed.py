@@ -61,24 +61,14 @@ class EpochSampler(Sampler[int]):
 
 
 class Trainer(Resumable, SFTTrainer):
-    """`SFTTrainer` that reads the layout's elements in their order and spares the weights in `undecayed`.
+    """`SFTTrainer` that can be resumed, with the order and the weight decay of the config.
 
     `predicted` are the tokens in the loss of each step's forward passes, over all processes.
     """
 
-    def __init__(
-        self, *, sampler: EpochSampler, predicted: Sequence[Sequence[int]], undecayed: Sequence[str], **arguments: Any
-    ) -> None:
-        self._sampler, self._predicted, self._undecayed = sampler, predicted, tuple(undecayed)
+    def __init__(self, *, predicted: Sequence[Sequence[int]], **arguments: Any) -> None:
+        self._predicted = predicted
         super().__init__(**arguments)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        return self._sampler
-
-    def get_decay_parameter_names(self, model: Any) -> list[str]:
-        """What transformers decays, all but norms and biases, without the weights that the config spares."""
-        names = super().get_decay_parameter_names(model)
-        return [name for name in names if not any(part in name for part in self._undecayed)]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log means over tokens: TRL's are means over forward passes, one with fillers alone counting as 0."""
@@ -97,8 +87,3 @@ class Trainer(Resumable, SFTTrainer):
     @cached_property
     def _validated(self) -> list[int]:
         return predicted_tokens(self.eval_dataset)
-
-    def _run_epoch(self, **arguments: Any) -> None:
-        # accelerate loses sight of the sampler where it skips batches and shares the rest out to several processes.
-        self._sampler.set_epoch(arguments["epoch"])
-        super()._run_epoch(**arguments)

@@ -5,7 +5,7 @@ Imports TRL at the top (its trainer must be subclassed), so import this module i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,24 +55,7 @@ class QuestionSampler(Sampler[int]):
 
 
 class Trainer(Resumable, GRPOTrainer):
-    """`GRPOTrainer` that reads the sampler's questions and spares the weights in `undecayed`."""
-
-    def __init__(self, *, sampler: QuestionSampler, undecayed: Sequence[str], **arguments: Any) -> None:
-        self._sampler, self._undecayed = sampler, tuple(undecayed)
-        super().__init__(**arguments)
-
-    def _get_train_sampler(self, dataset: Any = None) -> QuestionSampler:
-        return self._sampler
-
-    def _run_epoch(self, **options: Any) -> None:
-        # accelerate loses sight of the sampler where it skips batches and shares the rest out to several processes.
-        self._sampler.set_epoch(options["epoch"])
-        super()._run_epoch(**options)
-
-    def get_decay_parameter_names(self, model: Any) -> list[str]:
-        """What transformers decays, all but norms and biases, without the weights that the config spares."""
-        names = super().get_decay_parameter_names(model)
-        return [name for name in names if not any(part in name for part in self._undecayed)]
+    """`GRPOTrainer` that can be resumed, with the order and the weight decay of the config."""
 
 
 def grpo_arguments(task: GrpoTask, folder: Path) -> Any:

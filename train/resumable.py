@@ -1,10 +1,11 @@
-"""transformers' trainer, so that it can be stopped anywhere and goes on as if it had not been.
+"""transformers' trainer, so that it can be stopped anywhere and goes on as if it had not been, in the config's order.
 
 Imports transformers at the top (its class must be subclassed), so import this module inside functions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from train.saving import require_finite, written_by_all
 class Resumable(Trainer):
     """To be put before the class of TRL's trainer. A checkpoint is saved whole, with a manifest, or not at all.
 
-    `losses` are those of the current optimizer step's forward passes on this rank.
+    Rows are read as `sampler` says, which has `set_epoch`; weights with one of `undecayed` in their names are not
+    decayed. `losses` are those of the current optimizer step's forward passes on this rank.
     """
 
     control: Any  # transformers gives it no type
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, sampler: Any, undecayed: Sequence[str], **options: Any) -> None:
+        self._sampler, self._undecayed = sampler, tuple(undecayed)
         self.losses: list[torch.Tensor] = []
         self._losses_after = -1
         self._saved_at = 0
@@ -34,6 +37,14 @@ class Resumable(Trainer):
     @property
     def _unsaved(self) -> bool:
         return self.state.global_step not in (self._saved_at, self._initial_global_step)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self._sampler
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """What transformers decays, all but norms and biases, without the weights that the config spares."""
+        names = super().get_decay_parameter_names(model)
+        return [name for name in names if not any(part in name for part in self._undecayed)]
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """None in a folder of checkpoints: rank 0 would write it alone, and fail alone."""
@@ -62,6 +73,8 @@ class Resumable(Trainer):
         if self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
+        # accelerate loses sight of the sampler where it skips batches and shares the rest out to several processes.
+        self._sampler.set_epoch(options["epoch"])
         # A step within an epoch is resumed with the state that it began with, the first one with the epoch's.
         self._random, self._within_epoch = _random_state(), False
         super()._run_epoch(**options)
