@@ -14,6 +14,8 @@ from tests.grpo_case import make_grpo_case, question
 from tests.test_train_fsdp import ranks_of
 from tests.tiny import NEEDS_VLLM, make_tiny_model
 from tests.training_case import ROOT, Case, finish, has_checkpoint, losses, read_metrics, start, wait_for
+from train import grpo_task
+from train.grpo_task import question_order
 from train.stage import run
 
 COLOCATED = ROOT / "tests" / "colocated_vllm.py"
@@ -80,6 +82,19 @@ def test_the_metrics_say_what_was_done(trained: tuple[Case, StageOutput]) -> Non
     assert metrics["tokens"] > metrics["completions"] * metrics["completion_tokens_mean"]["last"]
     assert metrics["resolved"]["questions_per_step"] == 4
     assert metrics["resolved"]["generation"] == "transformers"
+
+
+def test_a_loss_that_is_no_number_would_name_the_questions_of_its_step(trained: tuple[Case, StageOutput]) -> None:
+    from train.grpo import ids_of_step
+
+    task = grpo_task.prepare(trained[0].context())
+    per_epoch = task.plan.steps_per_epoch(task.questions.rows * task.grpo.num_generations)
+    for epoch in range(2):
+        steps = range(epoch * per_epoch + 1, (epoch + 1) * per_epoch + 1)
+        read = [ids_of_step(task, step, 0) for step in steps]
+        assert {row for rows in read for row in rows} == set(task.questions.ids)
+        wanted = question_order(task.questions.rows, len(read[0]), task.params.seed, epoch)
+        assert read == [[task.questions.ids[question] for question in step] for step in wanted]
 
 
 def test_a_stopped_training_ends_as_one_that_nobody_disturbed(

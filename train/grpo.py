@@ -109,18 +109,18 @@ def build_grpo_trainer(task: GrpoTask, arguments: Any, callbacks: list[Any]) -> 
         callbacks=[*callbacks, GatherHead()],
     )
     train_in_float32(trainer.model)
-    trainer.add_callback(CheckLoss(trainer.losses, partial(_ids_of_step, task)))
+    trainer.add_callback(CheckLoss(trainer.losses, partial(ids_of_step, task)))
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
     _check(trainer, task)
     return trainer
 
 
-def _ids_of_step(task: GrpoTask, step: int, _: int) -> list[str]:
+def ids_of_step(task: GrpoTask, step: int, _: int) -> list[str]:
     """TRL shuffles a step's completions over its passes, so that all of the step's questions come in question."""
     per_step = task.plan.global_batch // task.grpo.num_generations
     epoch, place = divmod(step - 1, task.plan.steps_per_epoch(task.questions.rows * task.grpo.num_generations))
     questions = question_order(task.questions.rows, per_step, task.params.seed, epoch)[place]
-    return [str(each) for each in task.questions.dataset.select(questions)["id"]]
+    return [task.questions.ids[question] for question in questions]
 
 
 def _check(trainer: Any, task: GrpoTask) -> None:

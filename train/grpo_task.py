@@ -39,6 +39,7 @@ class Questions:
     """
 
     dataset: Any
+    ids: tuple[str, ...]
     rows: int
     dropped: Mapping[str, int]
     longest: int
@@ -179,6 +180,7 @@ def _questions(rows: Any, tokenizer: Any, chat_format: ChatFormat, rewards: list
             "older version; run curation again"
         )
     kept: list[dict[str, Any]] = []
+    ids: list[str] = []
     longest = 0
     dropped: Counter[str] = Counter()
     for row in rows:
@@ -190,6 +192,7 @@ def _questions(rows: Any, tokenizer: Any, chat_format: ChatFormat, rewards: list
             continue
         longest = max(longest, tokens)
         kept.append({**{column: row[column] for column in READ}, "begun": _begun(prompt, chat_format)})
+        ids.append(str(row["id"]))
     if not kept:
         counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "there was none"
         raise UsageError(
@@ -198,7 +201,7 @@ def _questions(rows: Any, tokenizer: Any, chat_format: ChatFormat, rewards: list
         )
     given = rows.features
     features = type(given)({**{column: given[column] for column in READ}, "begun": given["answer"]})
-    return Questions(Dataset.from_list(kept, features=features), len(kept), dict(dropped), longest)
+    return Questions(Dataset.from_list(kept, features=features), tuple(ids), len(kept), dict(dropped), longest)
 
 
 def _begun(prompt: str, chat_format: ChatFormat) -> str:
