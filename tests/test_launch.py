@@ -60,6 +60,7 @@ def test_an_interrupt_cancels_the_stage_and_starts_nothing_more(lab: Lab) -> Non
     assert lab.registry.read().state.headers("first", "curation") == []
 
 
+@pytest.mark.full
 def test_a_terminated_training_saves_and_is_resumed(lab: Lab) -> None:
     lab.edit("first", training_params={"learning_rate": 1e-3, "total_batch_size": 4, "num_epochs": 60})
     process = _start(lab, "first")

@@ -239,6 +239,7 @@ def test_a_supervisor_that_is_told_to_end_cancels_what_waits_and_stops_what_runs
     until(lambda: gone_from_here(held.wait("b", "submitted")), "the supervisor stays")
 
 
+@pytest.mark.full
 def test_a_training_that_was_shut_down_is_taken_up_where_it_stopped(held: Held, two_gpus: None) -> None:
     edit_json(held.lab.folder / "config.json", lambda catalog: catalog.update(slurm={"training": {"gpus": 2}}))
     held.lab.edit("a", training_params={"learning_rate": 1e-3, "total_batch_size": 2, "num_epochs": 100})

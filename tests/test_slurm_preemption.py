@@ -84,6 +84,7 @@ def test_a_preempted_training_becomes_the_model_that_it_becomes_undisturbed(lab:
     assert "training is saved after step" in log_of(job)
 
 
+@pytest.mark.full
 def test_a_training_whose_node_is_lost_goes_on_from_its_last_checkpoint(
     lab: Lab, undisturbed: Training, slurm_cluster: Cluster
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_training_that_is_warned_comes_back_and_one_that_is_cancelled_stays_aw
 
 
 @pytest.mark.slurm
+@pytest.mark.full
 def test_a_training_that_is_preempted_comes_back_by_itself(lab: Lab, training: str) -> None:
     urgent = ["sbatch", "--parsable", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null"]
     subprocess.run([*urgent, "--wrap", "true"], check=True)

@@ -160,6 +160,7 @@ def test_vllm_completes_with_the_weights_of_each_step(tmp_path: Path, guesser: P
     assert metrics["sampling_difference"]["last"] < 0.05
 
 
+@pytest.mark.full
 def test_adapters_are_trained_on_two_processes_and_merged(tmp_path: Path, guesser: Path) -> None:
     from safetensors.torch import load_file
 

@@ -121,6 +121,7 @@ def test_two_processes_train_what_one_trains(
         assert (left[name] - weight).norm() <= 1e-3 * weight.norm(), name
 
 
+@pytest.mark.full
 def test_stopped_adapters_go_on_alone(merged: tuple[Case, StageOutput], tmp_path: Path) -> None:
     case = make_case(tmp_path, gradient_checkpointing=True, **LORA)
     stop_after_a_checkpoint(case, 1)

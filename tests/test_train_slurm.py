@@ -22,7 +22,8 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> StageOutput:
     return run(make_case(tmp_path_factory.mktemp("single")).context())
 
 
-@pytest.mark.parametrize("gpus", [1, pytest.param(2, marks=pytest.mark.full), pytest.param(4, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("gpus", [1, 2, 4])
 def test_two_nodes_train_what_one_process_trains(gpus: int, single: StageOutput, tmp_path: Path) -> None:
     """Under plain `srun`, with a task for each pretend GPU."""
     case = make_case(tmp_path)

@@ -235,6 +235,7 @@ def test_two_processes_keep_the_same_best(tmp_path: Path, kept: tuple[Case, Stag
     assert measured(case, case.run_dir / "model")[0] == pytest.approx(metrics["best_validation"], rel=1e-4)
 
 
+@pytest.mark.full
 def test_the_share_of_right_tokens_is_the_same_on_two_processes(tmp_path: Path) -> None:
     case = make_case(tmp_path, metric="token_accuracy", num_epochs=2, keep="best")
     metrics = finish(start(case, processes=2), case)
