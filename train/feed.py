@@ -16,7 +16,7 @@ from trl import SFTTrainer
 from train.examples import IGNORED
 from train.order import Element, Layout
 from train.resumable import Resumable
-from train.tokens import predicted_tokens
+from train.tokens import FILLER, predicted_tokens
 
 Columns = dict[str, list[list[int]]]
 
@@ -25,13 +25,15 @@ def feed(rows: Dataset, layout: Layout, pad_token: int) -> Dataset:
     """The elements of all epochs as a data set: `input_ids`, `labels`, `seq_lengths` (the rows' lengths in tokens).
 
     They are put together when they are read; `rows` has `input_ids` and `labels`. An empty element becomes two tokens
-    without loss: the loss predicts from each token the next.
+    without loss: a shorter sequence has none that is predicted.
     """
+
+    filler = {"input_ids": [[pad_token] * FILLER], "labels": [[IGNORED] * FILLER]}
 
     def join(batch: Mapping[str, Sequence[Element]]) -> Columns:
         joined: Columns = {"input_ids": [], "labels": [], "seq_lengths": []}
         for element in batch["rows"]:
-            parts = rows[list(element)] if element else {"input_ids": [[pad_token] * 2], "labels": [[IGNORED] * 2]}
+            parts = rows[list(element)] if element else filler
             for name in ("input_ids", "labels"):
                 joined[name].append([token for part in parts[name] for token in part])
             joined["seq_lengths"].append([len(part) for part in parts["input_ids"]])
