@@ -108,7 +108,7 @@ def _trained(shape: ModelShape, params: TrainingParams) -> int:
         return shape.parameters
     return sum(
         shape.layers * params.lora.rank * sum(shape.linears[name]) for name in _adapted(shape, params.lora)
-    ) + sum(_whole(shape, name) for name in params.lora.modules_to_save)
+    ) + sum(_whole(shape, _end(name)) for name in params.lora.modules_to_save)
 
 
 def _frozen(shape: ModelShape, params: TrainingParams) -> int:
@@ -121,7 +121,13 @@ def _frozen(shape: ModelShape, params: TrainingParams) -> int:
 def _adapted(shape: ModelShape, lora: LoraConfig) -> list[str]:
     if lora.target_modules == "all-linear":
         return list(shape.linears)
-    return [name for name in shape.linears if name.endswith(lora.target_modules)]
+    asked = {_end(target) for target in lora.target_modules}
+    return [name for name in shape.linears if name in asked]
+
+
+def _end(name: str) -> str:
+    """The last part of a layer's name, which peft lets a config give in full (`self_attn.q_proj`)."""
+    return name.rpartition(".")[2]
 
 
 def _whole(shape: ModelShape, module: str) -> int:
@@ -163,7 +169,7 @@ def _tile(shape: ModelShape, load: Load) -> int:
 def _head(shape: ModelShape, params: TrainingParams, load: Load) -> int:
     """The fused output layer's backward pass, which sums in float32 and hands on in the precision of its input."""
     by_token = load.tokens * shape.hidden * (_FLOAT + _HALF)
-    trained = params.lora is None or "lm_head" in params.lora.modules_to_save
+    trained = params.lora is None or "lm_head" in map(_end, params.lora.modules_to_save)
     by_word = shape.vocab * shape.hidden * (_FLOAT + _HALF) if trained and load.processes > 1 else 0
     return _tile(shape, load) + by_token + by_word
 

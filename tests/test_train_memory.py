@@ -169,6 +169,8 @@ def test_adapters_leave_the_base_model_in_bf16_and_little_else(llama: ModelShape
     told = estimate_memory(llama, params(method="lora", lora=fields), Load(1, 8192, 8))
     assert (told.gradients, told.optimizer) == (4 * trained, 8 * trained)
     assert told.weights == 4 * trained + 2 * llama.parameters
+    longer = {"rank": 8, "target_modules": ["self_attn.q_proj", "mlp.down_proj"], "modules_to_save": ["lm_head"]}
+    assert estimate_memory(llama, params(method="lora", lora=longer), Load(1, 8192, 8)) == told
     every = estimate_memory(llama, params(method="lora"), Load(1, 8192, 8))
     assert every.total < 24 * GIB < 120 * GIB < estimate_memory(llama, params(), Load(1, 8192, 8)).total
 
