@@ -10,7 +10,7 @@ from train.log import History, steps_of, validations_of
 
 
 def draw_curve(history: History, title: str, path: Path) -> None:
-    """Draw the curve as PNG, in one step. Losses are means over tokens, in nats."""
+    """Draw the curve as PNG, in one step. Losses in nats, as `train.measures` has them."""
     from matplotlib.figure import Figure
 
     steps, validations = steps_of(history), validations_of(history)

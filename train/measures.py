@@ -35,9 +35,9 @@ def training_metrics(task: Task, trainer: Any) -> dict[str, Any]:
 def metrics_of_any_method(trainer: Any, plan: BatchPlan) -> dict[str, Any]:
     """What is recorded of every training. Collective: every rank calls it.
 
-    Losses are means over tokens, in nats; accuracies are the share of completion tokens that would be chosen greedily.
-    Work and time are those of all attempts (see `train.meter` for what is counted); the speed is that of training
-    alone, without validations.
+    Losses are in nats: of a step the mean over tokens, of a validation the mean over rows of each row's mean.
+    Accuracies are the share of completion tokens that would be chosen greedily. Work and time are those of all attempts
+    (see `train.meter` for what is counted); the speed is that of training alone, without validations.
     """
     history = trainer.state.log_history
     last, device = history[-1], trainer.args.device
