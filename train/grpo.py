@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Sampler
-from transformers import PrinterCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from registry.errors import StageFailure
+from registry.training_memory import VLLM_SHARE
 from train.arguments import complete, shared_arguments
-from train.callbacks import CheckLoss, GatherHead
+from train.callbacks import GatherHead
 from train.cpu_fsdp import allow_fsdp_on_cpu
-from train.grpo_task import LOSS, SCALE, VLLM_MEMORY, GrpoTask, question_order
-from train.lora import adapter_config, train_in_float32
+from train.grpo_task import LOSS, SCALE, GrpoTask, question_order
+from train.lora import adapter_config
 from train.resumable import Resumable
 from train.rewards import trl_function
-from train.trainer import check_processes, load_model
+from train.trainer import base_model, finish
 
 
 class QuestionSampler(Sampler[int]):
@@ -78,7 +78,7 @@ def grpo_arguments(task: GrpoTask, folder: Path) -> Any:
         reward_weights=[grpo.rewards[name] for name in task.rewards],
         use_vllm=task.generation == "vllm",
         vllm_mode="colocate",
-        vllm_gpu_memory_utilization=VLLM_MEMORY,
+        vllm_gpu_memory_utilization=VLLM_SHARE,
         vllm_max_model_length=task.questions.longest + grpo.max_tokens,
         **shared,
     )
@@ -92,8 +92,7 @@ def build_grpo_trainer(task: GrpoTask, arguments: Any, callbacks: list[Any]) -> 
     if several:
         allow_fsdp_on_cpu()
     lora = task.params.lora
-    set_seed(task.params.seed)  # the trainer sets it too, but after it has drawn the adapters' weights
-    model = load_model(task.model_path, task.attention, frozen_in_bf16=lora is not None and arguments.bf16)
+    model = base_model(task, arguments)
     # The ranks' completions end at different tokens, and each forward pass needs them all: transformers' `generate`
     # keeps them together for its own FSDP2 only, which it knows by this name.
     model._is_fsdp_managed_module = several
@@ -108,9 +107,7 @@ def build_grpo_trainer(task: GrpoTask, arguments: Any, callbacks: list[Any]) -> 
         peft_config=adapter_config(lora) if lora else None,
         callbacks=[*callbacks, GatherHead()],
     )
-    train_in_float32(trainer.model)
-    trainer.add_callback(CheckLoss(trainer.losses, partial(ids_of_step, task)))
-    trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
+    finish(trainer, task.plan, partial(ids_of_step, task))
     _check(trainer, task)
     return trainer
 
@@ -124,7 +121,6 @@ def ids_of_step(task: GrpoTask, step: int, _: int) -> list[str]:
 
 
 def _check(trainer: Any, task: GrpoTask) -> None:
-    check_processes(trainer.accelerator, task.plan)
     read, plan = trainer.args.generation_batch_size, task.plan
     if read != plan.global_batch or trainer.get_total_train_batch_size(trainer.args) != plan.global_batch:
         raise StageFailure(

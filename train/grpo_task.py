@@ -15,7 +15,7 @@ from inference.formats import FORMATS, ChatFormat
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageContext
-from registry.training_memory import Load
+from registry.training_memory import VLLM_SHARE, Load
 from registry.training_schema import GrpoConfig, RewardName, TrainingParams
 from train.batch import BatchPlan, plan_batch
 from train.hardware import attention_implementation, gpu_memory
@@ -27,7 +27,6 @@ from train.task import load_tokenizer
 
 LOSS = "dapo"  # the mean over all of a step's tokens, so that no layout of a step over processes changes it
 SCALE = "group"  # rewards are compared within a group, in its standard deviations
-VLLM_MEMORY = 0.3  # the share of the GPU that vLLM takes beside the training
 READ = ("prompt", "answer", "answer_idx", "options")  # of the formatted data set
 
 
@@ -102,7 +101,7 @@ def resolved(task: GrpoTask) -> dict[str, Any]:
         "generation": task.generation,
         "loss": LOSS,
         "scale_rewards": SCALE,
-        "vllm_memory": VLLM_MEMORY if task.generation == "vllm" else None,
+        "vllm_memory": VLLM_SHARE if task.generation == "vllm" else None,
         "attention": task.attention,
         "memory_estimate": recorded(memory_of(task, gpu_memory())),
         "steps": task.steps,
