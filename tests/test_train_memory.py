@@ -23,7 +23,8 @@ from tests.small_lab import add, answer_of, edit_json, make_small_lab
 from tests.tiny import make_tiny_model
 from tests.training_case import Case, make_case
 from train.memory import memory_of
-from train.task import prepare, resolved
+from train.resolved import resolved
+from train.task import prepare
 
 GIB = 2**30
 LLAMA_8B: dict[str, Any] = {

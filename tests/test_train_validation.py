@@ -91,7 +91,7 @@ def contrary(case: Case) -> Case:
 
 
 def measured(case: Case, model: Path) -> tuple[float, float]:
-    """Mean loss of the validation rows and share of their completion tokens told right, by transformers alone."""
+    """Mean loss of the validation's completion tokens and the share told right, by transformers alone."""
     import torch
     from datasets import load_from_disk
     from transformers import AutoModelForCausalLM
@@ -99,16 +99,16 @@ def measured(case: Case, model: Path) -> tuple[float, float]:
     tokenizer = load_tokenizer(model)
     rows = tokenize(load_from_disk(str(case.dataset))["validation"], tokenizer, Limit(256, "drop")).dataset
     loaded = AutoModelForCausalLM.from_pretrained(model)
-    lost, right, tokens = [], 0, 0
+    lost, right, tokens = 0.0, 0, 0
     for row in rows:
         ids, labels = torch.tensor([row["input_ids"]]), torch.tensor([row["labels"]])
         with torch.no_grad():
             output = loaded(ids, labels=labels)
-        lost.append(output.loss.item())
         asked = labels[0, 1:] != IGNORED
+        lost += output.loss.item() * int(asked.sum())
         right += int((output.logits[0, :-1].argmax(-1) == labels[0, 1:])[asked].sum())
         tokens += int(asked.sum())
-    return sum(lost) / len(lost), right / tokens
+    return lost / tokens, right / tokens
 
 
 def test_the_best_weights_become_the_model(kept: tuple[Case, StageOutput]) -> None:

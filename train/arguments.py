@@ -9,6 +9,7 @@ from typing import Any
 from registry.errors import UsageError
 from registry.training_schema import TrainingParams
 from train.grpo_task import GrpoTask
+from train.hardware import optimizer_name, precision
 from train.task import Task
 
 SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -21,7 +22,7 @@ def training_arguments(task: Task, folder: Path) -> Any:
     arguments = SFTConfig(
         per_device_train_batch_size=task.layout.per_device,
         gradient_accumulation_steps=task.layout.accumulation,
-        # One row at a time: the validation loss is then the mean over rows, however many processes share them.
+        # One row at a time: train.feed weighs each by its tokens, however many processes share them.
         per_device_eval_batch_size=1,
         max_length=None,  # train.examples has cut and counted
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -67,14 +68,12 @@ def complete(arguments: Any, params: TrainingParams) -> None:
 
 
 def _optimization(task: Task | GrpoTask) -> dict[str, Any]:
-    import torch
-
     params = task.params
     return {
         "learning_rate": params.learning_rate,
         "lr_scheduler_type": SCHEDULERS[params.lr_scheduler],
         "warmup_steps": task.warmup_steps,
-        "optim": "adamw_torch_fused" if torch.cuda.is_available() else "adamw_torch",
+        "optim": optimizer_name(),
         "adam_beta1": params.optimizer.adam_beta1,
         "adam_beta2": params.optimizer.adam_beta2,
         "adam_epsilon": params.optimizer.adam_epsilon,
@@ -83,23 +82,27 @@ def _optimization(task: Task | GrpoTask) -> dict[str, Any]:
     }
 
 
+def save_steps(task: Task | GrpoTask) -> int | None:
+    """Optimizer steps between two checkpoints; None where none is asked for."""
+    saves = task.params.num_epochs * task.params.checkpoints_per_epoch
+    return max(1, round(task.steps / saves)) if saves else None
+
+
 def _schedule_of_saving(task: Task | GrpoTask) -> dict[str, Any]:
-    params = task.params
-    saves = params.num_epochs * params.checkpoints_per_epoch
+    every = save_steps(task)
     return {
-        # The last validation; train.validating.Validate asks for the earlier ones.
+        # train.validating.Validate asks for each validation; transformers wants a number.
         "eval_strategy": "no" if task.validation is None else "steps",
         "eval_steps": task.steps,
-        "save_strategy": "steps" if saves or params.keeps_best else "no",
-        "save_steps": max(1, round(task.steps / saves)) if saves else task.steps,
+        "save_strategy": "steps" if every or task.params.keeps_best else "no",
+        "save_steps": every or task.steps,
     }
 
 
 def _device() -> dict[str, Any]:
     import torch
 
-    on_gpu = torch.cuda.is_available()
-    return {"bf16": on_gpu, "use_cpu": not on_gpu}
+    return {"bf16": precision() == "bf16", "use_cpu": not torch.cuda.is_available()}
 
 
 def _sharding(task: Task | GrpoTask) -> dict[str, Any]:

@@ -166,6 +166,7 @@ class CheckLoss(TrainerCallback):
         what = f"the training loss is {logs['loss']}"
         if wrong == ["grad_norm"]:
             what, offending = f"the norm of the gradient is {logs['grad_norm']}", everything
+        offending = offending or everything  # finite losses, but not their sum
         # Rows with a fault of their own are some; once the weights are no numbers, no row has a loss.
         where = "in all of its rows" if len(offending) == len(everything) else "in these of its rows"
         raise StageFailure(

@@ -81,6 +81,12 @@ class Trainer(Resumable, SFTTrainer):
             self._weigh("eval", [sum(tokens[at : at + size]) for at in range(0, len(tokens), size)])
         super().log(logs, start_time)
 
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        """The loss of a validation row, weighted so that the mean over rows becomes one over tokens."""
+        tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
+        loss, logits, labels = super().prediction_step(model, inputs, *arguments, **options)
+        return loss * (tokens * len(self._validated) / sum(self._validated)), logits, labels
+
     def _weigh(self, mode: str, tokens: Sequence[int]) -> None:
         for name in ("entropy", "mean_token_accuracy"):
             means = zip(self._metrics[mode][name], tokens, strict=True)

@@ -61,7 +61,7 @@ class Trainer(Resumable, GRPOTrainer):
 def grpo_arguments(task: GrpoTask, folder: Path) -> Any:
     """TRL's `GRPOConfig` with checkpoints in `folder`. Starts the process group, so every rank calls it."""
     grpo, shared = task.grpo, shared_arguments(task, folder)
-    if grpo.beta and "fsdp_config" in shared:
+    if grpo.beta and task.params.lora is None and "fsdp_config" in shared:  # with adapters it is the base itself
         # TRL shards the model that the divergence is measured from as it was loaded, so every rank must read all of it.
         shared["fsdp_config"]["cpu_ram_efficient_loading"] = False
     arguments = GRPOConfig(

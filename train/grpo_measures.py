@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from train.grpo_task import GrpoTask, resolved
+from train.grpo_task import GrpoTask
 from train.log import History, steps_of
 from train.measures import metrics_of_any_method
+from train.resolved import resolved
 
 WINDOW = 0.1  # one step's reward is of few questions, so that rewards are means over this part of all steps
 
@@ -29,6 +30,7 @@ def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
         # How far vLLM's log-probabilities of its own tokens are from those of the model that is trained.
         "sampling_difference": course(history, "sampling/sampling_logp_difference/mean") if by_vllm else None,
         "completions": task.steps * task.plan.global_batch,
+        "mfu": None,  # generation is no part of the formula
         "rows": task.questions.rows,
         "rows_dropped": sum(task.questions.dropped.values()),
         "rows_dropped_by_reason": dict(task.questions.dropped),

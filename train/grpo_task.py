@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +15,11 @@ from inference.formats import FORMATS, ChatFormat
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.stage import StageContext
-from registry.training_memory import VLLM_SHARE, Load
+from registry.training_memory import Load
 from registry.training_schema import GrpoConfig, RewardName, TrainingParams
 from train.batch import BatchPlan, plan_batch
-from train.hardware import attention_implementation, gpu_memory
+from train.hardware import attention_implementation
 from train.lora import ParameterCounts, count_parameters
-from train.memory import memory_of, recorded
 from train.order import epoch_order
 from train.rewards import Reward, lacks, rewards_of
 from train.task import load_tokenizer
@@ -89,26 +88,6 @@ def prepare(context: StageContext) -> GrpoTask:
         return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
     except (MissingError, UsageError, StageFailure) as error:
         raise type(error)(f"{config.experiment}: {error}") from None
-
-
-def resolved(task: GrpoTask) -> dict[str, Any]:
-    """Every value that the training runs with."""
-    return {
-        **task.params.model_dump(mode="json"),
-        "max_length": task.max_length,
-        "plan": asdict(task.plan),
-        "questions_per_step": task.plan.global_batch // task.grpo.num_generations,
-        "generation": task.generation,
-        "loss": LOSS,
-        "scale_rewards": SCALE,
-        "vllm_memory": VLLM_SHARE if task.generation == "vllm" else None,
-        "attention": task.attention,
-        "memory_estimate": recorded(memory_of(task, gpu_memory())),
-        "steps": task.steps,
-        "warmup_steps": task.warmup_steps,
-        "parameters": task.parameters.total,
-        "parameters_trained": task.parameters.trained,
-    }
 
 
 def question_order(questions: int, per_step: int, seed: int, epoch: int) -> list[list[int]]:

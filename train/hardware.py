@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 Attention = str
 FLASH = ("flash_attention_3", "flash_attention_2")
 
@@ -22,6 +24,21 @@ def attention_implementation() -> Attention:
 def has_flash_attention(attention: Attention) -> bool:
     """Whether the implementation reads the boundaries of packed rows by itself, without a mask of all pairs."""
     return attention in FLASH
+
+
+def precision() -> Literal["bf16", "float32"]:
+    """What the arithmetic is done in; the weights that are trained are float32."""
+    import torch
+
+    able = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if able else "float32"
+
+
+def optimizer_name() -> str:
+    """transformers' name of AdamW: in one kernel on a GPU."""
+    import torch
+
+    return "adamw_torch_fused" if torch.cuda.is_available() else "adamw_torch"
 
 
 def peak_memory_bytes() -> int:

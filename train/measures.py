@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from train.batch import BatchPlan
 from train.flops import flops_per_token, peak_flops
 from train.hardware import peak_memory_bytes
 from train.log import History, steps_of, validations_of
-from train.task import Task, resolved
+from train.resolved import resolved
+from train.task import Task
 from train.tokens import cumulative, packing_efficiency, padding_share, predicted_tokens
 from train.validation import verdict
 
@@ -27,7 +29,7 @@ def training_metrics(task: Task, trainer: Any) -> dict[str, Any]:
         "tokens_per_epoch": task.train.tokens,
         "completion_tokens_per_epoch": task.train.completion_tokens,
         **_use_of_tokens(task, taken["steps"]),
-        "mfu": _mfu(task, trainer, taken["tokens_per_second"]),
+        "mfu": _mfu(task, trainer, taken),
         "resolved": resolved(task),
     }
 
@@ -35,9 +37,9 @@ def training_metrics(task: Task, trainer: Any) -> dict[str, Any]:
 def metrics_of_any_method(trainer: Any, plan: BatchPlan) -> dict[str, Any]:
     """What is recorded of every training. Collective: every rank calls it.
 
-    Losses are in nats: of a step the mean over tokens, of a validation the mean over rows of each row's mean.
-    Accuracies are the share of completion tokens that would be chosen greedily. Work and time are those of all attempts
-    (see `train.meter` for what is counted); the speed is that of training alone, without validations.
+    Losses are means over tokens, in nats; accuracies are the share of completion tokens that would be chosen greedily.
+    Work and time are those of all attempts (see `train.meter` for what is counted); the speed is that of training,
+    saving included, without validations.
     """
     history = trainer.state.log_history
     last, device = history[-1], trainer.args.device
@@ -78,9 +80,9 @@ def losses_and_accuracies(history: History) -> dict[str, float | None]:
     return found
 
 
-def utilisation(flops: float, tokens_per_second: float, peak: float, gpus: int) -> float:
-    """Model FLOPs utilisation (PaLM, 2022): the FLOPs that the model needs, as a share of what the GPUs could do."""
-    return flops * tokens_per_second / (peak * gpus)
+def utilisation(flops: float, tokens_per_second: float, peak: float) -> float:
+    """Model FLOPs utilisation (PaLM, 2022): the FLOPs that a GPU's tokens need, as a share of what it could do."""
+    return flops * tokens_per_second / peak
 
 
 def _use_of_tokens(task: Task, steps: int) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def _use_of_tokens(task: Task, steps: int) -> dict[str, Any]:
     }
 
 
-def _mfu(task: Task, trainer: Any, tokens_per_second: float) -> float | None:
+def _mfu(task: Task, trainer: Any, taken: Mapping[str, Any]) -> float | None:
     """Null where the GPU's peak or the architecture's FLOPs are unknown, and on a CPU."""
     name = _gpu_name(trainer.args.device)
     peak = peak_flops(name) if name else None
@@ -102,7 +104,10 @@ def _mfu(task: Task, trainer: Any, tokens_per_second: float) -> float | None:
     lengths = task.train.lengths
     span = sum(length**2 for length in lengths) / sum(lengths)  # the row that a token stands in, on average
     flops = flops_per_token(trainer.model.config, span, _trained_weights(trainer) if task.params.lora else None)
-    return round(utilisation(flops, tokens_per_second, peak, task.plan.world_size), 4) if flops else None
+    # Attempts may have run on different numbers of GPUs.
+    last = trainer.state.log_history[-1]
+    speed = taken["tokens_per_second"] * last["seconds"] / last["gpu_seconds"]
+    return round(utilisation(flops, speed, peak), 4) if flops else None
 
 
 def _trained_weights(trainer: Any) -> int:

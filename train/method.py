@@ -26,11 +26,6 @@ def prepare(context: StageContext) -> AnyTask:
     return task.prepare(context)
 
 
-def resolved(prepared: AnyTask) -> dict[str, Any]:
-    """Every value that the training runs with."""
-    return grpo_task.resolved(prepared) if isinstance(prepared, GrpoTask) else task.resolved(prepared)
-
-
 def arguments(prepared: AnyTask, folder: Path) -> Any:
     """The arguments of TRL's trainer, with checkpoints in `folder`. Collective: every rank calls it."""
     if not isinstance(prepared, GrpoTask):

@@ -30,7 +30,7 @@ class Resumable(Trainer):
         self._sampler, self._undecayed = sampler, tuple(undecayed)
         self.losses: list[torch.Tensor] = []
         self._losses_after = -1
-        self._saved_at = 0
+        self._saved_at = self._tokens_seen = 0
         self._random, self._within_epoch = _random_state(), False
         super().__init__(*arguments, **options)
 
@@ -57,6 +57,7 @@ class Resumable(Trainer):
             self._losses_after = step
             if self._within_epoch:
                 self._random = _random_state()
+            self._tokens_seen = self.state.num_input_tokens_seen  # GRPO's trainer adds to it when it generates
             self._within_epoch = True
         loss = super().training_step(*arguments, **options)
         self.losses.append(loss.detach())
@@ -96,6 +97,7 @@ class Resumable(Trainer):
         require_finite(self.model, what)
         if not self.accelerator.sync_gradients:  # within a step: its passes are done again
             _set_random_state(self._random)
+            self.state.num_input_tokens_seen = self._tokens_seen
         with written_by_all(folder, what):  # before the ranks write: what fails here, fails on one of them
             folder.mkdir(parents=True, exist_ok=True)
             (folder / MANIFEST).unlink(missing_ok=True)

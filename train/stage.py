@@ -27,6 +27,7 @@ from train.memory import memory_warning
 from train.method import AnyTask
 from train.pace import Deadline
 from train.preflight import check
+from train.resolved import resolved
 from train.trackers import tracking
 from train.validation import put_off
 
@@ -38,13 +39,13 @@ def run(context: StageContext) -> StageOutput:
     `UsageError` for a batch that the processes cannot share, `StageFailure` for rows or losses that cannot be trained
     on, `StageStopped` after a signal.
     """
-    from train.saving import require_finite
+    from train.saving import require_finite, written_by_all
 
     deadline = _deadline(context)
     check(context)
     _join_processes(context)
     task = method.prepare(context)
-    _say(context, f"{task.experiment}: {json.dumps(method.resolved(task), ensure_ascii=False)}")
+    _say(context, f"{task.experiment}: {json.dumps(resolved(task), ensure_ascii=False)}")
     if warning := memory_warning(task):
         _say(context, f"{task.experiment}: warning: {warning}")
     model, log, curve = (context.run_dir / name for name in ("model", "training_log.parquet", "loss_curve.png"))
@@ -56,9 +57,10 @@ def run(context: StageContext) -> StageOutput:
             lora = task.params.lora
             save_final_model(trainer, task.model_path, model, merge=lora is None or lora.merge)
         metrics = method.metrics(task, trainer)
-        if context.rank == 0:
-            write_log(trainer.state.log_history, log)
-            draw_curve(trainer.state.log_history, task.experiment, curve)
+        with written_by_all(log, f"{task.experiment}: the log"):
+            if context.rank == 0:
+                write_log(trainer.state.log_history, log)
+                draw_curve(trainer.state.log_history, task.experiment, curve)
     if context.rank == 0:
         shutil.rmtree(context.run_dir / "checkpoints", ignore_errors=True)
     _leave_processes(trainer)
@@ -99,7 +101,7 @@ def _train(task: AnyTask, context: StageContext, deadline: Deadline, trackers: E
     arguments.eval_on_start = put_off(start, task.evaluation_steps)
     stop = StopOnSignal(context.stop, deadline)
     gpus = task.plan.world_size if arguments.device.type == "cuda" else 0
-    shown = trackers.enter_context(tracking(context, method.resolved(task), start.step if start else 0))
+    shown = trackers.enter_context(tracking(context, resolved(task), start.step if start else 0))
     meter = Meter(method.learned_tokens(task), gpus)
     validate = Validate(task.params, task.evaluation_steps)
     callbacks = [validate, stop, CheckRun(task.plan, task.steps), meter, *shown, Progress()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from registry.training_memory import Load
 from registry.training_schema import TrainingParams
 from train.batch import BatchPlan, plan_batch
 from train.examples import Limit, Tokenized, tokenize
-from train.hardware import attention_implementation, gpu_memory, has_flash_attention
+from train.hardware import attention_implementation, has_flash_attention
 from train.lora import ParameterCounts, count_parameters
-from train.memory import memory_of, recorded
 from train.order import Layout, lay_out
 from train.validation import evaluation_steps
 
@@ -70,24 +69,6 @@ def prepare(context: StageContext) -> Task:
         return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
     except (MissingError, UsageError, StageFailure) as error:
         raise type(error)(f"{config.experiment}: {error}") from None
-
-
-def resolved(task: Task) -> dict[str, Any]:
-    """Every value that the training runs with."""
-    return {
-        **task.params.model_dump(mode="json"),
-        "max_length": task.limit.max_length,
-        "plan": asdict(task.plan),
-        "packing": task.pack_tokens is not None,
-        "pack_tokens": task.pack_tokens,
-        "forward_passes_per_step": task.layout.accumulation,
-        "attention": task.attention,
-        "steps": task.steps,
-        "warmup_steps": task.warmup_steps,
-        "memory_estimate": recorded(memory_of(task, gpu_memory())),
-        "parameters": task.parameters.total,
-        "parameters_trained": task.parameters.trained,
-    }
 
 
 def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
