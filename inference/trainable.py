@@ -43,7 +43,13 @@ def _embedding_rows(folder: Path, config: Mapping[str, Any]) -> int | None:
     known = [config.get("text_config", config).get("vocab_size")]
     for file in weight_files(folder):
         known += [tensor["shape"][0] for name, tensor in read_header(file).items() if name.endswith(_EMBEDDING)]
-    return min((int(rows) for rows in known if rows is not None), default=None)
+    found = {int(rows) for rows in known if rows is not None}
+    if len(found) > 1:
+        raise MissingError(
+            f"{folder}: its config.json and its weights disagree on how many tokens it knows "
+            f"({', '.join(map(str, sorted(found)))}); fetch the model again"
+        )
+    return found.pop() if found else None
 
 
 def _check_vocabulary(folder: Path, rows: int | None) -> None:

@@ -69,6 +69,7 @@ def resolve(
     problems += [layers.problem(flaw.steps, flaw.message, flaw.mend) for flaw in flaws]
     problems += _contradictions(layers, catalog)
     problems += misfits(config, layers, catalog) if config else ()
+    problems += _torn_groups(config, layers, catalog) if config else ()
     if config is None or problems:
         return Resolution(layers, tuple(problems), None)
     try:
@@ -163,6 +164,18 @@ def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
         mend = suggestion("", catalog.train_datasets)
         problems.append(layers.problem(("datasets", "curate"), message, mend))
     return problems
+
+
+def _torn_groups(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Iterator[Problem]:
+    """A global batch of GRPO that does not hold whole groups of completions."""
+    params = config.training_params
+    if params is None or params.grpo is None:
+        return
+    size, group = params.global_batch(catalog.defaults.reference_gpus), params.grpo.num_generations
+    if size % group:
+        message = f"a global batch of {size} completions does not hold whole groups of {group}"
+        mend = f"set training_params.total_batch_size to a multiple of {group}"
+        yield layers.problem(("training_params", "grpo", "num_generations"), message, mend)
 
 
 def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Path) -> EffectiveConfig:

@@ -159,6 +159,10 @@ def test_a_wrong_override_is_one_line(tmp_path: Path, overrides: dict[str, Any],
         ({"slurm": {"train": {}}}, "config.slurm.train: unknown field"),
         ({"training_params": "Same as base"}, "config.training_params: Input should be a valid dictionary"),
         ({"training_params": {**TRAINING, "optimizer": {"adam_beta3": 1}}}, "adam_beta3: unknown field; did you mean"),
+        (
+            {"training_params": {**TRAINING, "method": "grpo", "total_batch_size": 8, "grpo": {"num_generations": 3}}},
+            "grpo.num_generations: a global batch of 8 completions does not hold whole groups of 3; set",
+        ),
     ],
 )
 def test_a_wrong_config_is_one_line_that_names_the_field(tmp_path: Path, config: Any, message: str) -> None:

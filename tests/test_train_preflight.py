@@ -72,6 +72,7 @@ BROKEN: list[tuple[str, Breakage, type[Meds1Error], str]] = [
     ("a template that refuses", template(REFUSING), UsageError, "a system prompt first"),
     ("a template with a fault", template("{% for %}"), UsageError, "the chat template fails"),
     ("a token too many", add_token, UsageError, "has tokens up to number 375, and the model knows only 375"),
+    ("other weights", lambda m: change_json(m / "config.json", vocab_size=900), MissingError, "it knows (375, 900)"),
     ("few positions", lambda m: change_json(m / "config.json", max_position_embeddings=64), UsageError, "64 positions"),
 ]
 IDS = [case[0] for case in BROKEN]

@@ -108,7 +108,8 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
     if params is None or params.grpo is None or curation is None:
         raise UsageError("method grpo needs training_params.grpo and a curation")
     grpo = params.grpo
-    plan = _plan(params, grpo, config.reference_gpus, world_size)
+    per_device = params.per_device_batch_size or params.batch_size
+    plan = plan_batch(params.global_batch(config.reference_gpus), per_device, world_size)
     chat_format = FORMATS[curation.format]
     rewards = rewards_of(list(grpo.rewards), chat_format)
     max_length = params.max_length or config.model.max_length
@@ -136,16 +137,6 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
         generation=generation_engine(),
         parameters=parameters,
     )
-
-
-def _plan(params: TrainingParams, grpo: GrpoConfig, reference_gpus: int, world_size: int) -> BatchPlan:
-    size = params.global_batch(reference_gpus)
-    if size % grpo.num_generations:
-        raise UsageError(
-            f"a global batch of {size} completions does not hold whole groups of grpo.num_generations "
-            f"{grpo.num_generations}; set training_params.total_batch_size to a multiple of it"
-        )
-    return plan_batch(size, params.per_device_batch_size or params.batch_size, world_size)
 
 
 def _questions(rows: Any, tokenizer: Any, chat_format: ChatFormat, rewards: list[RewardName], room: int) -> Questions:
