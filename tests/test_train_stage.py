@@ -139,7 +139,7 @@ def test_a_data_set_without_validation_rows(tmp_path: Path) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"max_length": 20}, StageFailure, "tiny: no training row is left .27 are over max_length 20."),
+    ({"max_length": 20}, UsageError, "tiny: no training row is left .27 are over max_length 20."),
     ({"max_length": 20, "truncation": "cut"}, StageFailure, "tiny: row row0 has no completion token"),
     (
         {"learning_rate": 1e38, "num_epochs": 20},

@@ -87,7 +87,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
     opening = FORMATS[config.curation.format].opening if config.curation else ""
     train = tokenize(splits["train"], tokenizer, limit, opening)
     if not train.rows:
-        raise StageFailure(
+        raise UsageError(
             f"no training row is left ({train.rows_dropped} are over max_length {limit.max_length}); raise "
             "training_params.max_length, or look at the curation"
         )
