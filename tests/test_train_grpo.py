@@ -171,3 +171,9 @@ def test_adapters_are_trained_on_two_processes_and_merged(tmp_path: Path, guesse
     before, after = load_file(guesser / "model.safetensors"), load_file(case.run_dir / "model" / "model.safetensors")
     assert before.keys() == after.keys()
     assert {name for name in before if not before[name].equal(after[name])} == {n for n in before if "_proj" in n}
+
+
+def test_a_training_in_which_no_reward_differs_says_so(tmp_path: Path) -> None:
+    output = run(make_grpo_case(tmp_path, num_epochs=1).context())  # a model with random weights is never right
+    assert output.metrics["reward"]["highest"] == 0.0
+    assert "nothing was learned" in output.metrics["warnings"][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from train.grpo_task import GrpoTask
@@ -9,6 +10,7 @@ from train.log import History, steps_of
 from train.measures import metrics_of_any_method
 from train.resolved import resolved
 
+log = logging.getLogger(__name__)
 WINDOW = 0.1  # one step's reward is of few questions, so that rewards are means over this part of all steps
 
 
@@ -20,6 +22,7 @@ def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
     history, by_vllm = steps_of(trainer.state.log_history), task.generation == "vllm"
     return {
         **metrics_of_any_method(trainer, task.plan),
+        "best_train_loss": None,  # it falls and rises around 0 while the rewards rise
         "reward": course(history, "reward"),
         "rewards": {name: course(history, f"rewards/{name}/mean") for name in task.rewards},
         "completion_tokens_mean": course(history, "completions/mean_length"),
@@ -34,8 +37,20 @@ def grpo_metrics(task: GrpoTask, trainer: Any) -> dict[str, Any]:
         "rows": task.questions.rows,
         "rows_dropped": sum(task.questions.dropped.values()),
         "rows_dropped_by_reason": dict(task.questions.dropped),
+        "warnings": _warnings(task, history),
         "resolved": resolved(task),
     }
+
+
+def _warnings(task: GrpoTask, history: History) -> list[str]:
+    if any(entry["frac_reward_zero_std"] < 1.0 for entry in history):
+        return []
+    warning = (
+        "the completions of no question differed in their reward, so nothing was learned; look at grpo.rewards, raise "
+        "grpo.temperature or num_generations, or choose questions that are neither too easy nor too hard"
+    )
+    log.warning("%s: %s", task.experiment, warning)
+    return [warning]
 
 
 def course(history: History, name: str) -> dict[str, float]:
