@@ -98,8 +98,9 @@ def reading(paths: RegistryPaths, document: Document, raw: bytes) -> Reading:
         state.versions = [{"number": 1, "results": results_digest(file), "changes": []}]
     experiments, conflicts, notes = as_people_left_it(plain(file, state), results_digest(file), state)
     experiments, restored = with_results_kept(experiments, state)
-    # With the state lost nobody knows which of the archived edits the file has seen: they are history.
-    due = list(requested([record for record in records if not first or record.file_name in waiting]))
+    # With the state lost nobody knows which of the archived edits the file has seen: they are history, also where a
+    # copy of one waits again.
+    due = list(requested([record for record in records if not first or record.file_name not in archived]))
     # A fold that died before it wrote the state has left what commands asked for in the file: not a person's doing.
     done = differences(last, applied(last, due)[0])
     by_hand = [] if first else [change for change in differences(last, experiments) if change not in done]

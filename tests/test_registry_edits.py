@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -249,6 +250,17 @@ def test_edits_survive_a_lost_state_without_being_made_twice(lab: Registry) -> N
     lab.fold()
     assert "new" not in experiments(lab)
     assert len(lab.read().state.edits["new"]) == 2
+
+
+def test_a_copy_of_an_old_edit_is_not_made_again_once_the_state_is_lost(lab: Registry) -> None:
+    change_tags(lab, ["tuned"], ["a"], [])
+    [first] = lab.paths.applied.glob("tuned~edit~*")
+    change_tags(lab, ["tuned"], [], ["a"])
+    lab.paths.state.unlink()
+    shutil.copy(first, lab.paths.inbox)
+    assert not lab.read().document["experiments"]["tuned"].get("tags")
+    lab.fold()
+    assert not experiments(lab)["tuned"].get("tags")
 
 
 def test_tags_that_a_person_deletes_with_their_line_stay_away_and_keep_nobody_from_editing(lab: Registry) -> None:

@@ -133,7 +133,7 @@ HASHED_AS = {
 # What the fields of an object that the experiment lacks need beside them.
 BESIDE: dict[str, dict[str, Any]] = {
     "training_params.lora": {"training_params.method": "lora"},
-    "training_params.grpo": {"training_params.method": "grpo"},
+    "training_params.grpo": {"training_params.method": "grpo", "training_params.total_batch_size": 8},
     "training_params.early_stopping.": {"training_params.early_stopping": {}},
 }
 

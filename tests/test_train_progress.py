@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import sys
 import termios
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -69,11 +71,19 @@ def on_terminal(action: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> s
     """What the action writes to stderr where that is a terminal."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 120))
+    parts: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+            while part := os.read(master, 1 << 16):
+                parts.append(part)
+
+    reader = threading.Thread(target=read)  # a terminal takes in a few kilobytes, no more, until somebody reads
+    reader.start()
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         action()
         monkeypatch.undo()
-        terminal.flush()
-        shown = os.read(master, 1 << 20).decode()
+    reader.join()
     os.close(master)
-    return shown
+    return b"".join(parts).decode()
