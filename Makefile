@@ -8,8 +8,9 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 LOCK ?= $(shell if nvidia-smi >/dev/null 2>&1; then echo requirements/cuda.txt; \
 	elif [ "$$(uname)" = Darwin ]; then echo requirements/mac.txt; else echo requirements/cpu.txt; fi)
 
-# Half of the tests wait for Slurm or a disk; each of the two processes starts a cluster of its own.
-PARALLEL := --numprocesses=2 --dist=loadfile
+# Half of the tests wait for Slurm or a disk; each of the two processes starts a cluster of its own. In the order of their
+# names: the long files with few tests would come last otherwise, and one process would wait for the other.
+PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
