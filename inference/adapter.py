@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import MissingError
-
-CONFIG = "adapter_config.json"
+from registry.weights import ADAPTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Adapter:
 
 def read_adapter(folder: Path) -> Adapter | None:
     """The adapter in `folder`, or None where there is none; `MissingError` when it or its model is not there."""
-    path = folder / CONFIG
+    path = folder / ADAPTERS
     if not path.is_file():
         return None
     try:

@@ -7,7 +7,8 @@ A message is one clear line: what is wrong, in which experiment and path, and wh
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -86,3 +87,12 @@ def counted(number: int, noun: str) -> str:
 def no_experiment(name: str, known: Iterable[str]) -> UsageError:
     """The error of a name that is no experiment's, with the nearest of those that are."""
     return UsageError(f"no experiment {shortened(name)} in the registry{nearest(name, known)}")
+
+
+@contextmanager
+def naming(experiment: str) -> Iterator[None]:
+    """Put the experiment before the message of a mistake, a missing file or a failure that does not know it."""
+    try:
+        yield
+    except (MissingError, UsageError, StageFailure) as error:
+        raise type(error)(f"{experiment}: {error}") from None

@@ -19,7 +19,7 @@ from uuid import uuid4
 from data.hub import resolve
 from inference.trainable import check_trainable
 from registry.effective import EffectiveConfig
-from registry.errors import Meds1Error, MissingError, UsageError
+from registry.errors import Meds1Error, MissingError, naming
 from registry.job import Job, claim_all, record_ends
 from registry.plan import Plan
 from registry.provenance import process_start, user_name
@@ -87,10 +87,8 @@ class Presence:
         key = (config.model.model_dump_json(), str(length))
         if config.model.is_data and key not in self._seen:
             model = resolve(config.model, "model", config.experiment)
-            try:
+            with naming(config.experiment):
                 check_trainable(model, length)
-            except (MissingError, UsageError) as error:
-                raise type(error)(f"{config.experiment}: {error}") from None
             self._seen.add(key)
 
 

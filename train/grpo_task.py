@@ -13,7 +13,7 @@ from typing import Any, Literal
 from data.hub import resolve
 from inference.formats import FORMATS, ChatFormat
 from registry.effective import EffectiveConfig
-from registry.errors import MissingError, StageFailure, UsageError
+from registry.errors import UsageError, naming
 from registry.stage import StageContext
 from registry.training_memory import Load
 from registry.training_schema import GrpoConfig, RewardName, TrainingParams
@@ -84,10 +84,8 @@ class GrpoTask:
 def prepare(context: StageContext) -> GrpoTask:
     """Settle everything that can be wrong before a model is loaded; each failure names the experiment."""
     config = context.config
-    try:
+    with naming(config.experiment):
         return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
-    except (MissingError, UsageError, StageFailure) as error:
-        raise type(error)(f"{config.experiment}: {error}") from None
 
 
 def question_order(questions: int, per_step: int, seed: int, epoch: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ import json
 
 from data.hub import resolve
 from inference.trainable import check_trainable
-from registry.errors import MissingError, UsageError
+from registry.errors import MissingError, UsageError, naming
 from registry.stage import StageContext
 
 
@@ -19,11 +19,9 @@ def check(context: StageContext) -> None:
     if config.training is None:
         raise UsageError(f"{config.experiment}: there are no training_params, so there is nothing to train")
     _check_dataset(context)
-    try:
+    with naming(config.experiment):
         model = resolve(config.model, "model", config.model_key)
         check_trainable(model, config.training.max_length or config.model.max_length)
-    except (MissingError, UsageError) as error:
-        raise type(error)(f"{config.experiment}: {error}") from None
 
 
 def _check_dataset(context: StageContext) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from data.hub import resolve
 from inference.formats import FORMATS
 from registry.effective import EffectiveConfig
-from registry.errors import MissingError, StageFailure, UsageError
+from registry.errors import MissingError, UsageError, naming
 from registry.stage import StageContext
 from registry.training_memory import Load
 from registry.training_schema import TrainingParams
@@ -65,10 +65,8 @@ class Task:
 def prepare(context: StageContext) -> Task:
     """Settle everything that can be wrong before a model is loaded; each failure names the experiment."""
     config = context.config
-    try:
+    with naming(config.experiment):
         return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
-    except (MissingError, UsageError, StageFailure) as error:
-        raise type(error)(f"{config.experiment}: {error}") from None
 
 
 def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
