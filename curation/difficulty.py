@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from curation.ledger import Ledger, Removals
+from data.hub import resolve
 from data.rows import Row
-from inference.engine import EngineSpec, Generation, Request, Sampling
+from inference.engine import EngineSpec, Generation, Request, Sampling, model_source
 from inference.journal import generate_resumable
 from inference.prompts import messages
+from registry.curation_schema import DifficultyConfig
 from registry.errors import StageFailure
-from registry.schema import DifficultyConfig
+from registry.stage import StageContext
 from registry.stopping import StopFlag
 from scoring.extraction import extract_choice
 from scoring.free_text import text_matches
 
+ANSWERS = "difficulty_answers.jsonl"
+ANSWERS_PARTIAL = "difficulty_answers.partial.jsonl"
 UNJUDGED = "unjudged: the base model's answer could not be generated"
 
 
@@ -62,6 +66,17 @@ def ask(
     for generation in generations:
         by_request[generation.id].append(generation)
     return {row_id: by_request[request.id] for row_id, request in prompts.items()}
+
+
+def answered(entries: Ledger, context: StageContext, config: DifficultyConfig) -> tuple[Answers, dict[str, Any]]:
+    """The base model's answers to every entry, and which model that was."""
+    model = context.config.difficulty_model or context.config.model
+    key = context.config.difficulty_model_key or context.config.model_key
+    assert context.config.curation is not None
+    source = model_source(model, key, config.engine, resolve)
+    spec = EngineSpec(config.engine, source, model.max_length, seed=context.config.curation.seed)
+    journal = context.run_dir / ANSWERS_PARTIAL
+    return ask(entries, spec, model.system_prompt, config, journal, context.stop), {"model": key}
 
 
 def judge(entries: Ledger, answers: Answers) -> Judgement:

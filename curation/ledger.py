@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from data.rows import Row
 from registry.errors import StageFailure
 
-FilterStage = Literal["quality", "difficulty", "sampling"]
-FILTER_STAGES: tuple[FilterStage, ...] = ("quality", "difficulty", "sampling")
+FilterStage = Literal["quality", "decontamination", "duplicates", "difficulty", "selection"]
+FILTER_STAGES: tuple[FilterStage, ...] = get_args(FilterStage)
 Removals = Mapping[str, str]
 """Row id -> why the row is removed."""
 
@@ -103,5 +103,5 @@ def require_rows(ledger: Ledger, experiment: str, dataset: str) -> None:
     before = sum(entry.stage == last for entry in ledger)
     raise StageFailure(
         f"{experiment}: the {last} filter removed all of the {before} rows of {dataset} that reached it: {named}; "
-        f"relax the experiment's curation.{'long_tokens' if last == 'sampling' else last} or use another dataset"
+        f"relax {'its parameters' if last == 'selection' else f'curation.{last}'} or use another dataset"
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from curation.ledger import Entry, Ledger, Removals
-from registry.schema import QualityConfig
+from registry.curation_schema import QualityConfig
 from scoring import statements
 from scoring.extraction import extract_choice
 from scoring.free_text import text_matches
@@ -42,16 +42,8 @@ def missing_fields(entries: Ledger) -> Removals:
 
 
 def poor_quality(entries: Ledger, config: QualityConfig) -> Removals:
-    """Rows that break a rule of `RULES`, and every good row whose question an earlier good row already asks."""
-    removals = _judge(entries, lambda entry: next(filter(None, (rule(entry, config) for rule in RULES)), None))
-    asked: set[str] = set()
-    for entry in entries:
-        if entry.row.id in removals:
-            continue
-        if entry.row.question_id in asked:
-            removals[entry.row.id] = "repeats an earlier question"
-        asked.add(entry.row.question_id)
-    return removals
+    """Rows that break a rule of `RULES`."""
+    return _judge(entries, lambda entry: next(filter(None, (rule(entry, config) for rule in RULES)), None))
 
 
 def _judge(entries: Ledger, rule: Callable[[Entry], str | None]) -> dict[str, str]:

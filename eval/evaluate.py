@@ -16,7 +16,8 @@ from inference.engine import Generation, Request
 from inference.formats import FORMATS
 from inference.progress import track
 from inference.prompts import conversation
-from registry.schema import FormatName, PromptStyle
+from registry.fields import FormatName
+from registry.schema import PromptStyle
 from registry.store import open_registry
 
 

@@ -21,8 +21,9 @@ from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling
 from inference.formats import FORMATS, ChatFormat
 from inference.prompts import messages, system_prompt
 from registry.errors import MissingError, UsageError, nearest
+from registry.fields import EngineName, FormatName
 from registry.reading import View
-from registry.schema import EngineName, EvalConfig, FormatName, PromptStyle, Stage
+from registry.schema import EvalConfig, PromptStyle, Stage
 from registry.stage import Upstream
 from registry.status import ended_as
 from registry.store import Registry, experiments_of, results_of

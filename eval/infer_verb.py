@@ -15,8 +15,9 @@ import typer
 from registry.console import Answer, answering
 from registry.durable import write_durably
 from registry.errors import MissingError, UsageError, counted
+from registry.fields import EngineName, FormatName
 from registry.options import ConfigFile, Json, RegistryFile
-from registry.schema import EngineName, FormatName, PromptStyle
+from registry.schema import PromptStyle
 from registry.store import open_registry
 
 if TYPE_CHECKING:

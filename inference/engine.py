@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 from registry.catalog import ModelEntry
 from registry.errors import UsageError
-from registry.schema import EngineName
+from registry.fields import EngineName
 from registry.stopping import StopFlag
 
 CONCURRENCY = 16

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from registry.schema import FormatName
+from registry.fields import FormatName
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from inference.openai_wire import Task, body, read, tasks
 from inference.progress import track
 from inference.samples import failure
 from registry.errors import MissingError, StageFailure, UsageError
-from registry.schema import EngineName
+from registry.fields import EngineName
 from registry.stopping import StopFlag
 
 if TYPE_CHECKING:

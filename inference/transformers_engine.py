@@ -21,7 +21,7 @@ from inference.engine import EngineSpec, Generation, Request, Sampling, model_fo
 from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
 from registry.errors import UsageError
-from registry.schema import EngineName
+from registry.fields import EngineName
 from registry.stopping import StopFlag
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
 from inference.vllm_core import Outcome, check_adapter, open_core
 from registry.errors import MissingError
-from registry.schema import EngineName
+from registry.fields import EngineName
 from registry.stopping import StopFlag
 
 log = logging.getLogger(__name__)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from registry.fields import Positive, Strict, described
-from registry.schema import FormatName, TaskName
+from registry.fields import FormatName, Positive, Strict, described, no_outcome
+from registry.schema import TaskName
 
 SlurmSection = Literal["curation", "curation_cpu", "training", "eval"]
 SLURM = (
@@ -80,6 +81,9 @@ class Columns(Strict):
 class DatasetEntry(HubOrFile):
     """A data set of the hub (`hf_config`, `hf_split`) or a file: JSON, JSONL, CSV, parquet, or a saved data set.
 
+    `file_path` may be a pattern such as `part-*.jsonl`. `merge` names other entries of the same section in place of
+    both: their rows, one after the other.
+
     Columns named in `columns` must exist; of the names that are left at their default, those that exist are used.
     `answer_index_base` says whether a numeric `answer_idx` counts from 0 or 1. A `plugin` may take the place of
     the file, or say how the file's questions are asked and judged.
@@ -88,17 +92,29 @@ class DatasetEntry(HubOrFile):
     task: TaskName | None = described("What is asked for; null: choice where there are options, else text.", None)
     labels: tuple[str, ...] | None = described("Options of every question, such as yes, no, maybe.", None)
     plugin: str | None = described("Python file with load, prompt, extract or check of its own.", None)
+    merge: tuple[str, ...] | dict[str, DatasetEntry] | None = described(
+        "Keys of other entries of this section, whose rows are put together.", None
+    )
+    license: str | None = no_outcome("Licence of the data, for the card of what is made of it.")
     hf_config: str | None = described("Configuration of the hub's data set.", None)
     hf_split: str = described("Split of the hub's data set.", "train")
     columns: Columns = described("Which columns hold what.", Columns())
     answer_index_base: Annotated[int, Field(ge=0, le=1)] = described("Whether answer_idx counts from 0 or 1.", 0)
     max_length: Positive | None = described("Kept from catalogs of the original project.", None)
 
+    def parts(self, key: str) -> Iterator[tuple[str, DatasetEntry]]:
+        """The entries that have rows of their own, by key: those that were merged, or this one."""
+        if not isinstance(self.merge, dict):
+            yield key, self
+            return
+        for name, entry in self.merge.items():
+            yield from entry.parts(name)
+
     @model_validator(mode="after")
     def _one_place(self) -> DatasetEntry:
-        places = (self.hf_path is not None) + (self.file_path is not None)
+        places = (self.hf_path is not None) + (self.file_path is not None) + (self.merge is not None)
         if places > 1 or (places == 0 and self.plugin is None):
-            raise ValueError("give either hf_path or file_path (or a plugin that loads its questions itself)")
+            raise ValueError("give one of hf_path, file_path and merge (or a plugin that loads its questions itself)")
         if self.labels is not None and len(self.labels) < 2:
             raise ValueError("labels needs at least two")
         return self

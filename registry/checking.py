@@ -101,13 +101,15 @@ def _real(problem: Mapping[str, Any], data: Any) -> Steps:
 def _flaw(branches: list[Mapping[str, Any]], steps: Steps, model: type[BaseModel]) -> Flaw:
     first = branches[0]
     kind, given = first["type"], first["input"]
+    legal = _Legal(_schema(model), frozenset(str(step) for step in first["loc"]))
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _of_tag(first, steps)
     if kind == "extra_forbidden":
-        holder = _fragment(model, steps[:-1])
-        return Flaw(steps, "unknown field", _named(str(steps[-1]), holder, model), "unknown")
+        return Flaw(steps, "unknown field", legal.named(str(steps[-1]), legal.fragment(steps[:-1])), "unknown")
     if first["loc"][-1:] == ("[key]",):
-        legal = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
-        return Flaw(steps, "unknown field", suggestion(str(given), legal), "unknown")
-    fragment = _fragment(model, steps)
+        keys = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
+        return Flaw(steps, "unknown field", suggestion(str(given), keys), "unknown")
+    fragment = legal.fragment(steps)
     if kind == "missing":
         return Flaw(steps, "Field required", f"add it: {_legal(fragment)}", "missing")
     if kind == "value_error":
@@ -116,6 +118,17 @@ def _flaw(branches: list[Mapping[str, Any]], steps: Steps, model: type[BaseModel
     said = dict.fromkeys(problem["msg"] for problem in branches)
     message = " or ".join(part.removeprefix("Input should be ") if index else part for index, part in enumerate(said))
     return Flaw(steps, f"{message}{_shown(given)}", _mend(given, fragment, steps))
+
+
+def _of_tag(problem: Mapping[str, Any], steps: Steps) -> Flaw:
+    """The field that says which model an object is holds none of its values, or is not there."""
+    field = problem["ctx"]["discriminator"].strip("'")
+    if problem["type"] == "union_tag_not_found":
+        return Flaw((*steps, field), "Field required", "add it", "missing")
+    legal = re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
+    return Flaw(
+        (*steps, field), f"unknown {field} {shortened(problem['ctx']['tag'])}", suggestion(problem["ctx"]["tag"], legal)
+    )
 
 
 def _shown(given: Any) -> str:
@@ -180,12 +193,39 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema()
 
 
-def _fragment(model: type[BaseModel], steps: Steps) -> dict[str, Any]:
-    """The part of the model's JSON Schema that describes the place under `steps`; an empty one for an unknown place."""
-    here = _schema(model)
-    for step in steps:
-        here = _below(_objects(here, model), step)
-    return _referenced(here, model)
+@dataclass(frozen=True)
+class _Legal:
+    """What a model's JSON Schema says of a place; `tags` choose between models that a field tells apart."""
+
+    schema: Mapping[str, Any]
+    tags: frozenset[str]
+
+    def fragment(self, steps: Steps) -> dict[str, Any]:
+        """The part that describes the place under `steps`; an empty one for an unknown place."""
+        here = dict(self.schema)
+        for step in steps:
+            here = _below(self._objects(here), step)
+        return self._referenced(here)
+
+    def named(self, word: str, holder: dict[str, Any]) -> str:
+        """What an unknown field may be: the nearest names, of an object that says so all of them as well."""
+        branches = self._objects(holder)
+        legal = [name for branch in branches for name in branch.get("properties", ())]
+        near, every = suggestion(word, legal), f"legal: {', '.join(sorted(legal))}"
+        wants_all = any(branch.get("name_all_fields") for branch in branches)
+        return f"{near} ({every})" if wants_all and near != every else near
+
+    def _objects(self, fragment: dict[str, Any]) -> list[dict[str, Any]]:
+        here = self._referenced(fragment)
+        return [self._referenced(branch) for branch in here.get("anyOf", [here])]
+
+    def _referenced(self, fragment: dict[str, Any]) -> dict[str, Any]:
+        models = fragment.get("discriminator", {}).get("mapping", {})
+        reference = next((models[tag] for tag in models if tag in self.tags), fragment.get("$ref"))
+        if reference is None:
+            return fragment
+        definition: dict[str, Any] = self.schema["$defs"][reference.rsplit("/", 1)[-1]]
+        return definition
 
 
 def _below(branches: list[dict[str, Any]], step: Step) -> dict[str, Any]:
@@ -200,27 +240,3 @@ def _below(branches: list[dict[str, Any]], step: Step) -> dict[str, Any]:
             item: dict[str, Any] = branch["prefixItems"][step]
             return item
     return {}
-
-
-def _objects(fragment: dict[str, Any], model: type[BaseModel]) -> list[dict[str, Any]]:
-    here = _referenced(fragment, model)
-    return [_referenced(branch, model) for branch in here.get("anyOf", [here])]
-
-
-def _referenced(fragment: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    if "$ref" not in fragment:
-        return fragment
-    definition: dict[str, Any] = _schema(model)["$defs"][fragment["$ref"].rsplit("/", 1)[-1]]
-    return definition
-
-
-def _named(word: str, holder: dict[str, Any], model: type[BaseModel]) -> str:
-    """What an unknown field may be: the nearest names, of an object that says so all of them as well."""
-    legal = _fields(holder, model)
-    near, every = suggestion(word, legal), f"legal: {', '.join(sorted(legal))}"
-    wants_all = any(branch.get("name_all_fields") for branch in _objects(holder, model))
-    return f"{near} ({every})" if wants_all and near != every else near
-
-
-def _fields(fragment: dict[str, Any], model: type[BaseModel]) -> list[str]:
-    return [name for branch in _objects(fragment, model) for name in branch.get("properties", ())]

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import field_validator
 
 from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
+from registry.curation_schema import Curation, SimilarRows, fields_of
 from registry.fields import Strict
 from registry.hub_cache import RepoType
-from registry.schema import (
-    STAGES,
-    CurationConfig,
-    EvalConfig,
-    PromptStyle,
-    Stage,
-    StageResources,
-)
+from registry.schema import STAGES, EvalConfig, PromptStyle, Stage, StageResources
 from registry.training_schema import TrainingParams
 
 
@@ -40,7 +36,10 @@ class Used:
 
 
 class EffectiveConfig(Strict):
-    """One experiment, resolved. `curation` or `training` null means that the stage does not apply."""
+    """One experiment, resolved. `curation` or `training` null means that the stage does not apply.
+
+    `benchmarks` are what the curation's decontamination checks against.
+    """
 
     experiment: str
     model_key: str
@@ -49,7 +48,7 @@ class EffectiveConfig(Strict):
     train_dataset_key: str | None
     train_dataset: DatasetEntry | None
     eval_datasets: dict[str, DatasetEntry]
-    curation: CurationConfig | None
+    curation: Curation | None
     difficulty_model_key: str | None
     difficulty_model: ModelEntry | None
     training: TrainingParams | None
@@ -57,7 +56,18 @@ class EffectiveConfig(Strict):
     eval: EvalConfig
     judge_model: ModelEntry | None = None
     few_shot_dataset: DatasetEntry | None = None
+    benchmarks: dict[str, DatasetEntry] = {}
+    query_dataset: DatasetEntry | None = None
+    embedding_model: ModelEntry | None = None
     slurm: StageResources
+
+    @field_validator("curation", mode="before")
+    @classmethod
+    def _without_others_fields(cls, curation: Any) -> Any:
+        """Configs frozen before each method had its own model hold `long_tokens` whatever the method."""
+        if isinstance(curation, dict) and "long_tokens" not in fields_of(curation.get("method")):
+            return {field: value for field, value in curation.items() if field != "long_tokens"}
+        return curation
 
     def applies(self, stage: Stage) -> bool:
         """Whether the experiment has the stage at all."""
@@ -71,7 +81,15 @@ class EffectiveConfig(Strict):
         """Every entry of the catalog that the experiment's stages use."""
         yield Used("models", self.model_key, self.model, STAGES)
         if self.curation is not None and self.train_dataset_key is not None and self.train_dataset is not None:
-            yield Used("train_datasets", self.train_dataset_key, self.train_dataset, ("curation",))
+            for key, entry in self.train_dataset.parts(self.train_dataset_key):
+                yield Used("train_datasets", key, entry, ("curation",))
+        for key, entry in self.benchmarks.items():
+            yield Used("eval_datasets", key, entry, ("curation",))
+        if isinstance(self.curation, SimilarRows) and self.query_dataset is not None:
+            for key, entry in self.query_dataset.parts(self.curation.queries):
+                yield Used("train_datasets", key, entry, ("curation",))
+        if self.embedding_model is not None:
+            yield Used("models", getattr(self.curation, "embedding_model", ""), self.embedding_model, ("curation",))
         if self.difficulty_model_key is not None and self.difficulty_model is not None:
             yield Used("models", self.difficulty_model_key, self.difficulty_model, ("curation",))
         for key, entry in self.eval_datasets.items():
@@ -79,4 +97,5 @@ class EffectiveConfig(Strict):
         if self.eval.judge is not None and self.judge_model is not None:
             yield Used("models", self.eval.judge.model_key, self.judge_model, ("eval",))
         if self.eval.few_shot is not None and self.few_shot_dataset is not None:
-            yield Used("train_datasets", self.eval.few_shot.dataset, self.few_shot_dataset, ("eval",))
+            for key, entry in self.few_shot_dataset.parts(self.eval.few_shot.dataset):
+                yield Used("train_datasets", key, entry, ("eval",))

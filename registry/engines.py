@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from registry.catalog import Catalog
+from registry.fields import EngineName
 from registry.json_path import Steps
 from registry.layers import Layers
 from registry.problems import Problem
-from registry.schema import EngineName, ExperimentConfig
+from registry.schema import ExperimentConfig
 
 _Use = tuple[Steps, EngineName, str | None]
 """Where an engine is named, which one, and the key of its model."""

@@ -6,10 +6,12 @@ of the fingerprint.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+FormatName = Literal["huatuo", "qwen", "nemotron", "plain"]
+EngineName = Literal["vllm", "transformers", "openai"]
 Positive = Annotated[int, Field(ge=1)]
 # True or "2" must not pass for a number of nodes.
 Count = Annotated[int, Field(ge=1, strict=True)]

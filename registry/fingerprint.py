@@ -75,6 +75,12 @@ def own_inputs(
         inputs["dataset"] = _dataset(config.train_dataset, contents, before.get("dataset"))
         if config.difficulty_model is not None:
             inputs["difficulty_model"] = _model(config.difficulty_model, contents, before.get("difficulty_model"))
+        if config.benchmarks:
+            inputs["benchmarks"] = _datasets(config.benchmarks, contents, before.get("benchmarks"))
+        if config.query_dataset is not None:
+            inputs["queries"] = _dataset(config.query_dataset, contents, before.get("queries"))
+        if config.embedding_model is not None:
+            inputs["embedding_model"] = _model(config.embedding_model, contents, before.get("embedding_model"))
     elif stage == "training":
         assert config.training is not None
         inputs["training_params"] = outcome(config.training)
@@ -86,10 +92,7 @@ def own_inputs(
             inputs["judge_model"] = _model(config.judge_model, contents, before.get("judge_model"))
         if config.few_shot_dataset is not None:
             inputs["few_shot"] = _dataset(config.few_shot_dataset, contents, before.get("few_shot"))
-        old = before.get("datasets") or {}
-        inputs["datasets"] = {
-            key: _dataset(entry, contents, old.get(key)) for key, entry in sorted(config.eval_datasets.items())
-        }
+        inputs["datasets"] = _datasets(config.eval_datasets, contents, before.get("datasets"))
     return inputs
 
 
@@ -104,10 +107,14 @@ def pinned(config: EffectiveConfig, inputs: Inputs) -> EffectiveConfig:
         update["judge_model"] = _pin(config.judge_model, inputs["judge_model"])
     if "few_shot" in inputs and config.few_shot_dataset is not None:
         update["few_shot_dataset"] = _pin(config.few_shot_dataset, inputs["few_shot"])
+    if "benchmarks" in inputs:
+        update["benchmarks"] = _pin_all(config.benchmarks, inputs["benchmarks"])
+    if "queries" in inputs and config.query_dataset is not None:
+        update["query_dataset"] = _pin(config.query_dataset, inputs["queries"])
+    if "embedding_model" in inputs and config.embedding_model is not None:
+        update["embedding_model"] = _pin(config.embedding_model, inputs["embedding_model"])
     if "datasets" in inputs:
-        update["eval_datasets"] = {
-            key: _pin(entry, inputs["datasets"][key]) for key, entry in config.eval_datasets.items()
-        }
+        update["eval_datasets"] = _pin_all(config.eval_datasets, inputs["datasets"])
     return config.model_copy(update=update)
 
 
@@ -158,11 +165,21 @@ def _decisive(model: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _datasets(
+    entries: Mapping[str, DatasetEntry], contents: Contents, recorded: Mapping[str, Any] | None
+) -> dict[str, Inputs]:
+    old = recorded or {}
+    return {key: _dataset(entry, contents, old.get(key)) for key, entry in sorted(entries.items())}
+
+
 def _dataset(entry: DatasetEntry, contents: Contents, recorded: Mapping[str, Any] | None) -> Inputs:
     layout: Inputs = {"columns": entry.columns.model_dump(mode="json"), "answer_index_base": entry.answer_index_base}
     layout |= entry.model_dump(mode="json", include={"task", "labels"}, exclude_none=True)
     if entry.plugin is not None:
         layout["plugin"] = contents.data(entry.plugin)
+    if isinstance(entry.merge, dict):
+        # Rows keep the name of their part as their source, so that the names count, and not the order.
+        return {"merge": _datasets(entry.merge, contents, (recorded or {}).get("merge")), **layout}
     if entry.file_path is not None:
         return {"content": contents.data(entry.file_path), **layout}
     if entry.hf_path is None:
@@ -188,6 +205,12 @@ def _hub(entry: HubOrFile, kind: RepoType, recorded: Mapping[str, Any] | None) -
     return {"hf_path": entry.hf_path, "revision": kept or cached_revision(entry, kind) or entry.revision}
 
 
+def _pin_all(entries: Mapping[str, DatasetEntry], inputs: Mapping[str, Inputs]) -> dict[str, DatasetEntry]:
+    return {key: _pin(entry, inputs[key]) for key, entry in entries.items()}
+
+
 def _pin(entry: E, inputs: Inputs) -> E:
+    if isinstance(entry, DatasetEntry) and isinstance(entry.merge, dict):
+        return entry.model_copy(update={"merge": _pin_all(entry.merge, inputs["merge"])})
     revision = inputs.get("revision")
     return entry.model_copy(update={"revision": revision}) if revision else entry

@@ -15,26 +15,19 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema
 
 from registry.catalog import SLURM, Catalog, SlurmSection, StageDefaults
+from registry.curation_schema import AnyCuration
 from registry.document import render
-from registry.fields import described
+from registry.fields import FormatName, described
 from registry.names import MAX_LENGTH, PATTERN
 from registry.references import PREFIX
-from registry.schema import (
-    CurationConfig,
-    EvalConfig,
-    ExperimentConfig,
-    ExperimentDatasets,
-    FormatName,
-    Resources,
-    StageResources,
-)
+from registry.schema import EvalConfig, ExperimentConfig, ExperimentDatasets, Resources, StageResources
 from registry.training_schema import TrainingParams
 from registry.written import Experiment, RegistryFile
 
 FOLDER = Path(__file__).resolve().parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # Objects whose fields may all be left out: the catalog's defaults, or the experiments, give the others.
-_PARTIAL = ("WrittenCuration", "CurationConfig", "TrainingParams")
+_PARTIAL = ("TrainingParams",)
 
 SameAs = Annotated[
     str,
@@ -42,7 +35,7 @@ SameAs = Annotated[
 ]
 
 
-class WrittenCuration(CurationConfig):
+class WrittenCuration(AnyCuration):  # type: ignore[valid-type, misc]
     """How training data is chosen and laid out, also in the original project's spelling."""
 
     huatuo_format: bool | None = described("Old spelling of format: huatuo.", None)
@@ -85,7 +78,7 @@ class WrittenRegistry(RegistryFile):
 class WrittenDefaults(StageDefaults):
     """Fill what experiments leave out of a stage that they have; never a whole stage."""
 
-    curation: CurationConfig = described("For experiments that have curation.", {})  # type: ignore[assignment]
+    curation: AnyCuration = described("For experiments whose curation has the field.", {})  # type: ignore
     training_params: TrainingParams = described("For experiments that have training_params.", {})  # type: ignore[assignment]
     eval: EvalConfig = described("For every experiment.", {})  # type: ignore[assignment]
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from registry.catalog import Catalog
 from registry.checking import checked
+from registry.curation_schema import CURATIONS, fields_of
 from registry.errors import UsageError
 from registry.json_path import ABSENT, Steps, below, join, split, startswith
 from registry.problems import ConfigError, Problem
 from registry.references import FIELDS, follow, target
-from registry.schema import STAGES, CurationConfig
+from registry.schema import STAGES
 
 # Fields of the original project's registries that this version reads but cannot run yet.
 NOT_BUILT = {
@@ -99,7 +100,7 @@ def build(
     if written.get("slurm"):
         written["slurm"] = {stage: part for stage, part in written["slurm"].items() if part is not None}
     calls_model = _calls_model(written.get("curation"), catalog)
-    defaults = _defaults(catalog, calls_model)
+    defaults = _defaults(catalog, written.get("curation"), calls_model)
     without_model = None if calls_model else catalog.slurm.get("curation_cpu", {})
     merged = _merged(written, defaults)
     return Layers(name, written, merged, defaults, source, tuple(paths), frozenset(unclear), without_model), problems
@@ -201,10 +202,10 @@ def default_resources(catalog: Catalog, calls_model: bool) -> Config:
     return found
 
 
-def _defaults(catalog: Catalog, calls_model: bool) -> Config:
+def _defaults(catalog: Catalog, curation: object, calls_model: bool) -> Config:
     known = catalog.defaults
     return {
-        "curation": known.curation,
+        "curation": _curation_defaults(catalog, curation),
         "training_params": known.training_params,
         "eval": known.eval,
         "slurm": default_resources(catalog, calls_model),
@@ -215,8 +216,17 @@ def _calls_model(curation: object, catalog: Catalog) -> bool:
     """Whether a curation needs a GPU, as far as can be told; what is wrong with its fields is said elsewhere."""
     if not isinstance(curation, dict):
         return True
-    config, _ = checked(CurationConfig, _filled(curation, catalog.defaults.curation))
+    model = CURATIONS.get(str(curation.get("method")))
+    if model is None:
+        return True
+    config, _ = checked(model, _filled(curation, _curation_defaults(catalog, curation)))
     return config is None or config.calls_model
+
+
+def _curation_defaults(catalog: Catalog, curation: object) -> Config:
+    """The catalog's defaults of the fields that the curation's method has."""
+    method = curation.get("method") if isinstance(curation, dict) else None
+    return {field: value for field, value in catalog.defaults.curation.items() if field in fields_of(method)}
 
 
 def _merged(written: Config, defaults: Mapping[str, Any]) -> Config:

@@ -16,7 +16,17 @@ _WRITTEN: dict[str, Steps] = {
     "train_dataset_key": ("datasets", "curate"),
     "difficulty_model_key": ("curation", "difficulty", "model_key"),
 }
-_ENTRIES = ("model", "train_dataset", "eval_datasets", "difficulty_model", "judge_model", "few_shot_dataset")
+_ENTRIES = (
+    "model",
+    "train_dataset",
+    "eval_datasets",
+    "difficulty_model",
+    "judge_model",
+    "few_shot_dataset",
+    "benchmarks",
+    "query_dataset",
+    "embedding_model",
+)
 
 
 def values(config: EffectiveConfig) -> Iterator[tuple[Steps, Any]]:

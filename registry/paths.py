@@ -81,6 +81,11 @@ class OutputPaths:
         return self.cache / {"training": "ckpts", "eval": "eval"}[stage] / experiment
 
     @property
+    def shared(self) -> Path:
+        """Token counts, embeddings and answers by content, for all experiments; may be deleted at any time."""
+        return self.cache / "shared"
+
+    @property
     def snapshots(self) -> Path:
         """Copies of the code that submitted jobs run, by content."""
         return self.cache / "snapshots"

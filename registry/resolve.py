@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from registry.catalog import Catalog, HubOrFile, ModelEntry
+from registry.catalog import Catalog, DatasetEntry, HubOrFile, ModelEntry
 from registry.checking import checked, validate, without
+from registry.curation_schema import HASHING, SimilarRows
 from registry.document import Document, load
 from registry.effective import EffectiveConfig
 from registry.engines import misfits
@@ -130,12 +131,23 @@ def catalog_keys(layers: Layers) -> Iterator[tuple[Steps, str, Any]]:
                 yield ("datasets", "eval", index), "eval_datasets", key
         else:
             yield ("datasets", "eval"), "eval_datasets", keys
-    if isinstance(curation, dict) and isinstance(curation.get("difficulty"), dict):
-        yield ("curation", "difficulty", "model_key"), "models", curation["difficulty"].get("model_key")
+    if isinstance(curation, dict):
+        yield from _keys_of_curation(curation)
     for part, field, section in (("judge", "model_key", "models"), ("few_shot", "dataset", "train_datasets")):
         settings = merged.get("eval")
         if isinstance(settings, dict) and isinstance(settings.get(part), dict):
             yield ("eval", part, field), section, settings[part].get(field)
+
+
+def _keys_of_curation(curation: Mapping[str, Any]) -> Iterator[tuple[Steps, str, Any]]:
+    difficulty, decontamination = curation.get("difficulty"), curation.get("decontamination")
+    if isinstance(difficulty, dict):
+        yield ("curation", "difficulty", "model_key"), "models", difficulty.get("model_key")
+    if isinstance(decontamination, dict) and isinstance(decontamination.get("against"), list | tuple):
+        for index, key in enumerate(decontamination["against"]):
+            yield ("curation", "decontamination", "against", index), "eval_datasets", key
+    if curation.get("embedding_model") != HASHING:
+        yield ("curation", "embedding_model"), "models", curation.get("embedding_model")
 
 
 def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
@@ -184,6 +196,7 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
     weigher = config.curation.difficulty.model_key if config.curation and config.curation.difficulty else None
     judge = config.eval.judge.model_key if config.eval.judge else None
     shots = config.eval.few_shot.dataset if config.eval.few_shot else None
+    embedder = getattr(config.curation, "embedding_model", HASHING)
     curate, models, training_sets = datasets.curate, catalog.models, catalog.train_datasets
     return EffectiveConfig(
         experiment=name,
@@ -201,8 +214,29 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
         eval=config.eval,
         judge_model=None if judge is None else catalog_entry(models, judge, "models", folder),
         few_shot_dataset=None if shots is None else catalog_entry(training_sets, shots, "train_datasets", folder),
+        benchmarks=_benchmarks(config, catalog, folder),
+        query_dataset=_queries(config, catalog, folder),
+        embedding_model=None if embedder == HASHING else catalog_entry(models, embedder, "models", folder),
         slurm=config.slurm,
     )
+
+
+def _benchmarks(config: ExperimentConfig, catalog: Catalog, folder: Path) -> dict[str, DatasetEntry]:
+    """What the curation's decontamination checks against; nothing where there is no such filter."""
+    check = config.curation.decontamination if config.curation else None
+    if check is None:
+        return {}
+    keys = catalog.eval_datasets if check.against is None else check.against
+    return {key: catalog_entry(catalog.eval_datasets, key, "eval_datasets", folder) for key in keys}
+
+
+def _queries(config: ExperimentConfig, catalog: Catalog, folder: Path) -> DatasetEntry | None:
+    if not isinstance(config.curation, SimilarRows):
+        return None
+    key = config.curation.queries
+    of_training = key in catalog.train_datasets
+    entries = catalog.train_datasets if of_training else catalog.eval_datasets
+    return catalog_entry(entries, key, "train_datasets" if of_training else "eval_datasets", folder)
 
 
 def catalog_entry(entries: Mapping[str, E], key: str, section: str, folder: Path) -> E:
@@ -219,4 +253,7 @@ def catalog_entry(entries: Mapping[str, E], key: str, section: str, folder: Path
     }
     if isinstance(entry, ModelEntry) and entry.base_url is not None:
         update["base_url"] = expand(entry.base_url, join(section, key, "base_url"))
+    if isinstance(entry, DatasetEntry) and entry.merge is not None:
+        others = {name: other for name, other in entries.items() if name != key}  # so that no merge goes in a circle
+        return entry.model_copy(update={"merge": {p: catalog_entry(others, p, section, folder) for p in entry.merge}})
     return entry.model_copy(update=update)

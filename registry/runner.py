@@ -114,7 +114,8 @@ def _context(registry: Registry, job: Job, config: EffectiveConfig, stop: StopFl
             )
         upstream[stage] = Upstream(stage, job.experiment, fingerprint, entry)
     earlier = Path(job.earlier) if job.earlier else None
-    return StageContext(config, Path(job.run_dir), job.folder, upstream, *ranks(), stop, earlier)
+    shared = registry.outputs.shared
+    return StageContext(config, Path(job.run_dir), job.folder, shared, upstream, *ranks(), stop, earlier)
 
 
 def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> None:

@@ -3,16 +3,17 @@
 These models are strict (unknown fields are errors) and frozen. A registry is loaded as plain JSON and kept byte for
 byte; the models see an experiment only when its effective config is built (`registry.effective`) or validated.
 
-What `training_params` may say is in `registry.training_schema`.
+What `curation` may say is in `registry.curation_schema`, `training_params` in `registry.training_schema`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from registry.fields import Count, Duration, Fraction, Memory, Positive, Strict, described, no_outcome
+from registry.curation_schema import Curation
+from registry.fields import Count, Duration, EngineName, Memory, Positive, Strict, described, no_outcome
 from registry.sbatch_options import refused
 from registry.training_schema import TrainingParams
 
@@ -22,86 +23,9 @@ PARENT: dict[Stage, Stage | None] = {"curation": None, "training": "curation", "
 # The field of an experiment's config that a stage is told by.
 CONFIG_FIELD: dict[Stage, str] = {"curation": "curation", "training": "training_params", "eval": "datasets"}
 
-MethodName = Literal["all", "random", "s1"]
-FormatName = Literal["huatuo", "qwen", "nemotron", "plain"]
 PromptStyle = Literal["plain", "strict", "step"]
-EngineName = Literal["vllm", "transformers", "openai"]
 RubricName = Literal["report", "reasoning", "failure_modes"]
 TaskName = Literal["choice", "labels", "number", "text"]
-
-
-class QualityConfig(Strict):
-    """Rules of the quality filter. Lengths are tokens of the tuned model's tokenizer."""
-
-    truncation_tokens: tuple[Positive, ...] = described(
-        "Lengths at which reasoning was cut off: remove those.", (1024,)
-    )
-    max_tokens: Positive | None = described("Longest reasoning that is kept.", None)
-
-
-class DifficultyConfig(Strict):
-    """The base-model difficulty filter: keep a row when the model's pass rate over `samples` answers lies in range.
-
-    `model_key` null means the experiment's own base model. `unjudged` says what becomes of a row whose answer could
-    not be generated (its prompt does not fit the model, for instance).
-    """
-
-    # The model that `model_key` names has its own place in the fingerprint.
-    model_key: str | None = no_outcome("Model of the catalog that answers; null: the experiment's own base model.")
-    engine: EngineName = described("What generates the answers.", "vllm")
-    samples: Positive = described("Answers per question.", 1)
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = described("0 is greedy; samples > 1 needs more.", 0.0)
-    max_tokens: Positive = described("Longest answer.", 1024)
-    pass_rate: tuple[Fraction, Fraction] = described("Keep a row whose pass rate is in [lowest, highest].", (0.0, 0.0))
-    unjudged: Literal["keep", "remove"] = described("What becomes of a row that could not be answered.", "remove")
-
-    @model_validator(mode="after")
-    def _check(self) -> DifficultyConfig:
-        if self.samples > 1 and self.temperature == 0.0:
-            raise ValueError("samples > 1 needs a temperature above 0, or every sample is the same answer")
-        if self.pass_rate[0] > self.pass_rate[1]:
-            raise ValueError("pass_rate is [lowest, highest]")
-        return self
-
-
-class CurationConfig(Strict):
-    """How training data is chosen and laid out.
-
-    `s1` is quality filter, difficulty filter, then specialty-balanced sampling of long reasoning (at least
-    `long_tokens` tokens); its two filters are on unless they are null. For `random` and `all` they are off unless
-    they are given.
-    """
-
-    method: MethodName = described("How rows are chosen.")
-    n_samples: Positive | None = described("Rows to choose; not with method 'all'.", None)
-    format: FormatName = described("How reasoning and answer are laid out.", "huatuo")
-    quality: QualityConfig | None = described("The quality filter; null turns it off.", None)
-    difficulty: DifficultyConfig | None = described("The base-model difficulty filter; null turns it off.", None)
-    long_tokens: Annotated[int, Field(ge=0)] = described("s1: fewest tokens of long reasoning.", 1000)
-    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = described(
-        "Part of the rows held out of training.", 0.05
-    )
-    seed: int = described("Seed of every random choice.", 42)
-
-    @property
-    def calls_model(self) -> bool:
-        """Whether a model generates text in this stage, for which it should have a GPU."""
-        return self.difficulty is not None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _filters_of_s1(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("method") == "s1":
-            return {"quality": {}, "difficulty": {}, **data}
-        return data
-
-    @model_validator(mode="after")
-    def _check(self) -> CurationConfig:
-        if self.method == "all" and self.n_samples is not None:
-            raise ValueError("method 'all' takes every row: remove n_samples, or use method 'random'")
-        if self.method != "all" and self.n_samples is None:
-            raise ValueError(f"method '{self.method}' needs n_samples")
-        return self
 
 
 class ThinkingConfig(Strict):
@@ -241,7 +165,7 @@ class ExperimentConfig(Strict):
 
     model_key: str = described("The base model: a key of the catalog's models.")
     datasets: ExperimentDatasets = described("What to curate from and to evaluate on.", ExperimentDatasets())
-    curation: CurationConfig | None = described("How training data is chosen; null: no such stage.", None)
+    curation: Curation | None = described("How training data is chosen; null: no such stage.", None)
     training_params: TrainingParams | None = described("Fine-tuning; null: no such stage.", None)
     prompting: PromptStyle = described("How a question is put to the model.", "plain")
     eval: EvalConfig = described("Question answering.", EvalConfig())

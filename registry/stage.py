@@ -43,13 +43,15 @@ class StageContext:
     """All that a stage may know.
 
     `run_dir` is shared by all attempts with the same fingerprint: what a preempted attempt left there is resumed.
-    `attempt_dir` is this attempt's own, for logs. Only rank 0 may write shared outputs. `stop` is to be looked at where
-    the stage can leave. `earlier` are predictions that an eval is to score again in place of asking the model.
+    `attempt_dir` is this attempt's own, for logs. In `shared` lies what any experiment may use again, by content; it
+    may be deleted at any time. Only rank 0 may write shared outputs. `stop` is to be looked at where the stage can
+    leave. `earlier` are predictions that an eval is to score again in place of asking the model.
     """
 
     config: EffectiveConfig
     run_dir: Path
     attempt_dir: Path
+    shared: Path
     upstream: Mapping[Stage, Upstream] = field(default_factory=dict)
     rank: int = 0
     world_size: int = 1

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from registry.curation_schema import AnyCuration
 from registry.json_path import Steps, join
 from registry.layers import NOT_BUILT
 from registry.schema import ExperimentConfig
@@ -54,6 +55,7 @@ def _unknown(body: Mapping[str, Any], known: Known, steps: Steps) -> Iterator[St
 @cache
 def _known() -> Known:
     config = {**_fields(ExperimentConfig), "format": None}
+    config["curation"] = _fields(AnyCuration)
     config |= {field: {**(config[field] or {}), **dict.fromkeys(old)} for field, old in _OLD.items()}
     return {**dict.fromkeys(Experiment.model_fields), "config": config}
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from registry.catalog import Catalog, HubOrFile
 from registry.checking import Flaw, checked, without
+from registry.curation_schema import AnyCuration
 from registry.document import FORMAT, Document, load
 from registry.errors import UsageError, suggestion
 from registry.json_path import join
@@ -20,7 +21,7 @@ from registry.original.contradictions import contradictions
 from registry.paths import is_here
 from registry.problems import ConfigError, Problem
 from registry.resolve import located, resolve
-from registry.schema import CONFIG_FIELD, STAGES, CurationConfig, EvalConfig, Resources, Stage
+from registry.schema import CONFIG_FIELD, STAGES, EvalConfig, Resources, Stage
 from registry.store import Registry
 from registry.training_schema import TrainingParams
 from registry.written import RegistryFile
@@ -29,7 +30,7 @@ SECTIONS = ("models", "train_datasets", "eval_datasets")
 # What stands for a catalog entry that is a problem itself, so that not every experiment that uses it is one too.
 _STAND_IN = {"file_path": ".", "max_length": 1}
 _DEFAULTS: dict[str, type[BaseModel]] = {
-    "curation": CurationConfig,
+    "curation": AnyCuration,
     "training_params": TrainingParams,
     "eval": EvalConfig,
 }

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from registry.schema import Stage
 
-STAGE_VERSION: dict[Stage, int] = {"curation": 3, "training": 2, "eval": 2}
+STAGE_VERSION: dict[Stage, int] = {"curation": 4, "training": 2, "eval": 2}

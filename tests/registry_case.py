@@ -155,7 +155,7 @@ def curate(context: StageContext) -> StageOutput:
     """A small real stage: the rows of the training file, as often as the config says."""
     assert context.config.curation is not None
     assert context.config.train_dataset is not None
-    count = context.config.curation.n_samples or 1
+    count = context.config.curation.wanted or 1
     text = Path(str(context.config.train_dataset.file_path)).read_text(encoding="utf-8")
     output = context.run_dir / "rows.jsonl"
     output.write_text(text * count, encoding="utf-8")

@@ -9,8 +9,9 @@ from typing import Any
 
 from data.rows import Option, Row, question_id_of, row_id_of
 from registry.catalog import DatasetEntry, ModelEntry
+from registry.curation_schema import curation_of
 from registry.effective import EffectiveConfig
-from registry.schema import CurationConfig, EvalConfig, PromptStyle, Stage, StageResources
+from registry.schema import EvalConfig, PromptStyle, Stage, StageResources
 from registry.stage import StageContext, Upstream
 from registry.training_schema import TrainingParams
 from tests.tiny import make_tiny_model
@@ -83,7 +84,7 @@ def make_context(
         train_dataset_key="made-up" if train else None,
         train_dataset=train,
         eval_datasets=dict(evaluate or {}),
-        curation=None if curation is None else CurationConfig.model_validate(curation),
+        curation=None if curation is None else curation_of(curation),
         difficulty_model_key=None,
         difficulty_model=None,
         training=None if training is None else TrainingParams.model_validate(training),
@@ -94,7 +95,8 @@ def make_context(
     upstream: dict[Stage, Upstream] = {}
     if trained is not None:
         upstream["training"] = Upstream("training", config.experiment, "0" * 12, {"model_path": str(trained)})
-    return StageContext(config=config, run_dir=run_dir, attempt_dir=run_dir, upstream=upstream)
+    shared = run_dir.parent / "shared"
+    return StageContext(config=config, run_dir=run_dir, attempt_dir=run_dir, shared=shared, upstream=upstream)
 
 
 def make_model_that_answers(folder: Path, answer: str, prompts: Sequence[str]) -> Path:

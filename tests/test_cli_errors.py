@@ -78,7 +78,7 @@ RUNS: list[tuple[str, Prepare, str, int, tuple[str, ...]]] = [
     ("circle", CIRCLE, "run one", 2,
      ("experiments.one.config.curation: one ", "one -> same as two -> same as one", "circle")),
     ("unknown method", experiment("x", curation={"method": "rand"}), "run x", 2,
-     ("experiments.x", "'random'", "got 'rand'")),
+     ("experiments.x", "'random'", "unknown method 'rand'")),
     ("unknown field", experiment("x", trainig_params={}), "run x", 2,
      ("experiments.x.config.trainig_params", "'training_params'")),
     ("unknown model", experiment("x", model_key="tinny"), "run x", 2,

@@ -9,7 +9,7 @@ import pytest
 from curation.difficulty import UNJUDGED, is_right, judge, outside
 from curation.ledger import open_ledger
 from inference.engine import FinishReason, Generation
-from registry.schema import DifficultyConfig
+from registry.curation_schema import DifficultyConfig
 from tests.stages import row
 
 RIGHT, WRONG = "The answer is B", "The answer is C"

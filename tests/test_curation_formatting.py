@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from curation.formatting import final_answer, split_validation, training_example
 from inference.formats import FORMATS
 from inference.prompts import system_prompt
-from registry.schema import FormatName
+from registry.fields import FormatName
 from scoring.extraction import extract_choice
 from tests.stages import DRUGS, row
 

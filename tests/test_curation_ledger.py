@@ -22,7 +22,7 @@ def test_the_funnel_adds_up(fates: list[str], data: st.DataObject) -> None:
         ledger = remove(ledger, stage, removals)
     counts = funnel(ledger, FILTER_STAGES)
     assert [entry.row for entry in ledger] == ROWS[: len(fates)]
-    assert list(counts) == ["total", "after_quality", "after_difficulty", "after_sampling"]
+    assert list(counts) == ["total", *(f"after_{stage}" for stage in FILTER_STAGES)]
     assert counts["total"] == len(fates)
     left = len(fates)
     for stage in FILTER_STAGES:
@@ -35,15 +35,15 @@ def test_the_funnel_adds_up(fates: list[str], data: st.DataObject) -> None:
 def test_a_stage_that_did_not_run_is_not_in_the_funnel_and_cannot_hide_a_removal() -> None:
     ledger = remove(open_ledger(ROWS[:3], [1, 2, 3]), "difficulty", {ROWS[0].id: "too easy"})
     with pytest.raises(ValueError, match="does not add up: 3 rows left, 2 kept"):
-        funnel(ledger, ["quality", "sampling"])
+        funnel(ledger, ["quality", "selection"])
 
 
 def test_a_row_is_removed_once_and_only_if_it_is_there() -> None:
     ledger = remove(open_ledger(ROWS[:3], [1, 2, 3]), "quality", {ROWS[0].id: "missing answer"})
     with pytest.raises(ValueError, match="not kept"):
-        remove(ledger, "sampling", {ROWS[0].id: "not drawn"})
+        remove(ledger, "selection", {ROWS[0].id: "not drawn"})
     with pytest.raises(ValueError, match="not kept"):
-        remove(ledger, "sampling", {"no such row": "not drawn"})
+        remove(ledger, "selection", {"no such row": "not drawn"})
 
 
 def test_rows_of_one_id_are_refused() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import get_args
 
 import pytest
 from scipy.stats import binomtest, chisquare
 
 from curation.ledger import Ledger, open_ledger
-from curation.methods import METHODS, NOT_DRAWN
-from registry.schema import CurationConfig, MethodName
+from curation.methods import METHODS
+from curation.methods.pool import NOT_DRAWN, pool_of
+from registry.curation_schema import CURATIONS, curation_of
 from tests.stages import row
 
 ROWS = [row(number, specialty=("Cardiology", "Oncology", None)[number % 3]) for number in range(60)]
@@ -22,14 +22,14 @@ def ledger_of(tokens: list[int]) -> Ledger:
 
 
 def drawn(entries: Ledger, **config: object) -> set[str]:
-    parsed = CurationConfig.model_validate({"quality": None, "difficulty": None, **config})
-    left_out = METHODS[parsed.method](entries, parsed)
+    parsed = curation_of({"quality": None, "difficulty": None, **config})
+    left_out = METHODS[parsed.method](pool_of(entries), parsed)
     assert set(left_out) <= {entry.row.id for entry in entries}
     return {entry.row.id for entry in entries} - set(left_out)
 
 
 def test_every_method_of_the_schema_is_there_and_no_other() -> None:
-    assert set(METHODS) == set(get_args(MethodName))
+    assert set(METHODS) == set(CURATIONS)
 
 
 def test_all_takes_everything() -> None:
@@ -64,15 +64,15 @@ def test_random_draws_every_row_equally_often() -> None:
 
 def test_s1_takes_no_short_reasoning_even_when_long_ones_run_out() -> None:
     entries = ledger_of([999, 1000, 1001, 10, 2000])
-    parsed = CurationConfig.model_validate({"method": "s1", "n_samples": 5})
+    parsed = curation_of({"method": "s1", "n_samples": 5})
     short = "reasoning shorter than 1000 tokens"
-    assert METHODS["s1"](entries, parsed) == {ROWS[0].id: short, ROWS[3].id: short}
+    assert METHODS["s1"](pool_of(entries), parsed) == {ROWS[0].id: short, ROWS[3].id: short}
 
 
 def test_s1_says_of_every_row_why_it_was_left_out() -> None:
     entries = ledger_of([1000, 1000, 5])
-    parsed = CurationConfig.model_validate({"method": "s1", "n_samples": 1})
-    assert sorted(METHODS["s1"](entries, parsed).values()) == [NOT_DRAWN, "reasoning shorter than 1000 tokens"]
+    parsed = curation_of({"method": "s1", "n_samples": 1})
+    assert sorted(METHODS["s1"](pool_of(entries), parsed).values()) == [NOT_DRAWN, "reasoning shorter than 1000 tokens"]
 
 
 def test_s1_is_balanced_where_the_pool_is_not() -> None:

@@ -102,11 +102,11 @@ def test_every_row_has_its_reason_and_every_count_is_right(
     passed = table[[reason is None for reason in expected]]
     long = passed[passed["reasoning_tokens"] >= LONG]
     assert len(long) > WANTED
-    assert output.metrics["reasons"]["sampling"] == {
+    assert output.metrics["reasons"]["selection"] == {
         "not drawn": len(long) - WANTED,
         f"reasoning shorter than {LONG} tokens": len(passed) - len(long),
     }
-    assert output.metrics["funnel"] == {"total": 4183, "after_quality": len(passed), "after_sampling": WANTED}
+    assert output.metrics["funnel"] == {"total": 4183, "after_quality": len(passed), "after_selection": WANTED}
 
 
 def test_the_selection_is_long_and_more_even_over_the_subjects_than_the_file(output: StageOutput) -> None:

@@ -71,7 +71,7 @@ def test_s1_from_rows_to_training_data(tmp_path: Path, model: Path) -> None:
     )
     output = run(context)
 
-    assert output.metrics["funnel"] == {"total": 41, "after_quality": 38, "after_difficulty": 18, "after_sampling": 10}
+    assert output.metrics["funnel"] == {"total": 41, "after_quality": 38, "after_difficulty": 18, "after_selection": 10}
     assert output.metrics["reasons"] == {
         "quality": {
             "missing reasoning": 1,
@@ -82,7 +82,7 @@ def test_s1_from_rows_to_training_data(tmp_path: Path, model: Path) -> None:
             "too easy: the base model's pass rate is over 0": 19,
             "unjudged: the base model's answer could not be generated": 1,
         },
-        "sampling": {"not drawn": 7, "reasoning shorter than 50 tokens": 1},
+        "selection": {"not drawn": 7, "reasoning shorter than 50 tokens": 1},
     }
     difficulty = output.metrics["difficulty"]
     assert (difficulty["judged"], difficulty["unjudged"], difficulty["right"]) == (37, 1, 19)
@@ -144,7 +144,7 @@ def test_filters_of_random_and_all_are_off_but_for_required_fields(tmp_path: Pat
     records[0]["answer_idx"], records[0]["answer"] = "", ""
     records[1]["reasoning"] = "The answer is A"
     output = run(context_of(tmp_path, model, records, method="all", validation_fraction=0))
-    assert output.metrics["funnel"] == {"total": 10, "after_quality": 9, "after_sampling": 9}
+    assert output.metrics["funnel"] == {"total": 10, "after_quality": 9, "after_selection": 9}
     assert output.metrics["reasons"] == {"quality": {"missing answer": 1}}
     assert (output.metrics["n_train"], output.metrics["n_validation"]) == (9, 0)
     saved = load_from_disk(str(output.artifacts["dataset_path"]))
@@ -155,14 +155,18 @@ def test_filters_of_random_and_all_are_off_but_for_required_fields(tmp_path: Pat
 def test_too_few_rows_are_warned_of(tmp_path: Path, model: Path) -> None:
     output = run(context_of(tmp_path, model, golds(6, "BC"), method="random", n_samples=50))
     assert output.metrics["warnings"] == ["only 6 rows passed the filters; n_samples is 50; all of them are taken"]
-    assert output.metrics["funnel"]["after_sampling"] == 6
+    assert output.metrics["funnel"]["after_selection"] == 6
 
 
 @pytest.mark.parametrize(
     ("letters", "settings", "message"),
     [
         ("B", {"difficulty": {"max_tokens": 24}}, r"the difficulty filter removed all of the 6 rows .*too easy"),
-        ("C", {"difficulty": None, "long_tokens": 5000}, r"the sampling filter removed all .*shorter than 5000 tokens"),
+        (
+            "C",
+            {"difficulty": None, "long_tokens": 5000},
+            r"the selection filter removed all .*shorter than 5000 tokens",
+        ),
         ("C", {"quality": {"max_tokens": 5}}, r"the quality filter removed all .*reasoning over 5 tokens \(6\)"),
     ],
 )

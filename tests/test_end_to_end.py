@@ -103,7 +103,7 @@ def test_real_files_go_through_all_three_stages(real_data: Path, tmp_path: Path)
     table = pd.read_parquet(lab.folder / "output" / "real" / "med_s1k_filtered.parquet")
     removed = table["filter_stage"].value_counts()
     assert funnel["after_quality"] == N_MEDMCQA - removed["quality"]
-    assert funnel["after_sampling"] == int(table["selected_for_training"].sum()) == 60
+    assert funnel["after_selection"] == int(table["selected_for_training"].sum()) == 60
     asked = _asked_again(lab, table)
     assert funnel["after_difficulty"] == funnel["after_quality"] - asked
     split = results["curation"]["metrics"]

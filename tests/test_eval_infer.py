@@ -15,7 +15,7 @@ from eval.infer import Settings, ask, of_folder, subject_of
 from eval.question_files import read_questions
 from inference.prompts import user_message
 from registry.errors import MissingError, UsageError
-from registry.schema import EngineName
+from registry.fields import EngineName
 from tests.lab import Lab
 from tests.quick_lab import until
 from tests.small_lab import answer_of, edit_json, make_small_lab, save

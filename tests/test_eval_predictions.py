@@ -20,7 +20,8 @@ from eval.summary import details, require_output, summarise
 from inference.engine import FinishReason, Generation, Request
 from inference.formats import FORMATS
 from registry.errors import StageFailure, UsageError
-from registry.schema import FormatName, TaskName
+from registry.fields import FormatName
+from registry.schema import TaskName
 from scoring.pairs import Outcome, outcome_of, pair
 from tests.stages import row
 

@@ -11,7 +11,7 @@ import pytest
 from inference.checkpoint import max_positions
 from inference.engine import EngineSpec, Request, Sampling, open_engine
 from registry.errors import MissingError, UsageError
-from registry.schema import EngineName
+from registry.fields import EngineName
 from tests.tiny import ENGINES, NEEDS_VLLM, make_tiny_model
 
 REQUESTS = [Request(f"q{i}", ({"role": "user", "content": f"Which drug lowers {i}?"},)) for i in range(4)]

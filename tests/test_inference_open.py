@@ -17,7 +17,7 @@ import pytest
 from inference.data_parallel import copies_of, devices_of
 from inference.engine import EngineSpec, Generation, Request, Sampling, open_engine
 from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
-from registry.schema import EngineName
+from registry.fields import EngineName
 from tests.tiny import CHAT_TEMPLATE, ENGINES, NEEDS_VLLM, make_tiny_model
 
 REQUEST = Request("q", ({"role": "user", "content": "Which drug?"},))

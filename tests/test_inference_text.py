@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from inference.formats import FORMATS, ChatFormat
 from inference.prompts import INSTRUCTIONS, user_message
-from registry.schema import FormatName, PromptStyle
+from registry.fields import FormatName
+from registry.schema import PromptStyle
 
 OPTIONS = (("A", "Aspirin"), ("B", "β-blocker"))
 MARKED = [chat_format for chat_format in FORMATS.values() if chat_format.opening]

@@ -14,11 +14,12 @@ from pydantic import BaseModel
 from registry.canonical import sha256
 from registry.catalog import Columns, DatasetEntry, ModelEntry
 from registry.contents import Contents
+from registry.curation_schema import S1Rows
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
 from registry.fingerprint import Fingerprints, Inputs, changed_fields, pinned
 from registry.resolve import parse_overrides
-from registry.schema import CurationConfig, EvalConfig, Resources, Stage
+from registry.schema import EvalConfig, Resources, Stage
 from registry.store import Registry
 from registry.training_schema import TrainingParams
 from tests.registry_case import TRAINING, tuned, write_lab
@@ -37,7 +38,6 @@ STAGE: dict[str, Stage] = {"curation": "curation", "training_params": "training"
 
 # Another legal value for each field of the stages' models.
 OTHER: dict[str, Any] = {
-    "curation.method": "random",
     "curation.n_samples": 5000,
     "curation.format": "qwen",
     "curation.quality": None,
@@ -52,6 +52,13 @@ OTHER: dict[str, Any] = {
     "curation.difficulty.pass_rate": [0.0, 0.5],
     "curation.difficulty.unjudged": "keep",
     "curation.long_tokens": 5,
+    "curation.specialty_weights": {"Oncology": 2.0},
+    "curation.decontamination": None,
+    "curation.decontamination.ngram": 8,
+    "curation.decontamination.coverage": 0.9,
+    "curation.decontamination.similarity": None,
+    "curation.duplicates": None,
+    "curation.duplicates.similarity": 0.5,
     "curation.validation_fraction": 0.1,
     "curation.seed": 1,
     "training_params.method": "lora",
@@ -112,6 +119,8 @@ OTHER: dict[str, Any] = {
     "prompting": "step",
 }
 WITHOUT_OUTCOME = {
+    "curation.shards": 4,
+    "curation.decontamination.against": ["exam"],
     "training_params.per_device_batch_size": 4,
     "training_params.packing": True,
     "training_params.gradient_checkpointing": False,
@@ -166,12 +175,12 @@ def paths_of(model: type[BaseModel], prefix: str) -> set[str]:
 
 def test_the_tables_above_know_every_field() -> None:
     models: dict[str, type[BaseModel]] = {
-        "curation": CurationConfig,
+        "curation": S1Rows,
         "training_params": TrainingParams,
         "eval": EvalConfig,
     }
     known = {path for name, model in models.items() for path in paths_of(model, name)}
-    assert known | {"prompting"} == OTHER.keys() | WITHOUT_OUTCOME.keys()
+    assert known - {"curation.method"} | {"prompting"} == OTHER.keys() | WITHOUT_OUTCOME.keys()
 
 
 @pytest.mark.parametrize("path", OTHER)
@@ -265,7 +274,7 @@ def test_place_name_and_time_do_not_count(lab: Registry, tmp_path: Path) -> None
     ("file", "stages"),
     [
         ("train.jsonl", {"curation", "training", "eval"}),
-        ("exam.jsonl", {"eval"}),
+        ("exam.jsonl", {"curation", "training", "eval"}),
         ("model/model.safetensors", {"curation", "training", "eval"}),
         ("model/tokenizer.json", {"curation", "training", "eval"}),
         ("model/chat_template.jinja", {"curation", "training", "eval"}),
@@ -301,8 +310,9 @@ def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
         "task": "text",
         "labels": ("yes", "no"),
         "plugin": str(lab.paths.file),
+        "merge": {"part": config.train_dataset},
     }
-    left_out = {"hf_path", "revision", "file_path", "hf_config", "hf_split", "max_length"}
+    left_out = {"hf_path", "revision", "file_path", "hf_config", "hf_split", "max_length", "license"}
     assert other.keys() | left_out == DatasetEntry.model_fields.keys()
     for field, value in other.items():
         changed = config.model_copy(update={"train_dataset": config.train_dataset.model_copy(update={field: value})})

@@ -289,13 +289,13 @@ class TestCounts:
 
     def test_a_funnel_of_our_own_that_loses_a_row(self, document: Body) -> None:
         entry(document, "curation")["metrics"] = {
-            "funnel": {"total": 100, "after_quality": 90, "after_sampling": 50},
-            "reasons": {"quality": {"empty": 10}, "sampling": {"not drawn": 39}},
+            "funnel": {"total": 100, "after_quality": 90, "after_selection": 50},
+            "reasons": {"quality": {"empty": 10}, "selection": {"not drawn": 39}},
         }
 
         found = only(document)
 
-        assert found.path == f"experiments.{NAME}.results.curation.metrics.funnel.after_sampling"
+        assert found.path == f"experiments.{NAME}.results.curation.metrics.funnel.after_selection"
         assert (found.value, found.other_value) == (50, 39)
 
 

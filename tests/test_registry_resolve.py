@@ -85,7 +85,7 @@ def test_defaults_fill_fields_but_never_a_stage(tmp_path: Path) -> None:
     )
     assert config.curation is not None
     assert config.training is not None
-    assert (config.curation.seed, config.curation.n_samples) == (5, 10)
+    assert (config.curation.seed, config.curation.wanted) == (5, 10)
     assert config.training.weight_decay == 0.1
     assert (config.training.optimizer.adam_beta1, config.training.optimizer.adam_beta2) == (0.7, 0.9)
     assert config.eval.max_tokens == 64
@@ -150,8 +150,14 @@ def test_a_wrong_override_is_one_line(tmp_path: Path, overrides: dict[str, Any],
             "config.curation.n_sample: unknown field; did you mean 'n_samples'",
         ),
         ({"trainning_params": {}}, "config.trainning_params: unknown field; did you mean 'training_params'?"),
-        ({"curation": {"method": "randm", "n_samples": 1}}, "config.curation.method: Input should be 'all'"),
-        ({"curation": {"method": "random"}}, "method 'random' needs n_samples"),
+        (
+            {"curation": {"method": "randm", "n_samples": 1}},
+            "curation.method: unknown method 'randm'; did you mean 'random'?",
+        ),
+        (
+            {"curation": {"method": "random"}},
+            "curation.n_samples: Field required; add it: a whole number at least 1",
+        ),
         ({"curation": {"method": "all", "n_samples": 3}}, "method 'all' takes every row"),
         ({"curation": None}, "config.training_params: has training_params but no curation, so no data to train on"),
         ({"datasets": {"eval": "exam"}}, "config.datasets.curate: has curation but datasets.curate names no data set"),

@@ -73,7 +73,7 @@ def test_no_problem_hides_another(tmp_path: Path) -> None:
         "config.model_key",
         "config.datasets.curate",
         "config.datasets.eval[1]",
-        "config.curation",
+        "config.curation.n_samples",
         "config.curation.n_sample",
         "config.curation.format",
         "config.curation.seed",
@@ -161,7 +161,7 @@ def test_a_long_name_hides_no_problem_of_its_experiment(tmp_path: Path) -> None:
 def test_a_broken_catalog_entry_is_not_blamed_on_those_who_use_it(tmp_path: Path) -> None:
     lab = write_lab(tmp_path, eval_datasets={"exam": {"file_path": "exam.jsonl", "hf_path": "a/b"}})
     assert found(lab) == {
-        "eval_datasets.exam": "give either hf_path or file_path (or a plugin that loads its questions itself)"
+        "eval_datasets.exam": "give one of hf_path, file_path and merge (or a plugin that loads its questions itself)"
     }
 
 

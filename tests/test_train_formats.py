@@ -15,7 +15,7 @@ from eval.models import answer_format
 from inference.formats import FORMATS, ChatFormat
 from inference.prompts import system_prompt
 from registry.errors import StageFailure, UsageError
-from registry.schema import FormatName
+from registry.fields import FormatName
 from tests.chat_templates import CHATML, GEMMA, LLAMA3, NEMOTRON, QWEN3, TEMPLATES, THINKING, TURN_ENDS
 from tests.stages import row
 from tests.tiny import make_tiny_model

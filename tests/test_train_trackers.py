@@ -31,7 +31,7 @@ from train.trackers import tracking
 case = Path(sys.argv[1])
 config = EffectiveConfig.model_validate(json.loads(case.read_text())["config"])
 try:
-    with tracking(StageContext(config, case.parent, case.parent), {"method": "sft"}, 0):
+    with tracking(StageContext(config, case.parent, case.parent, case.parent), {"method": "sft"}, 0):
         print("the tracker is there")
 except Meds1Error as error:
     print(error, file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry.schema import EngineName
+from registry.fields import EngineName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -54,7 +54,8 @@ class Case:
     def context(self, rank: int = 0, world_size: int = 1) -> StageContext:
         """What the runner would hand the stage."""
         upstream = Upstream("curation", self.config.experiment, "0" * 64, {"dataset_path": str(self.dataset)})
-        return StageContext(self.config, self.run_dir, self.run_dir, {"curation": upstream}, rank, world_size)
+        own = self.run_dir
+        return StageContext(self.config, own, own, own, {"curation": upstream}, rank, world_size)
 
 
 def make_case(folder: Path, rows: int = 27, reference_gpus: int = 2, validation: int = 5, **params: Any) -> Case:

@@ -58,7 +58,7 @@ def completed(config: EffectiveConfig, stage: Stage, run_dir: str, chance: rando
 
 def _selected(config: EffectiveConfig) -> int:
     assert config.curation is not None
-    return config.curation.n_samples or _ROWS
+    return config.curation.wanted or _ROWS
 
 
 def _curation(config: EffectiveConfig, chance: random.Random) -> dict[str, Any]:

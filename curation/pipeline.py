@@ -1,0 +1,115 @@
+"""From a data set's rows to the selected ones: every filter in its order, each row's fate in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from curation import difficulty
+from curation.decontamination import contamination
+from curation.duplicates import duplicates
+from curation.ledger import FilterStage, Ledger, kept, open_ledger, remove, require_rows, with_pass_rates
+from curation.measures import measured
+from curation.methods import METHODS
+from curation.quality import missing_fields, poor_quality
+from data.hub import resolve
+from data.load import load_rows
+from data.tokens import count_tokens
+from registry.catalog import DatasetEntry
+from registry.curation_schema import CurationConfig
+from registry.effective import EffectiveConfig
+from registry.errors import UsageError
+from registry.stage import StageContext
+
+Pairs = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class Course:
+    """A curation on its way: the ledger, which stages ran, what they found, and the base model's answers."""
+
+    context: StageContext
+    ledger: Ledger
+    stages: list[FilterStage] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, Pairs] = field(default_factory=dict)
+    answers: difficulty.Answers | None = None
+
+    @property
+    def curation(self) -> CurationConfig:
+        """The config of the curation."""
+        return required(self.context.config)[0]
+
+    def remove(self, stage: FilterStage, removals: Mapping[str, str]) -> None:
+        """Write down what a filter removed; `StageFailure` when nothing is left."""
+        if stage not in self.stages:
+            self.stages.append(stage)
+        self.ledger = remove(self.ledger, stage, removals)
+        require_rows(self.ledger, self.context.config.experiment, str(self.context.config.train_dataset_key))
+
+
+def required(config: EffectiveConfig) -> tuple[CurationConfig, str, DatasetEntry]:
+    """The curation's config and data set; `UsageError` where the experiment has none."""
+    if config.curation is None or config.train_dataset_key is None or config.train_dataset is None:
+        raise UsageError(
+            f"{config.experiment}: curation needs a data set; "
+            "set datasets.curate to one of the train_datasets of config.json"
+        )
+    return config.curation, config.train_dataset_key, config.train_dataset
+
+
+def opened(context: StageContext) -> Ledger:
+    """Every row of the data set in the order of the ids, so that the order in the file decides nothing."""
+    _, key, dataset = required(context.config)
+    rows = sorted(load_rows(key, dataset), key=lambda row: row.id)
+    tokenizer = resolve(context.config.model, "model", context.config.model_key)
+    return open_ledger(rows, count_tokens([row.reasoning for row in rows], tokenizer))
+
+
+def choose(context: StageContext) -> Course:
+    """Run every filter that the config has, then the method's selection."""
+    course = Course(context, opened(context))
+    for step in (_quality, _decontamination, _duplicates, _difficulty, _selection):
+        step(course)
+    return course
+
+
+def _quality(course: Course) -> None:
+    course.remove("quality", missing_fields(kept(course.ledger)))
+    if course.curation.quality is not None:
+        course.remove("quality", poor_quality(kept(course.ledger), course.curation.quality))
+
+
+def _decontamination(course: Course) -> None:
+    if course.curation.decontamination is None:
+        return
+    benchmarks = {key: load_rows(key, entry) for key, entry in course.context.config.benchmarks.items()}
+    found = contamination(kept(course.ledger), benchmarks, course.curation.decontamination)
+    course.metrics["decontamination"] = dict(found.metrics)
+    course.pairs["contamination"] = found.pairs
+    course.remove("decontamination", found.removals)
+
+
+def _duplicates(course: Course) -> None:
+    if course.curation.duplicates is None:
+        return
+    found = duplicates(kept(course.ledger), course.curation.duplicates)
+    course.pairs["duplicates"] = found.pairs
+    course.remove("duplicates", found.removals)
+
+
+def _difficulty(course: Course) -> None:
+    config = course.curation.difficulty
+    if config is None:
+        return
+    course.answers, asked = difficulty.answered(kept(course.ledger), course.context, config)
+    judgement = difficulty.judge(kept(course.ledger), course.answers)
+    course.metrics["difficulty"] = {**asked, **judgement.metrics}
+    course.ledger = with_pass_rates(course.ledger, judgement.pass_rates)
+    course.remove("difficulty", difficulty.outside(kept(course.ledger), judgement, config))
+
+
+def _selection(course: Course) -> None:
+    pool = measured(kept(course.ledger), course.context, course.answers)
+    course.remove("selection", METHODS[course.curation.method](pool, course.curation))
