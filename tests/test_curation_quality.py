@@ -13,7 +13,6 @@ from registry.curation_schema import QualityConfig
 from tests.stages import row
 
 CONFIG = QualityConfig(truncation_tokens=(1024, 2048), max_tokens=4000)
-SWAPPED = {"A": "Prednisone", "B": "Lisinopril", "C": "Ibuprofen", "D": "Caffeine"}
 
 
 def quality_reason(candidate: Row, tokens: int = 100) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from registry.curation_schema import CURATIONS
 from registry.document import load, render
@@ -109,7 +110,8 @@ def test_the_catalogs_schema(catalog: dict[str, Any], path: str | None) -> None:
 
 
 def test_editors_can_show_what_a_field_is_for() -> None:
-    for model in (*CURATIONS.values(), TrainingParams, EvalConfig):
+    models: list[type[BaseModel]] = [*CURATIONS.values(), TrainingParams, EvalConfig]
+    for model in models:
         assert [name for name, field in model.model_fields.items() if not field.description] == []
     properties = SCHEMAS["results"]["$defs"]["WrittenConfig"]["properties"]
     assert properties["prompting"]["enum"] == ["plain", "strict", "step"]
