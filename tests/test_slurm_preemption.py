@@ -101,6 +101,7 @@ def test_a_training_whose_node_is_lost_goes_on_from_its_last_checkpoint(
     assert Training(entry) == undisturbed
 
 
+@pytest.mark.full
 def test_two_ranks_on_two_nodes_are_preempted_in_the_middle_of_a_training(lab: Lab) -> None:
     two = ("--set", "slurm.training.nodes=2")
     job_id, job = begin(lab, *two, num_epochs=20)

@@ -130,6 +130,7 @@ def test_stopped_adapters_go_on_alone(merged: tuple[Case, StageOutput], tmp_path
     assert losses(output.artifacts) == losses(merged[1].artifacts)
 
 
+@pytest.mark.full
 def test_stopped_adapters_go_on_sharded(sharded: tuple[Case, dict[str, Any]], tmp_path: Path) -> None:
     case = make_case(tmp_path, gradient_checkpointing=True, **LORA)
     stop_after_a_checkpoint(case, 2)

@@ -42,6 +42,7 @@ def test_two_nodes_train_what_one_process_trains(gpus: int, single: StageOutput,
     assert losses(metrics) == pytest.approx(losses(single.artifacts), rel=1e-3)
 
 
+@pytest.mark.full
 def test_a_submitted_training_has_a_task_for_each_gpu_of_two_nodes(tmp_path: Path) -> None:
     lab, alone = (make_lab(tmp_path / name, {"training": {"nodes": 2, "gpus": 2}}) for name in ("lab", "alone"))
     for each in (lab, alone):
