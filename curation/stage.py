@@ -16,12 +16,13 @@ from curation.difficulty import ANSWERS, ANSWERS_PARTIAL
 from curation.formatting import split_validation, training_example
 from curation.ledger import Ledger, funnel, kept, reasons
 from curation.methods.pool import specialty_of
+from curation.methods.s1 import unknown_weights
 from curation.outputs import write_dataset, write_tables
 from curation.pipeline import Course, choose, required
 from inference.formats import FORMATS
 from inference.prompts import system_prompt
 from registry.catalog import ModelEntry
-from registry.curation_schema import CurationConfig
+from registry.curation_schema import CurationConfig, S1Rows
 from registry.stage import StageContext, StageOutput
 
 log = logging.getLogger(__name__)
@@ -64,11 +65,12 @@ def _splits(ledger: Ledger, curation: CurationConfig, model: ModelEntry) -> dict
 
 def _warnings(ledger: Ledger, curation: CurationConfig, experiment: str) -> list[str]:
     wanted, selected = curation.wanted, len(kept(ledger))
-    if wanted is None or selected >= wanted:
-        return []
-    warning = f"only {selected} rows could be chosen; n_samples is {wanted}"
-    log.warning("%s: %s", experiment, warning)
-    return [warning]
+    warnings = unknown_weights(ledger, curation) if isinstance(curation, S1Rows) else []
+    if wanted is not None and selected < wanted:
+        warnings.append(f"only {selected} rows could be chosen; n_samples is {wanted}")
+    for warning in warnings:
+        log.warning("%s: %s", experiment, warning)
+    return warnings
 
 
 def _ledger_metrics(course: Course) -> dict[str, Any]:

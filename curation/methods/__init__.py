@@ -13,6 +13,7 @@ from curation.ledger import Removals
 from curation.methods.drawing import draw_random, take_all
 from curation.methods.pool import Pool
 from curation.methods.s1 import draw_s1
+from curation.methods.wording import draw_substring, take_by_ngrams
 
 Method = Callable[[Pool, Any], Removals]
 
@@ -20,4 +21,6 @@ METHODS: Final[Mapping[str, Method]] = {
     "all": take_all,
     "random": draw_random,
     "s1": draw_s1,
+    "difficulty-substring": draw_substring,
+    "difficulty-n-gram": take_by_ngrams,
 }

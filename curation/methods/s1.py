@@ -4,38 +4,77 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Final
 
-from curation.ledger import Removals
+from curation.ledger import Entry, Ledger, Removals
 from curation.methods.pool import NOT_DRAWN, Pool, specialty_of
+from data.specialties import SPECIALTIES
 from registry.curation_schema import S1Rows
+from registry.errors import suggestion
+
+UNIFORM_SHARE: Final = 0.7
+UNREACHED: Final = "specialty of weight 0"
+
+Groups = dict[str, list[str]]
+"""Specialty -> the ids of its rows that are left, the longest reasoning first."""
 
 
 def draw_s1(pool: Pool, config: S1Rows) -> Removals:
-    """Draw `n_samples` rows of long reasoning, balanced over the specialties.
+    """Take all rows of long reasoning, then draw to `n_samples`, balanced over the specialties.
 
-    Until enough are drawn: choose a specialty uniformly among those that have rows left, then one of its rows with
-    weight 2^-rank, rank 0 being its longest reasoning left. Only rows of at least `long_tokens`
-    reasoning tokens take part; when these are fewer than `n_samples` all of them are taken, and no shorter ones.
+    Of the draws, the first 70 % choose a specialty uniformly among those that have rows left, the others by
+    `specialty_weights` (1 where none is given; a specialty of weight 0 is never chosen in this phase). Within a
+    specialty a row is drawn with weight 2^-rank, rank 0 being its longest reasoning left. Where there are more than
+    `n_samples` rows of long reasoning, all draws are among these.
     """
+    long = [entry for entry in pool.entries if entry.reasoning_tokens >= config.long_tokens]
+    crowded = len(long) > config.n_samples
+    chosen = set() if crowded else {entry.row.id for entry in long}
+    groups = _groups([entry for entry in (long if crowded else pool.entries) if entry.row.id not in chosen])
+    draws = config.n_samples - len(chosen)
+    uniform = round(UNIFORM_SHARE * draws)
     rng = random.Random(config.seed)
-    pools: dict[str, list[str]] = defaultdict(list)
-    for entry in sorted(pool.entries, key=lambda entry: (-entry.reasoning_tokens, entry.row.id)):
-        if entry.reasoning_tokens >= config.long_tokens:
-            pools[specialty_of(entry)].append(entry.row.id)
+    chosen |= _drawn(groups, uniform, rng, lambda specialty: 1.0)
+    chosen |= _drawn(groups, draws - uniform, rng, lambda specialty: config.specialty_weights.get(specialty, 1.0))
+    # Draws that are left over can only be those that no weight allowed.
+    undrawn = NOT_DRAWN if len(chosen) == config.n_samples else UNREACHED
+    short = f"reasoning shorter than {config.long_tokens} tokens, and enough rows are longer"
+    return {
+        entry.row.id: short if crowded and entry.reasoning_tokens < config.long_tokens else undrawn
+        for entry in pool.entries
+        if entry.row.id not in chosen
+    }
+
+
+def unknown_weights(entries: Ledger, config: S1Rows) -> list[str]:
+    """A warning for each weight of a specialty that no row has, with the nearest name of the rows or of the list."""
+    present = {specialty_of(entry) for entry in entries}
+    return [
+        f"specialty_weights: no row is of specialty {name!r}; {suggestion(name, present | set(SPECIALTIES))}"
+        for name in sorted(set(config.specialty_weights) - present)
+    ]
+
+
+def _groups(entries: list[Entry]) -> Groups:
+    groups: Groups = defaultdict(list)
+    for entry in sorted(entries, key=lambda entry: (-entry.reasoning_tokens, entry.row.id)):
+        groups[specialty_of(entry)].append(entry.row.id)
+    return groups
+
+
+def _drawn(groups: Groups, draws: int, rng: random.Random, weight: Callable[[str], float]) -> set[str]:
+    """Take up to `draws` rows out of `groups`; fewer where only specialties of weight 0 have rows left."""
+    open_to = [specialty for specialty in sorted(groups) if weight(specialty) > 0 and groups[specialty]]
+    weights = [weight(specialty) for specialty in open_to]
     drawn: set[str] = set()
-    specialties = sorted(pools)
-    while specialties and len(drawn) < config.n_samples:
-        specialty = rng.choice(specialties)
-        rows = pools[specialty]
+    while open_to and len(drawn) < draws:
+        at = rng.choices(range(len(open_to)), weights)[0]
+        rows = groups[open_to[at]]
         drawn.add(rows.pop(_rank(rng, len(rows))))
         if not rows:
-            specialties.remove(specialty)
-    short = f"reasoning shorter than {config.long_tokens} tokens"
-    return {
-        entry.row.id: NOT_DRAWN if entry.reasoning_tokens >= config.long_tokens else short
-        for entry in pool.entries
-        if entry.row.id not in drawn
-    }
+            del open_to[at], weights[at]
+    return drawn
 
 
 def _rank(rng: random.Random, size: int) -> int:

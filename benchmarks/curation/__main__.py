@@ -1,0 +1,25 @@
+"""`python -m benchmarks.curation [PART...]` prints what curation promises, measured on this machine.
+
+Exit code 1 when draws do not follow their closed form or a row is lost; a time or a memory over its limit is marked
+and is no error. The long form takes more seeds and rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.curation.s1_shares import measure_s1_shares
+from benchmarks.parts import Part, run_parts
+
+PARTS: dict[str, Part] = {
+    "s1_shares": measure_s1_shares,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, measure and print."""
+    run_parts("benchmarks.curation", __doc__, PARTS, arguments)
+
+
+if __name__ == "__main__":
+    main()
