@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from curation.methods import METHODS
+from curation.stage import run as curate_here
+from registry.catalog import DatasetEntry
 from registry.curation_schema import CURATIONS
 from registry.paths import RegistryPaths
 from registry.store import Registry
 from tests.lab import Lab, make_lab
 from tests.registry_case import run
 from tests.small_lab import edit_json
-from tests.stages import record, write_jsonl
+from tests.stages import make_context, record, write_jsonl
 
 N_ROWS, N_SAMPLES = 40, 12
 ANSWERING = {"engine": "transformers", "max_tokens": 4, "pass_rate": [0.0, 1.0]}
@@ -123,6 +125,23 @@ def test_another_process_hash_seed_and_order_of_the_rows_change_no_byte(method: 
     first, second = (contents(lab, method) for lab in labs)
     assert len(first) >= 4
     assert first == second
+
+
+def test_weights_that_come_to_nothing_and_too_few_rows_are_warned_of(labs: tuple[Lab, Lab], tmp_path: Path) -> None:
+    settings = {"method": "s1", "long_tokens": 10_000, "difficulty": None}
+    weights = {"Cardiolgy": 2.0, **dict.fromkeys(("Cardiology", "Oncology", "Neurology", "unlabelled"), 0.0)}
+    lab = labs[0].folder
+    train = DatasetEntry(file_path=str(lab / "train.jsonl"))
+
+    def curated(name: str, n_samples: int) -> Mapping[str, Any]:
+        curation = {**settings, "n_samples": n_samples, "specialty_weights": weights}
+        return curate_here(make_context(tmp_path / name, lab / "model", train=train, curation=curation)).metrics
+
+    some, every = curated("some", N_ROWS - 10), curated("every", 2 * N_ROWS)
+    assert some["reasons"]["selection"] == {"specialty of weight 0": N_ROWS - 21}
+    assert some["warnings"][0].startswith("specialty_weights: no row is of specialty 'Cardiolgy'; did you mean")
+    assert some["warnings"][1:] == ["only 21 rows could be chosen; n_samples is 30"]
+    assert every["warnings"][1:] == ["only 40 rows could be chosen; n_samples is 80"]
 
 
 def contents(lab: Lab, method: str) -> dict[str, bytes]:
