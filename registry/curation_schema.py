@@ -179,7 +179,9 @@ class NgramRows(SampledRows):
     """Rows whose reasoning has the most words of thinking aloud, by their weights per word."""
 
     method: Literal["difficulty-n-gram"] = described("How rows are chosen.")
-    ngrams: dict[str, NonNegative] | None = described("Weight of each phrase; null: the list of the project.", None)
+    ngrams: Annotated[dict[str, NonNegative], Field(min_length=1)] | None = described(
+        "Weight of each phrase; null: the list of the project.", None
+    )
 
 
 class SimilarRows(SampledRows):
