@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from registry.canonical import canonical
 from registry.errors import Meds1Error, StageFailure, StageStopped, UsageError
-from registry.job import Job
+from registry.job import Job, save_end
 from registry.paths import stop_mark
 from registry.provenance import gather, now, process_start, restart_count, slurm_job_id, user_name
 from registry.records import Event
@@ -123,7 +123,7 @@ class Attempt:
             "log": str(self.job.folder),
         }
         try:
-            self.job.save(self.registry, event, result, self._ended())
+            save_end(self.registry, self.job, event, result, self._ended())
         except StageFailure as unsaved:  # what ended the stage is the error to be raised
             log.error("%s", unsaved)
         with contextlib.suppress(OSError):  # a full disk, say: the record has the end of it

@@ -12,7 +12,7 @@ from typing import Any
 from registry.durable import make_folder, write_durably, write_shared
 from registry.errors import MissingError, StageFailure, UsageError
 from registry.history import Entry, entry_of
-from registry.paths import CHECKOUT, RegistryPaths, attempt_dir, job_file, records_in
+from registry.paths import CHECKOUT, RegistryPaths, attempt_dir, job_file, records_in, shard_dir
 from registry.plan import Plan
 from registry.provenance import now, restart_count
 from registry.reading import load_record
@@ -26,7 +26,8 @@ class Job:
     """A claimed attempt, frozen. Its `job.json` is all that a batch job needs.
 
     `code` is the folder of the code that runs it: a snapshot, or a checkout as it will be then. `earlier` are
-    predictions that an eval scores again, or "".
+    predictions that an eval scores again, or "". `shard` is not in the file: it says which of the attempt's shards a
+    process is, from 0.
     """
 
     experiment: str
@@ -41,11 +42,18 @@ class Job:
     catalog: str
     code: str = ""
     earlier: str = ""
+    shard: int | None = None
 
     @property
     def folder(self) -> Path:
-        """This attempt's own folder."""
-        return attempt_dir(Path(self.run_dir), self.attempt)
+        """This attempt's own folder, or its shard's."""
+        own = attempt_dir(Path(self.run_dir), self.attempt)
+        return own if self.shard is None else shard_dir(own, self.shard)
+
+    @property
+    def shards(self) -> int:
+        """How many shards come before it where it is submitted to Slurm; 1: none."""
+        return int((self.config.get("curation") or {}).get("shards", 1)) if self.stage == "curation" else 1
 
     @property
     def file(self) -> Path:
@@ -75,7 +83,8 @@ class Job:
         self, registry: Registry, event: Event, result: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
     ) -> None:
         """Save a record of this attempt, in its own folder where the registry's cannot be written (`StageFailure`)."""
-        registry.save(self.record(event, result, provenance), records_in(self.folder))
+        fallback = records_in(attempt_dir(Path(self.run_dir), self.attempt))
+        registry.save(self.record(event, result, provenance), fallback)
 
 
 def load_job(path: Path) -> Job:
@@ -110,6 +119,30 @@ def claim_all(
     return jobs
 
 
+def save_end(
+    registry: Registry, job: Job, event: Event, result: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> None:
+    """Save how an attempt ended that did not complete. Of its shards the first that fails speaks for all.
+
+    A shard that is cancelled says nothing: whoever cancels the attempt says so himself.
+    """
+    if job.shard is not None:
+        if event == "cancelled" or last_word(registry, job) is not None or not _is_first_to_fail(job):
+            return
+        result = {**result, "error": f"shard {job.shard}: {result['error']}"}
+    job.save(registry, event, result, provenance)
+
+
+def _is_first_to_fail(job: Job) -> bool:
+    try:
+        (job.folder.parent / "failed").mkdir()
+    except FileExistsError:
+        return False
+    except OSError:  # a full disk, say: better said twice than not at all
+        return True
+    return True
+
+
 def record_ends(registry: Registry, jobs: Sequence[Job], event: Event, why: str | Mapping[str, str]) -> None:
     """Record how attempts ended that leave no word of their own, and why: for all of them, or by experiment."""
     reasons = {job.experiment: why if isinstance(why, str) else why[job.experiment] for job in jobs}
@@ -142,7 +175,8 @@ def _claim(registry: Registry, plan: Plan, code: Path, lasting: bool) -> Job:
         code=str(code),
         earlier=plan.earlier,
     )
-    content = (json.dumps(vars(job), indent=2, ensure_ascii=False) + "\n").encode()
+    written = {field: value for field, value in vars(job).items() if field != "shard"}
+    content = (json.dumps(written, indent=2, ensure_ascii=False) + "\n").encode()
     with _writing_in(job.folder, job.experiment):
         make_folder(job.folder, lasting)
         if lasting:

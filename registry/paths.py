@@ -111,6 +111,11 @@ def attempt_dir(run_dir: Path, attempt: int) -> Path:
     return run_dir / "attempts" / str(attempt)
 
 
+def shard_dir(attempt: Path, shard: int) -> Path:
+    """The logs of one shard of an attempt."""
+    return attempt / "shards" / str(shard)
+
+
 def used_mark(snapshot: Path) -> Path:
     """Says when a snapshot of the code was last handed out."""
     return snapshot.with_name(f"{snapshot.name}.used")

@@ -20,14 +20,14 @@ from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import changed_fields, own_inputs
 from registry.history import Entry
-from registry.job import Job, claim_all
+from registry.job import Job, claim_all, save_end
 from registry.paths import CHECKOUT
 from registry.plan import Plan
 from registry.provenance import now
 from registry.ranks import ranks
 from registry.reading import View
 from registry.schema import Stage
-from registry.stage import ENTRY_POINT, StageContext, StageFunction, Upstream
+from registry.stage import ENTRY_POINT, SHARD_ENTRY_POINT, ShardFunction, StageContext, StageFunction, Upstream
 from registry.stopping import StopFlag
 from registry.store import Registry
 
@@ -88,6 +88,21 @@ def run_job(job: Job, stop: StopFlag | None = None) -> Entry | None:
     return result
 
 
+def run_shard(job: Job, stop: StopFlag) -> None:
+    """Do one shard's part for an attempt whose job comes after all of them; only a failure is recorded.
+
+    Shards work side by side: they write nothing but what any job may use again, so none owns the run directory.
+    """
+    assert job.shard is not None
+    config = EffectiveConfig.model_validate(job.config)
+    registry = job.open()
+    with Attempt(registry, job):
+        _check_unchanged(registry, job, config)
+        with stop:
+            prepare = cast(ShardFunction, _named(SHARD_ENTRY_POINT))
+            prepare(_context(registry, job, config, stop), job.shard, job.shards)
+
+
 def record_failure(job: Job, error: str) -> None:
     """Record that an attempt ended without a word of its own (killed, for instance)."""
     record_end(job, "failed", error)
@@ -97,7 +112,7 @@ def record_end(job: Job, event: End, error: str) -> None:
     """Record for an attempt how it ended."""
     registry = job.open()
     result = {"job": job_identity(), "error": error, "log": str(job.folder)}
-    job.save(registry, event, result, {"ended": now()})
+    save_end(registry, job, event, result, {"ended": now()})
     fold_or_warn(registry)
 
 
@@ -131,8 +146,12 @@ def _check_unchanged(registry: Registry, job: Job, config: EffectiveConfig) -> N
 
 
 def _function(stage: Stage) -> StageFunction:
-    module, name = ENTRY_POINT[stage].split(":")
-    return cast(StageFunction, getattr(importlib.import_module(module), name))
+    return cast(StageFunction, _named(ENTRY_POINT[stage]))
+
+
+def _named(entry_point: str) -> object:
+    module, name = entry_point.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def publish(registry: Registry, jobs: Sequence[Job]) -> None:

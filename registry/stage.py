@@ -69,6 +69,7 @@ class StageOutput:
 
 
 StageFunction = Callable[[StageContext], StageOutput]
+ShardFunction = Callable[[StageContext, int, int], None]  # which shard, from 0, of how many
 
 # Where each stage's function is found. Names, not imports: the registry never loads a stage until it runs one.
 ENTRY_POINT: dict[Stage, str] = {
@@ -76,4 +77,5 @@ ENTRY_POINT: dict[Stage, str] = {
     "training": "train.stage:run",
     "eval": "eval.stage:run",
 }
+SHARD_ENTRY_POINT = "curation.shards:prepare"
 MODULE: dict[Stage, str] = {"curation": "curation", "training": "train", "eval": "eval"}

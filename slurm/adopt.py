@@ -26,6 +26,7 @@ from slurm.asking import Queue, ask_queue
 from slurm.cancel import scancel
 from slurm.chains import Submitted
 from slurm.queue import JobInfo, jobs_of
+from slurm.shards import array_of, token_of_shards
 from slurm.submit import save_submitted
 
 _LONG = timedelta(days=1)
@@ -53,8 +54,10 @@ def settle(registry: Registry, view: View, names: Iterable[str]) -> tuple[View, 
         raise MissingError(
             f"{whose}: an interrupted submission may be in the queue, but {queue.silent}; try again later"
         )
-    by_token = jobs_of(queue.jobs, {str(orphan.intent.job["token"]) for orphan in found})
+    tokens = {str(orphan.intent.job["token"]) for orphan in found}
+    by_token = jobs_of(queue.jobs, tokens | {token_of_shards(token) for token in tokens})
     _adopt(registry, found, by_token)
+    _take_back(found, by_token)
     _close(registry, [orphan for orphan in found if not by_token[orphan.intent.job["token"]]])
     return registry.read(), queue  # what has ended since the queue was asked has left its record by now
 
@@ -74,15 +77,29 @@ def _adopt(registry: Registry, found: Sequence[Orphan], by_token: Mapping[str, S
 
     A command that is at work just now will do the same: to say it twice does no harm.
     """
-    for token, infos in by_token.items():
+    for token in {str(orphan.intent.job["token"]) for orphan in found}:
+        infos, shards = by_token[token], by_token[token_of_shards(token)]
+        if not infos:
+            continue
+        array = array_of(shards[0].id) if shards else None
         own = [orphan for orphan in found if orphan.intent.job["token"] == token]
         submission = Path(own[0].intent.job["folder"])
         arrived = [(info, _input(submission, info)) for info in infos]
-        new = [Submitted(job, info.id) for info, job in arrived if job and any(_is(orphan, job) for orphan in own)]
+        mine = [(info, job) for info, job in arrived if job and any(_is(orphan, job) for orphan in own)]
+        new = [Submitted(job, info.id, array) for info, job in mine]
         save_submitted(registry, new, {"cluster": "slurm", "token": token, "user": own[0].intent.job.get("user")})
         lost = [info.id for info, job in arrived if job is None and info.in_queue]
         if lost:
             scancel(lost)
+
+
+def _take_back(found: Sequence[Orphan], by_token: Mapping[str, Sequence[JobInfo]]) -> None:
+    """Cancel the shards of attempts whose own job, which comes after them, never came into the queue."""
+    for orphan in found:
+        token = str(orphan.intent.job["token"])
+        shards = [info for info in by_token[token_of_shards(token)] if info.in_queue]
+        if shards and not by_token[token] and is_abandoned(orphan.intent):
+            scancel(info.id for info in shards)
 
 
 def _close(registry: Registry, orphans: Sequence[Orphan]) -> None:

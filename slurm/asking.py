@@ -23,6 +23,7 @@ from registry.schema import STAGES
 from registry.status import all_in_flight
 from registry.store import Registry
 from slurm.queue import JobInfo, ask_slurm
+from slurm.shards import ShardsInfo, token_of_shards
 
 SHARED_SECONDS = 10.0
 
@@ -60,6 +61,20 @@ class Queue:
         found, who = self.jobs.get(str(header.job.get("id"))), header.job
         return found if found and found.may_be(who.get("user"), who.get("token")) else None
 
+    def shards(self, header: Header) -> ShardsInfo | None:
+        """What Slurm says of the shards of an attempt that has not started, if it has any."""
+        who, shards = header.job, header.job.get("shards")
+        if shards is None:
+            return None
+        every = (self.jobs.get(job) for job in _elements(shards))
+        token = token_of_shards(str(who.get("token")))
+        known = [job for job in every if job is not None and job.may_be(who.get("user"), token)]
+        return ShardsInfo(shards["id"], shards["count"], known)
+
+
+def _elements(shards: Mapping[str, Any]) -> list[str]:
+    return [f"{shards['id']}_{index}" for index in range(shards["count"])]
+
 
 def ask_queue(view: View, names: Iterable[str], users: Iterable[str] = ()) -> Queue:
     """Ask Slurm now about every job of these experiments that is in flight, and about all jobs of `users`."""
@@ -78,7 +93,9 @@ def recent_queue(registry: Registry, view: View) -> Queue:
     if answer.silent:
         return replace(answer, asked=shared.asked, taken=shared.taken) if shared is not None else answer
     with contextlib.suppress(OSError):  # a registry that one can only read: everybody asks for himself
-        write_durably(registry.paths.queue, _dump(answer, {str(header.job["id"]) for header in flying}))
+        elements = {job for header in flying if "shards" in header.job for job in _elements(header.job["shards"])}
+        ids = {str(header.job["id"]) for header in flying} | elements
+        write_durably(registry.paths.queue, _dump(answer, ids))
     return answer
 
 

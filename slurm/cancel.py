@@ -31,12 +31,16 @@ _SCANCEL_SECONDS = 120
 
 @dataclass(frozen=True)
 class Target:
-    """An attempt in flight that is to end; `waits`: it has not started, or is in the queue again."""
+    """An attempt in flight that is to end; `waits`: it has not started, or is in the queue again.
+
+    `shards` is the array of its shards while that is in the queue.
+    """
 
     experiment: str
     stage: Stage
     header: Header
     waits: bool
+    shards: str | None = None
 
     @property
     def job(self) -> str:
@@ -61,7 +65,8 @@ class Target:
     def to_json(self) -> dict[str, object]:
         """For `--json`."""
         state = "submitted" if self.waits else "running"
-        who = {"job_id": self.job, "user": self.owner}
+        shards = {"shards_id": self.shards} if self.shards else {}
+        who = {"job_id": self.job, **shards, "user": self.owner}
         own = {"experiment": self.experiment, "stage": self.stage, "attempt": self.header.attempt}
         return {**own, "state": state, **who}
 
@@ -86,7 +91,8 @@ def targets_of(view: View, queue: Queue, names: Iterable[str], stages: Sequence[
                 waits = header.event == "submitted" if job is None else job.pending
                 if queue.is_gone(header) or not (stage in stages or (reached and waits)):
                     continue
-                found.append(Target(name, stage, header, waits))
+                shards = queue.shards(header)
+                found.append(Target(name, stage, header, waits, shards.id if shards and shards.in_queue else None))
                 reached = True
     return found
 
@@ -97,7 +103,8 @@ def lines_of(targets: Sequence[Target]) -> list[str]:
     for target in targets:
         state = "waits" if target.waits else "runs"
         whose = f" for {target.owner}" if target.owner else ""
-        by_name.setdefault(target.experiment, []).append(f"{target.stage} (job {target.job}, {state}{whose})")
+        job = f"job {target.job}" + (f" and its shards {target.shards}" if target.shards else "")
+        by_name.setdefault(target.experiment, []).append(f"{target.stage} ({job}, {state}{whose})")
     return [f"{name}: {', '.join(jobs)}" for name, jobs in by_name.items()]
 
 
@@ -144,7 +151,7 @@ def _ranges(indices: Sequence[int]) -> str:
 
 
 def _end_jobs(registry: Registry, targets: Sequence[Target]) -> tuple[list[Target], list[str]]:
-    said = scancel(target.job for target in targets)
+    said = scancel(job for target in targets for job in filter(None, (target.job, target.shards)))
     forget_queue(registry)
     before = registry.read()
     queue = ask_queue(before, {target.experiment for target in targets})

@@ -53,7 +53,7 @@ def cancel(  # noqa: PLR0913 - one parameter per option of the command line
         answer.warnings += ended.warnings
         answer.data["cancelled"] = True
         answer.lines += [f"cancelled {line}" for line in lines_of([target for target in mine if target not in refused])]
-        if any(not target.waits for target in mine):
+        if any(target.shards or not target.waits for target in mine):
             answer.lines.append("what runs saves its work and ends; `meds1 status` shows when")
 
 

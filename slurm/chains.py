@@ -13,6 +13,7 @@ from typing import Literal
 from registry.job import Job
 from registry.plan import Plan
 from registry.schema import PARENT, Resources, Stage
+from slurm.shards import shards_of
 
 Cluster = Literal["slurm", "local"]
 
@@ -50,10 +51,11 @@ class Chain:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A claimed stage and the id of its job."""
+    """A claimed stage and the id of its job, and that of the array of shards that this one waits for, if any."""
 
     job: Job
     id: str
+    shards: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,13 @@ def grouped(chains: Iterable[Chain], largest: int) -> list[Group]:
     """Groups of at most `largest` chains each, in the order of their first chains.
 
     Only element i of an array can wait for element i of another: chains that wait for an earlier array in any other
-    way, or for jobs that they replace, are groups of their own.
+    way, for shards of their own, or for jobs that they replace, are groups of their own.
     """
     alike: dict[tuple[str, ...], list[Chain]] = {}
     for chain in chains:
         asked = (f"{plan.stage} {resources_of(plan).model_dump_json()}" for plan in chain.plans)
         waits = chain.after.id.partition("_")[0] if chain.after else ""
-        apart = chain.experiment if chain.replaces else ""
+        apart = chain.experiment if chain.replaces or shards_of(chain.plans[0]) > 1 else ""
         alike.setdefault((*asked, waits, apart), []).append(chain)
     return [group for same in alike.values() for group in _groups(same, largest)]
 

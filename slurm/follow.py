@@ -20,10 +20,10 @@ _LAST_WORDS_SECONDS = 2.0
 
 
 def shown(lines: Mapping[LogFile, list[str]], newest: int | None = None) -> list[str]:
-    """The lines of several logs, or the `newest` of each; where several ranks write, each line begins with its rank."""
-    several = len({file.rank for file in lines}) > 1
+    """The lines of several logs, or the `newest` of each; where several write, each line begins with who."""
+    several = len({file.writer for file in lines}) > 1
     kept = {file: text[max(0, len(text) - newest) :] if newest is not None else text for file, text in lines.items()}
-    return [f"{file.rank}| {line}" if several else line for file, text in kept.items() for line in text]
+    return [f"{file.writer}| {line}" if several else line for file, text in kept.items() for line in text]
 
 
 def follow(registry: Registry, attempt: Attempt, tail: Tail, newest: int | None) -> None:

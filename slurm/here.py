@@ -13,7 +13,7 @@ from registry.plan import Plan
 from registry.runner import reuse
 from registry.store import Registry
 from slurm.launch import run_here
-from slurm.submit import Presence
+from slurm.submit import Presence, say_unsharded
 
 log = logging.getLogger("meds1")
 
@@ -24,6 +24,7 @@ def run_plans(registry: Registry, plans: list[Plan]) -> Iterator[dict[str, Any]]
     What a later stage needs is looked for before the first one starts, not hours after.
     """
     Presence().check(plans)
+    say_unsharded(plans)
     for plan in plans:
         if plan.action == "n/a":
             log.info("=== %s: %s: does not apply: %s", plan.experiment, plan.stage, plan.reason)

@@ -1,7 +1,7 @@
 """The logs of one attempt: where they lie, what is in them, and what is added while it runs.
 
 Whatever ran it (Slurm, this machine's background, `meds1 run`), an attempt's logs lie in its folder: `ID_RANK_log.out`
-and `.err`, appended to over restarts; else what a failure has left there.
+and `.err`, appended to over restarts; else what a failure has left there. Those of its shards lie in folders below it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from registry.errors import MissingError, UsageError
 from registry.history import Header, State
-from registry.paths import attempt_dir
+from registry.paths import attempt_dir, shard_dir
 from registry.schema import STAGES, Stage
 from registry.secrets import masked
 
@@ -48,11 +48,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class LogFile:
-    """One log of an attempt: which rank wrote it, and to which stream."""
+    """One log of an attempt: which rank wrote it, and to which stream; of a shard, which one that was."""
 
     path: Path
     rank: int
     stream: str
+    shard: int | None = None
+
+    @property
+    def writer(self) -> str:
+        """Who wrote it, in front of a line."""
+        return str(self.rank) if self.shard is None else f"shard {self.shard}"
 
 
 def find_attempt(state: State, name: str, stage: Stage | None, number: int | None) -> Attempt:
@@ -104,19 +110,26 @@ def _recency(attempt: Attempt) -> tuple[bool, str, int, int]:
 
 
 def log_files(attempt: Attempt, rank: int | None = None) -> list[LogFile]:
-    """The attempt's logs by rank, or those of one rank; where it has none, what a failure has left."""
+    """The attempt's logs, its shards' first, by rank, or those of one rank; where one has none, what a failure left."""
+    names = (path.name for path in _inside(attempt, shard_dir(attempt.folder, 0).parent))
+    found = []
+    for shard in (*sorted(int(name) for name in names if name.isdigit()), None):
+        folder = attempt.folder if shard is None else shard_dir(attempt.folder, shard)
+        paths = _inside(attempt, folder)
+        logs = [(path, match[1], match[2]) for path in paths if (match := _LOG.fullmatch(path.name))]
+        traces = [(path, match[1] or 0, "traceback") for path in paths if (match := _TRACE.fullmatch(path.name))]
+        own = [LogFile(path, int(of), stream, shard) for path, of, stream in logs or traces]
+        found += sorted(own, key=lambda file: (file.rank, file.path.name))
+    return [file for file in found if rank in (None, file.rank)]
+
+
+def _inside(attempt: Attempt, folder: Path) -> list[Path]:
     try:
-        paths = sorted(attempt.folder.iterdir())
+        return sorted(folder.iterdir())
     except FileNotFoundError:  # collected, or on a disk that is not mounted here
         return []
     except OSError as error:
-        raise MissingError(f"{attempt}: {attempt.folder}: cannot be read: {error.strerror}; ask its owner") from None
-    found = [LogFile(path, int(match[1]), match[2]) for path in paths if (match := _LOG.fullmatch(path.name))]
-    if not found:
-        traces = [(path, match) for path in paths if (match := _TRACE.fullmatch(path.name))]
-        found = [LogFile(path, int(match[1] or 0), "traceback") for path, match in traces]
-    found.sort(key=lambda file: (file.rank, file.path.name))
-    return [file for file in found if rank in (None, file.rank)]
+        raise MissingError(f"{attempt}: {folder}: cannot be read: {error.strerror}; ask its owner") from None
 
 
 @dataclass

@@ -56,6 +56,7 @@ def logs(  # noqa: PLR0913 - one parameter per option of the command line
                     {
                         "path": str(file.path),
                         "rank": file.rank,
+                        **({} if file.shard is None else {"shard": file.shard}),
                         "stream": file.stream,
                         "lines": shown({file: text}, lines),
                     }

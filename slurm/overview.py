@@ -154,6 +154,9 @@ def _judged(status: StageStatus, flight: _Flight) -> StageStatus:
     said = queue.job(header) if header.job.get("cluster") == "slurm" else None
     if said is None:
         return replace(status, reason=f"job {job}")
+    shards = queue.shards(header)
+    if said.pending and shards is not None and shards.running:
+        return replace(status, status="running", reason=f"job {job}: {shards.progress}")
     if said.pending:
         requeued = " (requeued)" if header.event == "started" else ""
         return replace(status, status="submitted", reason=f"job {job}{requeued}{_why_pending(said, flight)}")
@@ -164,12 +167,16 @@ def _judged(status: StageStatus, flight: _Flight) -> StageStatus:
 def _gone(flight: _Flight) -> tuple[Word, str]:
     """The state of an attempt that has ended without a record, and why."""
     said, job, never_started = flight.queue.job(flight.header), flight.job, flight.header.event == "submitted"
+    shards = flight.queue.shards(flight.header)
+    lost = shards.lost if shards else None
     if flight.stopped:
         return "cancelled", f"job {job} stopped after saving; run it again to resume"
     if never_started and flight.cause:
         return "cancelled", flight.cause
+    if never_started and said and said.never_starts and lost and lost.word != "CANCELLED":
+        return "failed", f"job {job}: its shard {lost.id} ended as {lost.word} without a record"
     if never_started and said and said.never_starts:
-        return "cancelled", f"job {job}: {flight.parent} did not succeed"
+        return "cancelled", f"job {job}: {_needed(flight)} did not succeed"
     if never_started and said and said.word == "CANCELLED":
         return "cancelled", f"job {job} was cancelled before it started"
     if never_started and flight.header.job.get("cluster") == "local":
@@ -180,9 +187,22 @@ def _gone(flight: _Flight) -> tuple[Word, str]:
 
 def _why_pending(said: JobInfo, flight: _Flight) -> str:
     if said.never_starts:
-        return f": never starts: {flight.cause or f'{flight.parent} did not succeed'}"
-    words = _WAITS.get(said.reason, said.reason).format(parent=flight.parent or "another job")
+        return f": never starts: {flight.cause or f'{_needed(flight)} did not succeed'}"
+    shards = flight.queue.shards(flight.header)
+    if shards is not None and shards.pending is not None:
+        said = shards.pending
+        return ": " + ", ".join(filter(None, [shards.progress, _in_words(said, "another job")]))
+    words = _in_words(said, _needed(flight) or "another job")
     return f": {words}" if words else ""
+
+
+def _needed(flight: _Flight) -> str | None:
+    """What has to succeed before the attempt can start, if anything."""
+    return "a shard" if "shards" in flight.header.job else flight.parent
+
+
+def _in_words(said: JobInfo, parent: str) -> str:
+    return _WAITS.get(said.reason, said.reason).format(parent=parent)
 
 
 def _standing(status: StageStatus, header: Header, queue: Queue) -> Standing:

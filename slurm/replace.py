@@ -37,7 +37,8 @@ class Replacement:
     def running(self, name: str) -> dict[Stage, str]:
         """The Slurm jobs of an experiment that run, and that new ones have to wait for, by stage."""
         own = [target for target in self.targets if target.experiment == name]
-        return {target.stage: target.job for target in own if target.on_slurm and not target.waits}
+        runs = [target for target in own if target.on_slurm and (target.shards or not target.waits)]
+        return {target.stage: target.shards or target.job for target in runs}
 
     def carry_out(self, registry: Registry, names: Collection[str]) -> dict[str, Meds1Error]:
         """Cancel what these experiments replace; returns those of which something cannot be cancelled from here.

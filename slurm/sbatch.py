@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from slurm.cancel import scancel
 from slurm.launch import DEAF, python_path_line
 from slurm.queue import COMMENT
 from slurm.resources import slurm_parameters
+from slurm.shards import ATTEMPT
 
 _NO_ANSWER = re.compile(
     r"configuration source|contact slurm|connect|timed out|communication|message (send|receive)|zero bytes",
@@ -43,7 +44,8 @@ _OF_PROCESSES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER
 class Call:
     """One `sbatch` to be: `count` jobs of one stage that run `code`, of which at most `parallel` run at once.
 
-    `dependency` is what they wait for, as sbatch writes it.
+    `dependency` is what they wait for, as sbatch writes it. `shards` is the call of the array that has to come before;
+    the jobs of that one `are_shards` of one attempt.
     """
 
     stage: Stage
@@ -54,6 +56,13 @@ class Call:
     code: Path
     parallel: int | None = None
     dependency: str | None = None
+    shards: Call | None = None
+    are_shards: bool = False
+
+    @property
+    def whole(self) -> tuple[Call, ...]:
+        """The call, after that of its shards."""
+        return (self,) if self.shards is None else (self.shards, self)
 
     def logs(self, submission: Path) -> tuple[Path, Path]:
         """Where the tasks write, as Slurm's patterns: stdout and stderr."""
@@ -82,12 +91,15 @@ def script(call: Call, submission: Path) -> str:
     return text
 
 
-def check(call: Call) -> None:
-    """Raise what sbatch refuses this call for, before anything has been claimed for it.
+def check(call: Call, largest: int) -> None:
+    """Raise what sbatch refuses this call for, before anything has been claimed for it; `largest`: of an array.
 
     `--test-only` also refuses what can only not run now, such as on nodes that are drained: then a job of tomorrow that
     is cancelled at once has the last word. (A held one has not: Slurm takes it even where it can never run.)
     """
+    if call.are_shards and call.count > largest:
+        name, most = call.name.removesuffix(".curation.shards"), f"an array here has at most {largest} jobs"
+        raise UsageError(f"{name}: curation.shards is {call.count}, but {most}: use fewer")
     text = script(call, Path("/dev/null"))
     if _sbatch(["--test-only"], text).returncode == 0:
         return
@@ -98,7 +110,7 @@ def check(call: Call) -> None:
 
 
 def submit(call: Call, submission: Path, jobs: Sequence[Job]) -> list[str]:
-    """Submit the claimed jobs; returns the id of each. Nothing is left of a call that sbatch refuses.
+    """Submit the claimed jobs, or the shards of one; returns the id of each. Nothing is left of a call that is refused.
 
     Where Slurm does not answer (`MissingError`) the jobs may be in the queue all the same, and their folder stays.
     """
@@ -106,8 +118,9 @@ def submit(call: Call, submission: Path, jobs: Sequence[Job]) -> list[str]:
 
     try:
         make_folder(submission, lasting=False)
-        for index, job in enumerate(jobs):
-            (submission / str(index)).symlink_to(job.folder)
+        for name, folder in _folders(call, jobs).items():
+            make_folder(folder, lasting=False)
+            (submission / name).symlink_to(folder)
     except OSError as error:
         raise StageFailure(f"{submission}: {error.strerror}; check CACHE_DIR and its permissions") from None
     try:
@@ -123,7 +136,15 @@ def submit(call: Call, submission: Path, jobs: Sequence[Job]) -> list[str]:
         raise MissingError(
             f"sbatch names no job, which may be in the queue all the same; submit again: {said}"
         ) from None
-    return [f"{job_id}_{index}" for index in range(len(jobs))] if len(jobs) > 1 else [job_id]
+    return [f"{job_id}_{index}" for index in range(call.count)] if call.count > 1 else [job_id]
+
+
+def _folders(call: Call, jobs: Sequence[Job]) -> dict[str, Path]:
+    """Where each job has its logs, by its place in the array."""
+    if not call.are_shards:
+        return {str(index): job.folder for index, job in enumerate(jobs)}
+    (job,) = jobs
+    return {ATTEMPT: job.folder, **{str(index): replace(job, shard=index).folder for index in range(call.count)}}
 
 
 def _executor(call: Call, submission: Path) -> Any:

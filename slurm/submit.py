@@ -6,6 +6,7 @@ carries as its comment: so a submission that dies in between is found again (`sl
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -31,6 +32,9 @@ from slurm.cancel import scancel
 from slurm.chains import Chain, Cluster, Group, Submitted, resources_of
 from slurm.local import LocalChain, start
 from slurm.rivals import losers
+from slurm.shards import array_of, identity_of_shards, shards_of, token_of_shards
+
+log = logging.getLogger("meds1")
 
 
 @dataclass(frozen=True)
@@ -105,28 +109,43 @@ def submit_group(submission: Submission, group: Group, calls: Sequence[sbatch.Ca
         record_ends(registry, [job for jobs in claimed for job in jobs], "cancelled", why)
         return Outcome((), {**left, **{jobs[0].experiment: why for jobs in claimed}})
     done: list[Submitted] = []
+    accepted: list[str] = []
     waits = group.dependency
     try:
         for number, call in enumerate(calls if claimed else ()):
-            jobs = [of_chain[number] for of_chain in claimed]
-            now = replace(call, count=len(jobs), dependency=waits)
-            ids = sbatch.submit(now, registry.outputs.submission(call.token), jobs)
-            new = [Submitted(job, id_) for job, id_ in zip(jobs, ids, strict=True)]
-            done += new  # also what cannot be recorded is to be taken back
-            save_submitted(registry, new, {"cluster": "slurm", "token": call.token, "user": user_name()})
-            waits = f"afterok:{ids[0]}" if len(ids) == 1 else f"aftercorr:{ids[0].partition('_')[0]}"
+            new = _submit_stage(registry, replace(call, dependency=waits), [own[number] for own in claimed], accepted)
+            done += new
+            waits = f"afterok:{new[0].id}" if len(new) == 1 else f"aftercorr:{array_of(new[0].id)}"
     except MissingError:
         raise
     except Meds1Error as error:
-        if done:
-            scancel(one.id for one in done)
+        if accepted:
+            scancel(accepted)
         record_ends(registry, [job for jobs in claimed for job in jobs], "cancelled", str(error))
         raise
     return Outcome(tuple(done), left)
 
 
+def _submit_stage(
+    registry: Registry, call: sbatch.Call, jobs: Sequence[Job], accepted: list[str]
+) -> Sequence[Submitted]:
+    """Submit the jobs of one stage, after their shards where they have some; adds to `accepted` what Slurm takes."""
+    array = None
+    if call.shards is not None:
+        shards = replace(call.shards, dependency=call.dependency)
+        accepted += (elements := sbatch.submit(shards, registry.outputs.submission(shards.token), jobs))
+        array = array_of(elements[0])
+        call = replace(call, dependency=f"afterok:{array}")
+    accepted += (ids := sbatch.submit(replace(call, count=len(jobs)), registry.outputs.submission(call.token), jobs))
+    new = [Submitted(job, id_, array) for job, id_ in zip(jobs, ids, strict=True)]
+    save_submitted(registry, new, {"cluster": "slurm", "token": call.token, "user": user_name()})
+    return new
+
+
 def submit_here(submission: Submission, chains: Sequence[Chain]) -> Outcome:
     """Start chains as background processes of this machine, all under one supervisor."""
+    for chain in chains:
+        say_unsharded(chain.plans)
     registry, token, began = submission.registry, new_token(), time.monotonic()
     plans = [plan for chain in chains for plan in chain.plans]
     jobs = iter(claim_all(registry, plans, submission.code, submitter(cluster="local", token=token)))
@@ -142,7 +161,7 @@ def submit_here(submission: Submission, chains: Sequence[Chain]) -> Outcome:
 def calls_of(group: Group, code: Path, parallel: int | None) -> tuple[sbatch.Call, ...]:
     """The sbatch calls of a group, one for each stage; a later stage has yet to be told its parent's job."""
     count, plans = len(group.chains), group.chains[0].plans
-    return tuple(
+    calls = (
         sbatch.Call(
             stage=plan.stage,
             resources=resources_of(plan),
@@ -154,6 +173,24 @@ def calls_of(group: Group, code: Path, parallel: int | None) -> tuple[sbatch.Cal
         )
         for plan in plans
     )
+    return tuple(_with_shards(call, shards_of(plan)) for call, plan in zip(calls, plans, strict=True))
+
+
+def _with_shards(call: sbatch.Call, shards: int) -> sbatch.Call:
+    """The call after one of its shards, which do all that needs a GPU; the call as it is for one without."""
+    if shards == 1:
+        return call
+    token = token_of_shards(call.token)
+    array = replace(call, name=f"{call.name}.shards", count=shards, token=token, are_shards=True)
+    return replace(call, resources=call.resources.model_copy(update={"gpus": 0}), shards=array)
+
+
+def say_unsharded(plans: Iterable[Plan]) -> None:
+    """Say of curations that are to be spread over jobs that they are not where no jobs of Slurm are submitted."""
+    for plan in plans:
+        if plan.action == "run" and shards_of(plan) > 1:
+            said = "only `meds1 submit` to Slurm spreads the work; the result is the same"
+            log.info("%s: curation.shards is %d: %s", plan.experiment, shards_of(plan), said)
 
 
 def new_token() -> str:
@@ -169,7 +206,11 @@ def submitter(**more: Any) -> dict[str, Any]:
 
 def save_submitted(registry: Registry, jobs: Iterable[Submitted], identity: dict[str, Any]) -> None:
     """Record the ids of jobs that are in the queue."""
-    registry.save_all([one.job.record("submitted", {"job": {**identity, "id": one.id}}) for one in jobs])
+    records = []
+    for one in jobs:
+        shards = {"shards": identity_of_shards(one.job, one.shards)} if one.shards else {}
+        records.append(one.job.record("submitted", {"job": {**identity, "id": one.id, **shards}}))
+    registry.save_all(records)
 
 
 def _claim(

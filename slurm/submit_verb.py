@@ -134,11 +134,13 @@ def _checked(answer: Answer, submission: Submission, chains: list[Chain], cluste
     if cluster == "local":
         return [_Batch(Group(tuple(chains)), ())] if chains else []
     batches: list[_Batch] = []
-    for group in grouped(chains, largest_array()) if chains else []:
+    largest = largest_array() if chains else 0
+    for group in grouped(chains, largest):
         batch = _Batch(group, calls_of(group, submission.code, submission.parallel))
         try:
             for call in batch.calls:
-                check(call)
+                for one in call.whole:
+                    check(one, largest)
         except Meds1Error as error:
             answer.fail(listed(batch.names), error)
         else:
@@ -230,8 +232,9 @@ def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:
     """Name every job, or of a long array its ends."""
     for one in submitted:
         job = one.job
+        shards = {"shards_id": one.shards} if one.shards else {}
         answer.data["jobs"].append(
-            {"experiment": job.experiment, "stage": job.stage, "attempt": job.attempt, "job_id": one.id}
+            {"experiment": job.experiment, "stage": job.stage, "attempt": job.attempt, "job_id": one.id, **shards}
         )
     by_stage: dict[str, list[Submitted]] = {}
     for one in submitted:
@@ -243,9 +246,14 @@ def _say(answer: Answer, submitted: Sequence[Submitted]) -> None:
             answer.lines.append(f"{len(jobs)} experiments: {stage}: {ends}")
             continue
         answer.lines += [
-            f"{one.job.experiment}: {stage}: job {one.id} (attempt {one.job.attempt}), logs in {one.job.folder}"
+            f"{one.job.experiment}: {stage}: {_jobs(one)} (attempt {one.job.attempt}), logs in {one.job.folder}"
             for one in jobs
         ]
+
+
+def _jobs(one: Submitted) -> str:
+    after = f" after {one.job.shards} shards (job {one.shards})" if one.shards else ""
+    return f"job {one.id}{after}"
 
 
 def _preview_jobs(
@@ -268,8 +276,8 @@ def _preview_jobs(
     chains = [chain for steps in by_name.values() for chain in chains_of(steps, {}, {})]
     answer.data["sbatch"] = {}
     for group in grouped(chains, largest):
-        for call in calls_of(group, CHECKOUT, parallel):
-            name = _title(group, call.stage)
+        for call in (one for stage in calls_of(group, CHECKOUT, parallel) for one in stage.whole):
+            name = _title(group, call.stage) + (f" ({call.count} shards)" if call.are_shards else "")
             text = script(replace(call, token="TOKEN"), opened.outputs.submission("TOKEN"))
             answer.data["sbatch"][name] = text
             answer.lines.append(f"--- sbatch script of {name}\n{text}")
