@@ -113,6 +113,8 @@ def test_shards_come_before_the_merge_and_it_before_the_training(lab: QuickLab) 
     assert all_words(lab) == ["completed"] * 3, lab.logs()
     assert events(lab) == ["intent", "submitted", "started", "completed"]
     assert sorted(path.name for path in (lab.folder / "cache" / "shared").iterdir()) == [f"{i} of 3" for i in range(3)]
+    (submission,) = (lab.folder / "cache" / "submissions").glob("*-shards")
+    assert (submission / "attempt").resolve() == job_of(lab).folder  # by this link `meds1 gc` knows whose it is
     assert lab.submit("a") == {}
 
 
@@ -182,6 +184,7 @@ def test_a_shard_that_is_requeued_goes_on(lab: QuickLab) -> None:
     assert events(lab) == ["intent", "submitted", "started", "completed"]
 
 
+@pytest.mark.full
 def test_a_shard_comes_back_no_more_often_than_it_may(lab: QuickLab) -> None:
     tell(lab, _1="wait")
     array = lab.ask("submit", "a", "--set", "slurm.curation.max_requeues=0")["jobs"][0]["shards_id"]
@@ -279,13 +282,18 @@ def test_more_shards_than_an_array_may_have_are_one_clear_line(held: QuickLab) -
     assert unfinished(held) == []
 
 
-def test_where_no_jobs_of_slurm_are_submitted_one_line_says_that_shards_are_left_out(lab: QuickLab) -> None:
+def test_a_run_here_says_in_one_line_that_shards_are_left_out(lab: QuickLab) -> None:
     done = lab.meds1("run", "a", "--stage", "curation")
 
     assert done.stderr.count("curation.shards is 3: only `meds1 submit` to Slurm spreads the work") == 1
     assert all_words(lab)[0] == "completed"
-    local = lab.meds1("submit", "a", "--stage", "curation", "--force", "--cluster", "local")
-    assert local.stderr.count("curation.shards is 3") == 1
+
+
+@pytest.mark.full
+def test_background_processes_say_so_too(lab: QuickLab) -> None:
+    done = lab.meds1("submit", "a", "--stage", "curation", "--cluster", "local")
+
+    assert done.stderr.count("curation.shards is 3: only `meds1 submit` to Slurm spreads the work") == 1
     until(lambda: lab.headers("a", "curation")[-1].event == "completed", "the process here has ended")
 
 
