@@ -3,12 +3,17 @@
 The base model answers each question `samples` times; the share of right answers is the row's pass rate. A question
 is asked once however many rows repeat it, and every row is judged by its own gold answer. An answer that could not be
 generated is no evidence of difficulty: the row is `unjudged`, and kept or removed as the config says.
+
+Answers are kept for all experiments (`inference.answer_files`): a sibling, a requeue and a forced run ask only what no
+one has asked this model before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +23,20 @@ from typing import Any
 from curation.ledger import Ledger, Removals
 from data.hub import resolve
 from data.rows import Row
+from inference.answer_files import shared_answers
 from inference.engine import EngineSpec, Generation, Request, Sampling, model_source
 from inference.journal import generate_resumable
 from inference.prompts import messages
 from registry.curation_schema import DifficultyConfig
 from registry.errors import StageFailure
 from registry.stage import StageContext
-from registry.stopping import StopFlag
 from scoring.extraction import extract_choice
 from scoring.free_text import text_matches
+from scoring.labels import extract_labels
 
 ANSWERS = "difficulty_answers.jsonl"
-ANSWERS_PARTIAL = "difficulty_answers.partial.jsonl"
 UNJUDGED = "unjudged: the base model's answer could not be generated"
-
+log = logging.getLogger(__name__)
 
 Answers = Mapping[str, Sequence[Generation]]
 """Row id -> the base model's answers to its question."""
@@ -45,38 +50,32 @@ class Judgement:
     metrics: Mapping[str, Any]
 
 
-def ask(
-    entries: Ledger,
-    spec: EngineSpec,
-    system: str | None,
-    config: DifficultyConfig,
-    journal: Path,
-    stop: StopFlag | None = None,
-) -> Answers:
-    """Let the model of `spec` answer every entry's question; answers are kept in `journal`, and resumed from it.
+def answered(entries: Ledger, context: StageContext, config: DifficultyConfig) -> tuple[Answers, dict[str, Any]]:
+    """The base model's answers to every entry, and which model that was.
 
-    Raises `StageFailure` when no answer at all could be generated or every answer is empty.
+    Equal prompts are asked once. Raises `StageStopped` with every finished answer kept.
     """
+    spec, key = _model(context, config)
+    system = (context.config.difficulty_model or context.config.model).system_prompt
     prompts = {entry.row.id: _request(entry.row, system) for entry in entries}
     requests = {request.id: request for request in prompts.values()}
+    log.info("difficulty: %d rows are %d different questions to %s", len(entries), len(requests), key)
     sampling = Sampling(config.max_tokens, config.temperature, seed=spec.seed, n=config.samples)
-    generations = generate_resumable(spec, list(requests.values()), sampling, journal, stop)
-    _require_answers(generations, spec)
+    journal = shared_answers(spec, context.shared)
     by_request: dict[str, list[Generation]] = defaultdict(list)
-    for generation in generations:
+    for generation in generate_resumable(spec, list(requests.values()), sampling, journal, context.stop):
         by_request[generation.id].append(generation)
-    return {row_id: by_request[request.id] for row_id, request in prompts.items()}
+    return {row_id: by_request[request.id] for row_id, request in prompts.items()}, {"model": key}
 
 
-def answered(entries: Ledger, context: StageContext, config: DifficultyConfig) -> tuple[Answers, dict[str, Any]]:
-    """The base model's answers to every entry, and which model that was."""
-    model = context.config.difficulty_model or context.config.model
-    key = context.config.difficulty_model_key or context.config.model_key
-    assert context.config.curation is not None
-    source = model_source(model, key, config.engine, resolve)
-    spec = EngineSpec(config.engine, source, model.max_length, seed=context.config.curation.seed)
-    journal = context.run_dir / ANSWERS_PARTIAL
-    return ask(entries, spec, model.system_prompt, config, journal, context.stop), {"model": key}
+def require_answers(answers: Answers, model: str) -> None:
+    """Raise `StageFailure` when no answer at all could be generated or every answer is empty."""
+    given = [generation for generations in answers.values() for generation in generations]
+    failed = [generation for generation in given if generation.finish_reason == "error"]
+    if len(failed) == len(given):
+        raise StageFailure(f"the difficulty filter got no answer from {model}: {failed[0].error}")
+    if not any(generation.text.strip() for generation in given):
+        raise StageFailure(f"every answer of {model} in the difficulty filter is empty; check its chat template")
 
 
 def judge(entries: Ledger, answers: Answers) -> Judgement:
@@ -116,20 +115,50 @@ def outside(entries: Ledger, judgement: Judgement, config: DifficultyConfig) -> 
 
 
 def is_right(row: Row, text: str) -> bool:
-    """Whether a base model's answer is right: by letter, or by the answer's text for a question without options."""
-    if row.answer_idx is not None:
-        return extract_choice(text, row.choices).letter == row.answer_idx
-    return text_matches(row.answer, text)
+    """Whether a base model's answer is right: by letter (of all that are right), or without options by its text."""
+    if row.answer_idx is None:
+        return text_matches(row.answer, text)
+    if "," in row.answer_idx:
+        return extract_labels(text, row.choices).labels == frozenset(row.answer_idx.split(","))
+    return extract_choice(text, row.choices).letter == row.answer_idx
+
+
+def write_answers(ledger: Ledger, answers: Answers, run_dir: Path) -> Path:
+    """Write what the base model answered to each row: why one was removed can be read there."""
+    path = run_dir / ANSWERS
+    temporary = path.with_name(f".{ANSWERS}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        for entry in ledger:
+            for answer in answers.get(entry.row.id, ()):
+                file.write(json.dumps(_record(entry.row, answer), ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+    return path
+
+
+def _record(row: Row, answer: Generation) -> dict[str, Any]:
+    failed = answer.finish_reason == "error"
+    return {
+        "id": row.id,
+        "question_id": row.question_id,
+        "index": answer.index,
+        "right": None if failed else is_right(row, answer.text),
+        "finish_reason": answer.finish_reason,
+        "text": answer.text,
+        "error": answer.error,
+    }
+
+
+def _model(context: StageContext, config: DifficultyConfig) -> tuple[EngineSpec, str]:
+    """How the model that answers is opened, and its key in the catalog."""
+    model = context.config.difficulty_model or context.config.model
+    key = context.config.difficulty_model_key or context.config.model_key
+    assert context.config.curation is not None
+    # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
+    seed = context.config.curation.seed if config.temperature else 0
+    return EngineSpec(config.engine, model_source(model, key, config.engine, resolve), model.max_length, seed=seed), key
 
 
 def _request(row: Row, system: str | None) -> Request:
+    """The request of a row's question; its id is of its content, so that its random streams are everywhere the same."""
     asked = messages(row.question, row.choices, "plain", system)
     return Request(hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16], asked)
-
-
-def _require_answers(generations: Sequence[Generation], spec: EngineSpec) -> None:
-    failed = [generation for generation in generations if generation.finish_reason == "error"]
-    if len(failed) == len(generations):
-        raise StageFailure(f"the difficulty filter got no answer from {spec.model}: {failed[0].error}")
-    if not any(generation.text.strip() for generation in generations):
-        raise StageFailure(f"every answer of {spec.model} in the difficulty filter is empty; check its chat template")

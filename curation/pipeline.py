@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from curation import difficulty
 from curation.decontamination import contamination
@@ -15,6 +15,7 @@ from curation.methods import METHODS
 from curation.quality import missing_fields, poor_quality
 from data.hub import resolve
 from data.load import load_rows
+from data.rows import Row
 from data.tokens import count_tokens
 from registry.catalog import DatasetEntry
 from registry.curation_schema import CurationConfig
@@ -27,10 +28,14 @@ Pairs = Sequence[Mapping[str, Any]]
 
 @dataclass
 class Course:
-    """A curation on its way: the ledger, which stages ran, what they found, and the base model's answers."""
+    """A curation on its way: the ledger, which stages ran, what they found, and the base model's answers.
+
+    Of a part of the rows, unless they are the `whole`, nothing may be left.
+    """
 
     context: StageContext
     ledger: Ledger
+    whole: bool = True
     stages: list[FilterStage] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     pairs: dict[str, Pairs] = field(default_factory=dict)
@@ -42,11 +47,15 @@ class Course:
         return required(self.context.config)[0]
 
     def remove(self, stage: FilterStage, removals: Mapping[str, str]) -> None:
-        """Write down what a filter removed; `StageFailure` when nothing is left."""
+        """Write down what a filter removed; `StageFailure` when nothing is left of the whole."""
         if stage not in self.stages:
             self.stages.append(stage)
         self.ledger = remove(self.ledger, stage, removals)
-        require_rows(self.ledger, self.context.config.experiment, str(self.context.config.train_dataset_key))
+        if self.whole:
+            require_rows(self.ledger, self.context.config.experiment, str(self.context.config.train_dataset_key))
+
+
+Step = Callable[[Course], None]
 
 
 def required(config: EffectiveConfig) -> tuple[CurationConfig, str, DatasetEntry]:
@@ -59,20 +68,30 @@ def required(config: EffectiveConfig) -> tuple[CurationConfig, str, DatasetEntry
     return config.curation, config.train_dataset_key, config.train_dataset
 
 
-def opened(context: StageContext) -> Ledger:
+def rows_of(context: StageContext) -> list[Row]:
     """Every row of the data set in the order of the ids, so that the order in the file decides nothing."""
     _, key, dataset = required(context.config)
-    rows = sorted(load_rows(key, dataset), key=lambda row: row.id)
+    return sorted(load_rows(key, dataset), key=lambda row: row.id)
+
+
+def opened(context: StageContext, rows: Sequence[Row]) -> Ledger:
+    """The ledger of `rows`, their reasoning counted in tokens."""
     tokenizer = resolve(context.config.model, "model", context.config.model_key)
     return open_ledger(rows, count_tokens([row.reasoning for row in rows], tokenizer))
 
 
 def choose(context: StageContext) -> Course:
     """Run every filter that the config has, then the method's selection."""
-    course = Course(context, opened(context))
-    for step in (_quality, _decontamination, _duplicates, _difficulty, _selection):
-        step(course)
+    course = Course(context, opened(context, rows_of(context)))
+    take(course, STEPS)
     return course
+
+
+def take(course: Course, steps: Mapping[str, Step]) -> None:
+    """Go through `steps`; between two of them the course is left (`StageStopped`) when a stop was asked for."""
+    for name, step in steps.items():
+        course.context.stop.check(f"curation had not come to the step {name}")
+        step(course)
 
 
 def _quality(course: Course) -> None:
@@ -104,6 +123,8 @@ def _difficulty(course: Course) -> None:
     if config is None:
         return
     course.answers, asked = difficulty.answered(kept(course.ledger), course.context, config)
+    if course.whole:
+        difficulty.require_answers(course.answers, asked["model"])
     judgement = difficulty.judge(kept(course.ledger), course.answers)
     course.metrics["difficulty"] = {**asked, **judgement.metrics}
     course.ledger = with_pass_rates(course.ledger, judgement.pass_rates)
@@ -113,3 +134,18 @@ def _difficulty(course: Course) -> None:
 def _selection(course: Course) -> None:
     pool = measured(kept(course.ledger), course.context, course.answers)
     course.remove("selection", METHODS[course.curation.method](pool, course.curation))
+
+
+# Whether a row passes one of these depends on that row alone.
+ROW_BY_ROW: Final[Mapping[str, Step]] = {
+    "quality": _quality,
+    "decontamination": _decontamination,
+    "difficulty": _difficulty,
+}
+STEPS: Final[Mapping[str, Step]] = {
+    "quality": _quality,
+    "decontamination": _decontamination,
+    "duplicates": _duplicates,
+    "difficulty": _difficulty,
+    "selection": _selection,
+}

@@ -8,11 +8,10 @@ examples). A killed attempt is resumed from the base model's answers that it lef
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from typing import Any
 
-from curation.difficulty import ANSWERS, ANSWERS_PARTIAL
+from curation.difficulty import write_answers
 from curation.formatting import split_validation, training_example
 from curation.ledger import Ledger, funnel, kept, reasons
 from curation.methods.pool import specialty_of
@@ -36,9 +35,7 @@ def run(context: StageContext) -> StageOutput:
     splits = _splits(course.ledger, curation, context.config.model)
     artifacts = {"dataset_path": write_dataset(splits, context.run_dir), **tables}
     if course.answers is not None:
-        # Answers under the final name are a record, not a journal: a forced run asks the model again.
-        artifacts["difficulty_answers_path"] = context.run_dir / ANSWERS
-        os.replace(context.run_dir / ANSWERS_PARTIAL, context.run_dir / ANSWERS)
+        artifacts["difficulty_answers_path"] = write_answers(course.ledger, course.answers, context.run_dir)
     metrics: dict[str, Any] = {
         "dataset": key,
         "method": curation.method,

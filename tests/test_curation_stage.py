@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from datasets import load_from_disk
 
-from curation.stage import ANSWERS, ANSWERS_PARTIAL, run
+from curation.difficulty import ANSWERS
+from curation.stage import run
 from data.tokens import count_tokens
 from inference.prompts import user_message
 from registry.catalog import DatasetEntry
@@ -129,13 +130,14 @@ def test_the_difficulty_filter_resumes_after_a_kill(tmp_path: Path, model: Path)
     """Answers that a killed attempt left are taken as they are: here they say the opposite of what the model says."""
     settings: dict[str, Any] = {"method": "s1", "n_samples": 4, "long_tokens": 0, "difficulty": {"max_tokens": 24}}
     alone = filtered(run(context_of(tmp_path, model, golds(8, "BC"), **settings)))
-    lines = (tmp_path / "run" / ANSWERS).read_text().splitlines(keepends=True)
+    folder = tmp_path / "shared" / "answers"
+    (journal,) = folder.glob("*/*.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
     left = [line.replace("The answer is B. Prednisone", "The answer is C. Ibuprofen") for line in lines[:5]]
-    (tmp_path / "run" / ANSWERS_PARTIAL).write_text("".join(left) + lines[5][:30])
+    journal.write_text("".join(left) + lines[5][:30])
     resumed = filtered(run(context_of(tmp_path, model, golds(8, "BC"), **settings)))
-    kept_answers = (tmp_path / "run" / ANSWERS).read_text().splitlines(keepends=True)
-    assert kept_answers[:5] == left
-    assert sorted(kept_answers[5:]) == sorted(lines[5:])
+    (added,) = set(folder.glob("*/*.jsonl")) - {journal}
+    assert sorted(added.read_text().splitlines(keepends=True)) == sorted(lines[5:])
     assert (alone["pass_rate"] != resumed["pass_rate"]).sum() == 5
 
 
