@@ -1,16 +1,28 @@
-"""The difficulty filter's judgement, on answers of every kind."""
+"""The difficulty filter: what is asked, how answers of every kind are judged, and what is left behind."""
 
 from __future__ import annotations
 
+import json
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curation.difficulty import UNJUDGED, is_right, judge, outside
-from curation.ledger import open_ledger
+from curation.difficulty import UNJUDGED, Answers, answered, is_right, judge, outside, require_answers, write_answers
+from curation.ledger import Ledger, open_ledger
+from data.rows import Row
 from inference.engine import FinishReason, Generation
+from registry.catalog import ModelEntry
 from registry.curation_schema import DifficultyConfig
-from tests.stages import row
+from registry.errors import StageFailure, StageStopped
+from registry.stage import StageContext
+from registry.stopping import StopFlag
+from tests.faulty_server import Body, FaultyServer, Reply, completion, refusal, serving
+from tests.stages import make_context, row
+from tests.tiny import NEEDS_VLLM, make_tiny_model
 
 RIGHT, WRONG = "The answer is B", "The answer is C"
 EASY, HARD = "too easy: the base model's pass rate is over", "too hard: the base model's pass rate is under"
@@ -91,3 +103,135 @@ def test_rows_that_share_a_question_are_judged_by_their_own_gold_answers() -> No
     assert one.question_id == other.question_id
     judgement = judge(open_ledger([one, other], [1, 1]), {each.id: answers(RIGHT) for each in (one, other)})
     assert judgement.pass_rates == {one.id: 1.0, other.id: 0.0}
+
+
+def test_a_row_with_several_right_options_wants_all_of_them() -> None:
+    several = row(1, answer_idx="A,C", answer="Lisinopril, Ibuprofen")
+    assert is_right(several, "The answers are A and C.")
+    assert not is_right(several, "The answer is A.")
+    assert not is_right(several, "The answers are A, B and C.")
+
+
+def ledger_of(rows: Sequence[Row]) -> Ledger:
+    return open_ledger(rows, [100] * len(rows))
+
+
+def context_of(folder: Path, model: Path, **difficulty: Any) -> StageContext:
+    """The context of an experiment in `folder`; what stands beside the folder is shared."""
+    return make_context(folder, model, curation={"method": "all", "seed": 42, "difficulty": difficulty})
+
+
+def served_context(folder: Path, server: FaultyServer, **difficulty: Any) -> StageContext:
+    """The same for a model behind a server."""
+    context = context_of(folder, folder, **{"engine": "openai", **difficulty})
+    model = ModelEntry(api_model="gpt-x", base_url=server.url, api_key_env="LAB_KEY", max_length=512)
+    config = context.config.model_copy(update={"difficulty_model_key": "gpt", "difficulty_model": model})
+    return replace(context, config=config)
+
+
+def ask(context: StageContext, rows: Sequence[Row]) -> Answers:
+    assert context.config.curation is not None
+    assert context.config.curation.difficulty is not None
+    return answered(ledger_of(rows), context, context.config.curation.difficulty)[0]
+
+
+def files(context: StageContext) -> list[Path]:
+    """One for each time that an engine was opened and answered."""
+    return sorted((context.shared / "answers").glob("*/*.jsonl"))
+
+
+@NEEDS_VLLM
+def test_siblings_and_a_forced_run_open_no_engine(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    first = context_of(tmp_path / "first", model, max_tokens=8)
+    rows = [row(number) for number in range(4)]
+    answers = ask(first, rows)
+    (journal,) = files(first)
+    assert journal.read_text().count("\n") == 4
+    assert ask(first, rows) == answers
+    sibling = context_of(tmp_path / "sibling", model, max_tokens=8, pass_rate=(0.0, 1.0))
+    assert sibling.config.curation is not None
+    reseeded = sibling.config.curation.model_copy(update={"seed": 7})  # decides nothing in a greedy answer
+    sibling = replace(sibling, config=sibling.config.model_copy(update={"curation": reseeded}))
+    assert ask(sibling, rows[::-1]) == answers
+    assert files(first) == [journal]
+
+
+def letters(body: Body, _before: int) -> Reply:
+    """A script that answers some questions right, some wrong and the first with a failure."""
+    text = str(body["messages"][-1]["content"])
+    if "patient 0?" in text:
+        return refusal(400, "no such patient")
+    return completion("The answer is B" if "patient 1?" in text else "The answer is C")
+
+
+def test_each_prompt_is_asked_once_and_a_failed_one_again(tmp_path: Path) -> None:
+    repeated, swapped = row(1, "C", occurrence=9), row(1, options={"B": "Prednisone", "A": "Lisinopril"})
+    rows = [row(0), row(1), repeated, swapped, row(2)]
+    with serving(letters) as server:
+        answers = ask(served_context(tmp_path / "one", server), rows)
+        assert len(server.bodies) == len(set(server.questions)) == 4
+        again = ask(served_context(tmp_path / "two", server), rows)
+        assert len(server.bodies) == 5
+    assert again == answers
+    judgement = judge(ledger_of(rows), answers)
+    assert judgement.pass_rates == {rows[1].id: 1.0, repeated.id: 0.0, swapped.id: 1.0, rows[4].id: 0.0}
+    assert (judgement.metrics["judged"], judgement.metrics["unjudged"]) == (4, 1)
+
+
+def test_with_a_temperature_the_seed_counts_and_more_samples_find_the_others(tmp_path: Path) -> None:
+    with serving(letters) as server:
+        rows = [row(1), row(2)]
+        two = ask(served_context(tmp_path / "one", server, temperature=1.0, samples=2), rows)
+        more = ask(served_context(tmp_path / "two", server, temperature=1.0, samples=3), rows)
+        assert {row_id: list(given[:2]) for row_id, given in more.items()} == {i: list(g) for i, g in two.items()}
+        assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == 6
+        ask(served_context(tmp_path / "three", server, temperature=0.9, samples=1), rows)
+        assert len(server.bodies) == 8
+
+
+def test_a_stop_keeps_what_is_answered(tmp_path: Path) -> None:
+    stop = StopFlag()
+
+    def script(body: Body, before: int) -> Reply:
+        if len(server.bodies) == 20:
+            stop.handle(signal.SIGTERM, None)
+        return letters(body, before)
+
+    rows = [row(number) for number in range(1, 200)]
+    with serving(script) as server:
+        context = served_context(tmp_path / "one", server)
+        with pytest.raises(StageStopped, match=r"of 199 requests are answered and kept in .*/shared/answers/"):
+            ask(replace(context, stop=stop), rows)
+        kept = sum(file.read_text().count("\n") for file in files(context))
+        assert 0 < kept < 199
+        server.bodies.clear()
+        ask(context, rows)
+        assert len(server.bodies) == 199 - kept
+
+
+def test_no_answer_at_all_and_nothing_but_empty_ones_are_failures(tmp_path: Path) -> None:
+    with serving(lambda body, before: refusal(400, "overloaded")) as server:
+        answers = ask(served_context(tmp_path / "one", server), [row(1)])
+    with pytest.raises(StageFailure, match=r"got no answer from gpt: .*overloaded"):
+        require_answers(answers, "gpt")
+    with pytest.raises(StageFailure, match="every answer of gpt in the difficulty filter is empty"):
+        require_answers({"x": GIVEN["silent"]}, "gpt")
+    require_answers({"x": [*GIVEN["silent"], *ERROR, *GIVEN["wrong"]]}, "gpt")
+
+
+def test_what_was_answered_can_be_read_beside_the_outputs(tmp_path: Path) -> None:
+    path = write_answers(LEDGER, {ROWS[name].id: given for name, given in GIVEN.items()}, tmp_path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 11
+    assert lines[3] == {
+        "id": ROWS["half"].id,
+        "question_id": ROWS["half"].question_id,
+        "index": 1,
+        "right": False,
+        "finish_reason": "stop",
+        "text": WRONG,
+        "error": None,
+    }
+    assert (lines[10]["right"], lines[10]["error"]) == (None, "the prompt leaves no room")
+    assert [path.name for path in tmp_path.iterdir()] == ["difficulty_answers.jsonl"]
