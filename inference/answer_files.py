@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 import uuid
 from collections import defaultdict
@@ -22,6 +23,7 @@ from typing import Protocol
 from inference.engine import ApiModel, EngineSpec, Generation
 from registry.canonical import sha256
 from registry.contents import Contents
+from registry.durable import make_folder, mode_for
 from registry.errors import StageFailure
 
 log = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ class OwnFile:
         if not self.place.exists():
             return _found(())
         written = self.place.read_bytes()
-        whole = _whole_lines(written)
+        whole = written[: written.rfind(b"\n") + 1]
         if len(whole) < len(written):
             log.warning("%s: the last line was cut short by a kill; its question is asked again", self.place.name)
             with self.place.open("r+b") as file:
@@ -107,11 +109,13 @@ class SharedAnswers:
         """See `Journal.writing`."""
         path = self.place / f"{time.time_ns()}-{uuid.uuid4().hex}.jsonl"
         try:
-            self.place.mkdir(parents=True, exist_ok=True)
+            make_folder(self.place, lasting=False)
+            mode = mode_for(path)  # not the umask's: others are to read it
         except OSError as error:
             raise _not_kept(self.place, error) from error
         try:
             with _opened(path) as file:
+                os.fchmod(file.fileno(), mode)
                 yield lambda digest, answer: self._keep(file, path, digest, answer)
         finally:
             with suppress(OSError):  # gone, or in a folder that was deleted meanwhile
@@ -151,22 +155,19 @@ def _found(answers: Iterable[tuple[str, Generation]]) -> Found:
     return found
 
 
-def _whole_lines(written: bytes) -> bytes:
-    return written[: written.rfind(b"\n") + 1]
-
-
 def _readable(file: Path) -> list[tuple[str, Generation]]:
+    answers, whole = [], 0
     try:
-        lines = _whole_lines(file.read_bytes()).splitlines()
+        with file.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):
+                    whole += 1
+                    with suppress(*_UNREADABLE):
+                        answers.append(_parse(line))
     except OSError as error:
         log.warning("%s cannot be read (%s): what it holds is asked again", file, error.strerror)
-        return []
-    answers = []
-    for line in lines:
-        with suppress(*_UNREADABLE):
-            answers.append(_parse(line))
-    if len(answers) < len(lines):
-        log.warning("%s: %d lines are no answers: they are asked again", file, len(lines) - len(answers))
+    if len(answers) < whole:
+        log.warning("%s: %d lines are no answers: they are asked again", file, whole - len(answers))
     return answers
 
 

@@ -40,7 +40,7 @@ def write_durably(path: Path, content: bytes, expected: bytes | None = None) -> 
 
 def write_shared(path: Path, content: bytes) -> None:
     """Write a file that only its writer writes, open to the folder's group; a loss of power may undo it."""
-    mode = _mode_for(path)
+    mode = mode_for(path)
     with open(path, "wb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(content)
@@ -62,7 +62,7 @@ def _write(path: Path, content: bytes, expected: bytes | None) -> None:
     temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
         with open(temporary, "xb") as file:
-            os.fchmod(file.fileno(), _mode_for(path))
+            os.fchmod(file.fileno(), mode_for(path))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -125,7 +125,8 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _mode_for(path: Path) -> int:
+def mode_for(path: Path) -> int:
+    """The permissions of a file that is written: its own, or for a new one those of its folder."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,23 +20,13 @@ from inference.answer_files import SharedAnswers, shared_answers
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling
 from inference.journal import generate_resumable
 from registry.errors import MissingError, StageFailure
-from tests.faults import in_child
+from tests.faults import FORK, in_child
 from tests.faulty_server import Body, Reply, completion, question, refusal, serving
 from tests.tiny import make_tiny_model
 
-ROOT = Path(__file__).resolve().parents[1]
 REQUESTS = [Request(name, ({"role": "user", "content": f"Question {name}?"},)) for name in ("a", "b", "c", "d")]
 SAMPLING = Sampling(max_tokens=6)
 RANDOM = Sampling(max_tokens=6, temperature=1.0, seed=3)
-CHILD = """
-import sys
-from pathlib import Path
-from inference.answer_files import shared_answers
-from inference.journal import generate_resumable
-from tests.test_inference_answer_files import RANDOM, REQUESTS, EngineSpec, replace
-spec = EngineSpec("transformers", Path(sys.argv[1]), max_length=64)
-generate_resumable(spec, [replace(r, n=400) for r in REQUESTS], RANDOM, shared_answers(spec, Path(sys.argv[2])))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -181,19 +171,21 @@ def test_a_prompt_that_never_fits_is_not_tried_again(spec: EngineSpec, unopenabl
 
 def test_after_a_kill_only_the_rest_is_asked_and_two_may_ask_at_once(spec: EngineSpec, tmp_path: Path) -> None:
     store, many = shared_answers(spec, tmp_path), [replace(r, n=400) for r in REQUESTS]
-    command = [sys.executable, "-c", CHILD, str(spec.model), str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT) as killed:
-        while not lines_of(store):
-            assert killed.poll() is None, "it ended before it was killed"
-            time.sleep(0.01)
-        killed.kill()
+    killed, other = (FORK.Process(target=generate_resumable, args=(spec, many, RANDOM, store)) for _ in range(2))
+    killed.start()
+    while not lines_of(store):
+        assert killed.is_alive(), "it ended before it was killed"
+        time.sleep(0.01)
+    killed.kill()
+    killed.join()
     (left,) = store.place.iterdir()
     before = left.read_bytes()
     kept = before.count(b"\n")
     assert 0 < kept < 1600
-    with subprocess.Popen(command, cwd=ROOT) as other:
-        whole = generate_resumable(spec, many, RANDOM, store)
-        assert other.wait() == 0
+    other.start()
+    whole = generate_resumable(spec, many, RANDOM, store)
+    other.join()
+    assert other.exitcode == 0
     assert left.read_bytes() == before
     written = [len(file.read_text().splitlines()) for file in store.place.iterdir() if file != left]
     assert sum(written) >= 1600 - kept
@@ -236,3 +228,17 @@ def test_a_model_that_cannot_be_opened_leaves_no_file(spec: EngineSpec, unopenab
     with pytest.raises(MissingError):
         generate_resumable(unopenable, REQUESTS, SAMPLING, store)
     assert list(store.place.iterdir()) == []
+
+
+def test_who_shares_the_folder_can_write_and_read_there(spec: EngineSpec, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2770)
+    before = os.umask(0o077)
+    try:
+        store = shared_answers(spec, shared)
+        generate_resumable(spec, REQUESTS[:1], SAMPLING, store)
+    finally:
+        os.umask(before)
+    (file,) = store.place.iterdir()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (store.place, file)] == [0o2770, 0o660]
