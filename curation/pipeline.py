@@ -30,7 +30,7 @@ Pairs = Sequence[Mapping[str, Any]]
 class Course:
     """A curation on its way: the ledger, which stages ran, what they found, and the base model's answers.
 
-    Of a part of the rows, unless they are the `whole`, nothing may be left.
+    Of a shard, which is not the `whole` of the rows, nothing may be left.
     """
 
     context: StageContext

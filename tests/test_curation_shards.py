@@ -1,4 +1,4 @@
-"""A curation in parts has the outputs of one without, byte for byte, and its merge asks nobody."""
+"""A curation in shards has the outputs of one without, byte for byte, and its merge asks nobody."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.stages import make_context, record, write_jsonl
 from tests.tiny import make_tiny_model
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS, PARTS = 60, 8
+ROWS, SHARDS = 60, 8
 CHILD = """
 import sys
 from pathlib import Path
 from curation.shards import prepare
-from tests.test_curation_shards import PARTS, served_context
-folder, model, url, parts = sys.argv[1:]
-for part in parts.split(","):
-    prepare(served_context(Path(folder), Path(model), url), int(part), PARTS)
+from tests.test_curation_shards import SHARDS, served_context
+folder, model, url, shards = sys.argv[1:]
+for shard in shards.split(","):
+    prepare(served_context(Path(folder), Path(model), url), int(shard), SHARDS)
 """
 
 
@@ -83,14 +83,14 @@ def outputs(context: StageContext) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, model: Path) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
-    """The outputs, metrics and questions of the run without parts."""
+    """The outputs, metrics and questions of the run without shards."""
     with serving(letters) as server:
         context = served_context(tmp_path_factory.mktemp("whole"), model, server.url)
         metrics = dict(run(context).metrics)
         return outputs(context), metrics, server.questions
 
 
-def test_eight_parts_in_any_order_some_twice_one_killed_give_the_bytes_of_the_whole(
+def test_eight_shards_in_any_order_some_twice_one_killed_give_the_bytes_of_the_whole(
     tmp_path: Path, model: Path, whole: tuple[dict[str, bytes], dict[str, Any], list[str]]
 ) -> None:
     reached, go_on = threading.Event(), threading.Event()
@@ -103,7 +103,7 @@ def test_eight_parts_in_any_order_some_twice_one_killed_give_the_bytes_of_the_wh
 
     with serving(script) as server:
         context = served_context(tmp_path, model, server.url)
-        killed = FORK.Process(target=prepare, args=(context, 4, PARTS))
+        killed = FORK.Process(target=prepare, args=(context, 4, SHARDS))
         killed.start()
         assert reached.wait(120)
         killed.kill()
@@ -111,8 +111,8 @@ def test_eight_parts_in_any_order_some_twice_one_killed_give_the_bytes_of_the_wh
         go_on.set()
         command = [sys.executable, "-c", CHILD, str(tmp_path), str(model), server.url, "7,2,4,0"]
         with subprocess.Popen(command, cwd=ROOT) as other:
-            for part in (1, 2, 6, 5, 3):
-                prepare(context, part, PARTS)
+            for shard in (1, 2, 6, 5, 3):
+                prepare(context, shard, SHARDS)
             assert other.wait() == 0
         asked = set(server.questions)
     assert outputs(context) == {}
@@ -124,23 +124,23 @@ def test_eight_parts_in_any_order_some_twice_one_killed_give_the_bytes_of_the_wh
     assert asked == set(whole[2])
 
 
-def test_the_merge_opens_no_model_once_all_parts_are_done(tmp_path: Path, model: Path) -> None:
+def test_the_merge_opens_no_model_once_all_shards_are_done(tmp_path: Path, model: Path) -> None:
     alone = context_of(tmp_path / "alone", model, "transformers")
     run(alone)
-    parted = context_of(tmp_path / "parted", model, "transformers")
+    sharded = context_of(tmp_path / "sharded", model, "transformers")
     for index in (2, 0, 1):
-        prepare(parted, index, 3)
-    assert outputs(parted) == {}
-    journals = sorted((parted.shared / "answers").glob("*/*.jsonl"))
+        prepare(sharded, index, 3)
+    assert outputs(sharded) == {}
+    journals = sorted((sharded.shared / "answers").glob("*/*.jsonl"))
     assert len(journals) == 3
 
-    run(parted)
+    run(sharded)
 
-    assert outputs(parted) == outputs(alone)
-    assert sorted((parted.shared / "answers").glob("*/*.jsonl")) == journals
+    assert outputs(sharded) == outputs(alone)
+    assert sorted((sharded.shared / "answers").glob("*/*.jsonl")) == journals
 
 
-def test_more_parts_than_rows_and_a_part_that_keeps_nothing(tmp_path: Path, model: Path) -> None:
+def test_more_shards_than_rows_and_a_shard_that_keeps_nothing(tmp_path: Path, model: Path) -> None:
     with serving(lambda body, before: completion("The answer is B")) as server:
         context = served_context(tmp_path, model, server.url)
         write_jsonl(tmp_path / "rows.jsonl", [record(1, "B"), record(2, "C"), record(3, reasoning="")])
@@ -149,11 +149,11 @@ def test_more_parts_than_rows_and_a_part_that_keeps_nothing(tmp_path: Path, mode
         assert len(server.bodies) == 2
         assert run(context).metrics["funnel"]["after_selection"] == 1
         assert len(server.bodies) == 2
-        with pytest.raises(ValueError, match="no part 7 of 7"):
+        with pytest.raises(ValueError, match="no shard 7 of 7"):
             prepare(context, 7, 7)
 
 
-def test_a_part_that_is_asked_to_stop_leaves(tmp_path: Path, model: Path) -> None:
+def test_a_shard_that_is_asked_to_stop_leaves(tmp_path: Path, model: Path) -> None:
     stop = StopFlag()
     stop.handle(STOP_SIGNALS[0], None)
     with serving(letters) as server:
