@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
@@ -31,6 +32,7 @@ Key = tuple[str, str]
 """A request's id and the digest of what it asks."""
 Found = defaultdict[Key, dict[int, Generation]]
 """Answers by key and index."""
+Lookup = Callable[[AbstractSet[str]], Found]
 Keep = Callable[[str, Generation], None]
 """Takes the digest of a request and an answer to it."""
 
@@ -43,8 +45,8 @@ class Journal(Protocol):
         """The file or folder, for messages."""
         ...
 
-    def read(self) -> Found:
-        """All usable answers."""
+    def read(self) -> Lookup:
+        """What finds the usable answers to the requests of some digests; it may give others too."""
         ...
 
     def writing(self) -> AbstractContextManager[Keep]:
@@ -62,8 +64,12 @@ class OwnFile:
 
     place: Path
 
-    def read(self) -> Found:
-        """See `Journal.read`."""
+    def read(self) -> Lookup:
+        """See `Journal.read`; all is read at once."""
+        found = self._read()
+        return lambda digests: found
+
+    def _read(self) -> Found:
         if not self.place.exists():
             return _found(())
         written = self.place.read_bytes()
@@ -100,9 +106,16 @@ class SharedAnswers:
     place: Path
     max_length: int
 
-    def read(self) -> Found:
-        """See `Journal.read`; of several answers to the same the one in the oldest file counts."""
-        return _found(answer for file in sorted(self.place.glob("*.jsonl"), reverse=True) for answer in _readable(file))
+    def read(self) -> Lookup:
+        """See `Journal.read`; each lookup goes through the files, which hold all that was ever asked.
+
+        Of several answers to the same the one in the oldest file counts.
+        """
+        return self._lookup
+
+    def _lookup(self, digests: AbstractSet[str]) -> Found:
+        files = sorted(self.place.glob("*.jsonl"), reverse=True)
+        return _found(answer for file in files for answer in _readable(file, digests))
 
     @contextmanager
     def writing(self) -> Iterator[Keep]:
@@ -140,6 +153,7 @@ def shared_answers(spec: EngineSpec, shared: Path) -> SharedAnswers:
     return SharedAnswers(shared / "answers" / digest[:16], spec.max_length)
 
 
+_BEGINNING = b'{"request": "'
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -155,20 +169,28 @@ def _found(answers: Iterable[tuple[str, Generation]]) -> Found:
     return found
 
 
-def _readable(file: Path) -> list[tuple[str, Generation]]:
-    answers, whole = [], 0
+def _readable(file: Path, digests: AbstractSet[str]) -> Iterator[tuple[str, Generation]]:
+    wanted = {digest.encode() for digest in digests}
+    unreadable = 0
     try:
         with file.open("rb") as lines:
             for line in lines:
-                if line.endswith(b"\n"):
-                    whole += 1
-                    with suppress(*_UNREADABLE):
-                        answers.append(_parse(line))
+                if not line.endswith(b"\n") or _is_about_others(line, wanted):
+                    continue
+                try:
+                    yield _parse(line)
+                except _UNREADABLE:
+                    unreadable += 1
     except OSError as error:
         log.warning("%s cannot be read (%s): what it holds is asked again", file, error.strerror)
-    if len(answers) < whole:
-        log.warning("%s: %d lines are no answers: they are asked again", file, whole - len(answers))
-    return answers
+    if unreadable:
+        log.warning("%s: %d lines are no answers: they are asked again", file, unreadable)
+
+
+def _is_about_others(line: bytes, wanted: AbstractSet[bytes]) -> bool:
+    """Whether a line begins with another digest, which is told without reading on."""
+    start = len(_BEGINNING)
+    return line.startswith(_BEGINNING) and line[start : line.find(b'"', start)] not in wanted
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
-from inference.answer_files import Journal, Keep, Key, OwnFile
+from inference.answer_files import Found, Journal, Keep, Key, OwnFile
 from inference.engine import Engine, EngineSpec, Generation, Request, Sampling, open_engine
 from registry.errors import StageFailure, StageStopped
 from registry.stopping import StopFlag
@@ -40,15 +41,16 @@ def generate_resumable(
 class Asking:
     """Rounds of questions to one model, with one journal; a path is a file of the run's own. Its end closes the engine.
 
-    The engine is opened when something is asked that the journal did not hold at the start. Raises what `open_engine`
-    raises, and `StageFailure` for a journal that is damaged or can keep nothing.
+    The engine is opened when something is asked that the journal does not hold. Raises what `open_engine` raises, and
+    `StageFailure` for a journal that is damaged or can keep nothing.
     """
 
     def __init__(self, spec: EngineSpec, journal: Path | Journal, stop: StopFlag | None = None) -> None:
         self.spec = spec
         self._journal = OwnFile(journal) if isinstance(journal, Path) else journal
         self._stop = stop or StopFlag()
-        self._found = self._journal.read()
+        self._lookup = self._journal.read()
+        self._found: Found = defaultdict(dict)
         self._opened = ExitStack()
         self._engine: tuple[Engine, Keep] | None = None
 
@@ -70,6 +72,7 @@ class Asking:
         keys: _Keys = {request.id: (request.id, _digest(request, sampling)) for request in requests}
         if len(keys) != len(requests):
             raise ValueError("request ids must be unique")
+        self._look_up(keys)
         missing = self._missing(requests, keys, sampling)
         if len(missing) < len(requests):
             answered = len(requests) - len(missing)
@@ -88,6 +91,10 @@ class Asking:
                 f"the others are kept in {self._journal.place}: run the stage again to ask for the rest"
             )
         return [self._found[keys[r.id]][index] for r in requests for index in r.indices(sampling)]
+
+    def _look_up(self, keys: _Keys) -> None:
+        for key, answers in self._lookup({digest for _, digest in keys.values()}).items():
+            self._found[key] = {**answers, **self._found[key]}
 
     def _missing(self, requests: Sequence[Request], keys: _Keys, sampling: Sampling) -> list[Request]:
         """The requests that lack answers, each asking for those only."""

@@ -123,7 +123,7 @@ def test_what_cannot_be_read_is_named_and_asked_again(
     whole = generate_resumable(spec, REQUESTS, SAMPLING, store)
     (file,) = store.place.iterdir()
     lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(b"\0" * len(lines[0]) + b"\n" + b'{"request": "x"}\n[]\n\xff\n' + b"".join(lines[1:]))
+    file.write_bytes(b"\0" * len(lines[0]) + b"\n[]\n\xff\n" + lines[0][:-9] + b"\n" + b"".join(lines[1:]))
     (store.place / "0.jsonl").mkdir()
     with caplog.at_level(logging.WARNING):
         assert generate_resumable(spec, REQUESTS, SAMPLING, store) == whole
