@@ -2,7 +2,7 @@
 
 Reads the catalog's training set; writes into the run directory `med_s1k_filtered.parquet` (every input row and what
 became of it), `med_s1k_curated.parquet` (the selected rows) and `med_s1k_formatted/` (training and validation
-examples). A killed attempt is resumed from the base model's answers that it left in the run directory.
+examples). A killed attempt is resumed from the base model's answers and whatever else it left in the shared caches.
 """
 
 from __future__ import annotations
