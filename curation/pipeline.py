@@ -40,6 +40,7 @@ class Course:
     metrics: dict[str, Any] = field(default_factory=dict)
     pairs: dict[str, Pairs] = field(default_factory=dict)
     answers: difficulty.Answers | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def curation(self) -> CurationConfig:
@@ -133,6 +134,9 @@ def _difficulty(course: Course) -> None:
 
 def _selection(course: Course) -> None:
     pool = measured(kept(course.ledger), course.context, course.answers)
+    if pool.metrics:
+        course.metrics["selection"] = dict(pool.metrics)
+    course.warnings += pool.warnings
     course.remove("selection", METHODS[course.curation.method](pool, course.curation))
 
 

@@ -44,7 +44,7 @@ def run(context: StageContext) -> StageOutput:
         **course.metrics,
         "n_train": len(splits["train"]),
         "n_validation": len(splits["validation"]),
-        "warnings": _warnings(course.ledger, curation, context.config.experiment),
+        "warnings": _warnings(course, context.config.experiment),
     }
     return StageOutput(metrics=metrics, artifacts=artifacts, link=context.run_dir)
 
@@ -60,9 +60,11 @@ def _splits(ledger: Ledger, curation: CurationConfig, model: ModelEntry) -> dict
     }
 
 
-def _warnings(ledger: Ledger, curation: CurationConfig, experiment: str) -> list[str]:
-    wanted, selected = curation.wanted, len(kept(ledger))
-    warnings = unknown_weights(ledger, curation) if isinstance(curation, S1Rows) else []
+def _warnings(course: Course, experiment: str) -> list[str]:
+    wanted, selected = course.curation.wanted, len(kept(course.ledger))
+    warnings = [*course.warnings]
+    if isinstance(course.curation, S1Rows):
+        warnings += unknown_weights(course.ledger, course.curation)
     if wanted is not None and selected < wanted:
         warnings.append(f"only {selected} rows could be chosen; n_samples is {wanted}")
     for warning in warnings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Sequence
@@ -21,26 +22,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _KEY_BYTES = 16
+LOG_SECONDS = 30.0
 Compute = Callable[[Sequence[str]], "np.ndarray"]
 
 
-def computed_once(texts: Sequence[str], folder: Path, compute: Compute) -> np.ndarray:
+def computed_once(texts: Sequence[str], folder: Path, compute: Compute, chunk: int | None = None) -> np.ndarray:
     """Return one value for each of `texts`, of shape (texts, ...).
 
     `folder` is the store of one function: its name must say all that decides a value but the text. `compute` is asked
-    for the texts that the store lacks, each once, in the order of their first occurrence.
+    for the texts that the store lacks, each once, in the order of their first occurrence; for `chunk` of them at a
+    time, which are kept before the next are asked for.
     """
     import numpy as np
 
     keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_KEY_BYTES] for text in texts]
     known = _read(folder)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-    if missing:
-        values = compute(list(missing.values()))
-        if len(values) != len(missing):
-            raise ValueError(f"{len(values)} values for {len(missing)} texts")
-        _write(folder, list(missing), values)
-        known |= dict(zip(missing, values, strict=True))
+    todo = list(missing)
+    said = time.monotonic()
+    for start in range(0, len(todo), chunk or max(len(todo), 1)):
+        part = todo[start : start + chunk] if chunk else todo
+        values = compute([missing[key] for key in part])
+        if len(values) != len(part):
+            raise ValueError(f"{len(values)} values for {len(part)} texts")
+        _write(folder, part, values)
+        known |= dict(zip(part, values, strict=True))
+        if time.monotonic() - said >= LOG_SECONDS:
+            said = time.monotonic()
+            log.info("%s: %d of %d texts", folder.parent.name, start + len(part), len(todo))
     return np.array([known[key] for key in keys])
 
 

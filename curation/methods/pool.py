@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from curation.ledger import Entry, Ledger
 
@@ -15,18 +16,30 @@ UNLABELLED: Final = "unlabelled"
 
 
 @dataclass(frozen=True)
+class Clusters:
+    """The cluster of each entry, from 0, and its distance from the cluster's centre, both of shape (entries,)."""
+
+    labels: np.ndarray
+    distances: np.ndarray
+
+
+@dataclass(frozen=True)
 class Pool:
     """`entries` in the order of their ids; the arrays are null where no method asked for them.
 
     `embeddings` are those of the entries' `column`, of shape (entries, dimension), and `queries` those of the query
-    set, (queries, dimension), all of length 1. `novelty` is 1 minus the cosine similarity of each entry's right answer
-    and the base model's, of shape (entries,).
+    set, (queries, dimension), all of length 1 (or 0 where a text holds nothing to embed). `novelty` is 1 minus the
+    cosine similarity of each entry's right answer and the base model's, of shape (entries,), and not a number where
+    the model gave no answer. `metrics` and `warnings` say of all this what the stage's metrics are to hold.
     """
 
     entries: Ledger
     embeddings: np.ndarray | None = None
     queries: np.ndarray | None = None
     novelty: np.ndarray | None = None
+    clusters: Clusters | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def pool_of(entries: Ledger) -> Pool:

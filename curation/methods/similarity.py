@@ -1,0 +1,81 @@
+"""Rows most similar to given questions, after the selection of med-s1 (Caleb Winston et al.): the queries in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from curation.ledger import Removals
+from curation.methods.pool import NOT_DRAWN, Pool
+from registry.curation_schema import SimilarRows
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_AT_ONCE: Final = 256  # queries whose similarities to all rows are in memory together
+_DECIMALS: Final = 6  # what is closer is float noise, and a tie
+
+
+def draw_similar(pool: Pool, config: SimilarRows) -> Removals:
+    """Choose `n_samples` rows: each query in turn takes the row left that is most similar to it by cosine.
+
+    Ties go to the lower id. The queries' order, which decides who chooses first, is that of `pool.queries`.
+    """
+    import numpy as np
+
+    assert pool.embeddings is not None
+    assert pool.queries is not None
+    left = np.ones(len(pool.entries), dtype=bool)
+    left[take_turns(pool.embeddings, pool.queries, min(config.n_samples, len(left)))] = False
+    return {entry.row.id: NOT_DRAWN for entry, out in zip(pool.entries, left, strict=True) if out}
+
+
+def take_turns(rows: np.ndarray, queries: np.ndarray, wanted: int) -> list[int]:
+    """The indices of `wanted` of the `rows` in the order in which the `queries` take them.
+
+    Of each query only its nearest rows are kept, so that memory grows with the rows and the queries, not with their
+    product; they are looked for again where other queries have taken all of them.
+    """
+    import numpy as np
+
+    queries = queries[:wanted]
+    left = np.ones(len(rows), dtype=bool)
+    depth = 32 + 2 * wanted // max(len(queries), 1)
+    nearest: list[Iterator[int]] = []
+    for start in range(0, len(queries), _AT_ONCE):
+        nearest += map(iter, _nearest(rows, queries[start : start + _AT_ONCE], left, depth))
+    taken: list[int] = []
+    for turn in range(wanted):
+        query = turn % len(queries)
+        row = next((row for row in nearest[query] if left[row]), None)
+        if row is None:
+            nearest[query] = iter(_nearest(rows, queries[query : query + 1], left, depth)[0])
+            row = next(nearest[query])
+        left[row] = False
+        taken.append(row)
+    return taken
+
+
+def closest(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """The similarity of each row to the query that is nearest to it, of shape (rows,)."""
+    import numpy as np
+
+    best = np.full(len(rows), -1.0, dtype=np.float32)
+    for start in range(0, len(queries), _AT_ONCE):
+        np.maximum(best, (rows @ queries[start : start + _AT_ONCE].T).max(axis=1), out=best)
+    return np.round(best, _DECIMALS)
+
+
+def _nearest(rows: np.ndarray, queries: np.ndarray, left: np.ndarray, depth: int) -> list[list[int]]:
+    """For each query the `depth` rows left that are nearest to it, the nearest first, ties in the rows' order."""
+    import numpy as np
+
+    there = np.flatnonzero(left)
+    depth = min(depth, len(there))
+    found = []
+    for similarities in np.round(queries @ rows[there].T, _DECIMALS):
+        least = np.partition(similarities, -depth)[-depth]
+        candidates = np.flatnonzero(similarities >= least)
+        best = candidates[np.argsort(-similarities[candidates], kind="stable")[:depth]]
+        found.append(there[best].tolist())
+    return found
