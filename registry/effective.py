@@ -58,6 +58,7 @@ class EffectiveConfig(Strict):
     few_shot_dataset: DatasetEntry | None = None
     benchmarks: dict[str, DatasetEntry] = {}
     query_dataset: DatasetEntry | None = None
+    query_section: Literal["train_datasets", "eval_datasets"] = "train_datasets"
     embedding_model: ModelEntry | None = None
     slurm: StageResources
 
@@ -87,7 +88,7 @@ class EffectiveConfig(Strict):
             yield Used("eval_datasets", key, entry, ("curation",))
         if isinstance(self.curation, SimilarRows) and self.query_dataset is not None:
             for key, entry in self.query_dataset.parts(self.curation.queries):
-                yield Used("train_datasets", key, entry, ("curation",))
+                yield Used(self.query_section, key, entry, ("curation",))
         if self.embedding_model is not None:
             yield Used("models", getattr(self.curation, "embedding_model", ""), self.embedding_model, ("curation",))
         if self.difficulty_model_key is not None and self.difficulty_model is not None:

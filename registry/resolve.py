@@ -20,6 +20,7 @@ from registry.errors import UsageError, no_experiment, shortened, suggestion
 from registry.json_path import Steps, join
 from registry.layers import CATALOG, Layers, build
 from registry.problems import ConfigError, Problem
+from registry.query_set import wrong_queries
 from registry.schema import ExperimentConfig
 
 E = TypeVar("E", bound=HubOrFile)
@@ -71,6 +72,7 @@ def resolve(
     problems += _contradictions(layers, catalog)
     problems += misfits(config, layers, catalog) if config else ()
     problems += _torn_groups(config, layers, catalog) if config else ()
+    problems += wrong_queries(config, layers, catalog, catalog_dir) if config else ()
     if config is None or problems:
         return Resolution(layers, tuple(problems), None)
     try:
@@ -215,7 +217,7 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
         judge_model=None if judge is None else catalog_entry(models, judge, "models", folder),
         few_shot_dataset=None if shots is None else catalog_entry(training_sets, shots, "train_datasets", folder),
         benchmarks=_benchmarks(config, catalog, folder),
-        query_dataset=_queries(config, catalog, folder),
+        **_queries(config, catalog, folder),
         embedding_model=None if embedder == HASHING else catalog_entry(models, embedder, "models", folder),
         slurm=config.slurm,
     )
@@ -230,13 +232,12 @@ def _benchmarks(config: ExperimentConfig, catalog: Catalog, folder: Path) -> dic
     return {key: catalog_entry(catalog.eval_datasets, key, "eval_datasets", folder) for key in keys}
 
 
-def _queries(config: ExperimentConfig, catalog: Catalog, folder: Path) -> DatasetEntry | None:
+def _queries(config: ExperimentConfig, catalog: Catalog, folder: Path) -> dict[str, Any]:
     if not isinstance(config.curation, SimilarRows):
-        return None
+        return {}
     key = config.curation.queries
-    of_training = key in catalog.train_datasets
-    entries = catalog.train_datasets if of_training else catalog.eval_datasets
-    return catalog_entry(entries, key, "train_datasets" if of_training else "eval_datasets", folder)
+    section = "train_datasets" if key in catalog.train_datasets else "eval_datasets"
+    return {"query_dataset": catalog_entry(getattr(catalog, section), key, section, folder), "query_section": section}
 
 
 def catalog_entry(entries: Mapping[str, E], key: str, section: str, folder: Path) -> E:

@@ -15,6 +15,8 @@ from registry.resolve import parse_overrides
 from registry.validation import check
 from tests.registry_case import CURATION, TRAINING, base, tuned, write_lab
 
+SIMILAR = {"method": "embedding-similarity", "embedding_model": "hashing", "n_samples": 2}
+
 
 def resolve(folder: Path, experiments: dict[str, Any], overrides: dict[str, Any] | None = None, **catalog: Any) -> Any:
     """The effective config of the first experiment."""
@@ -169,6 +171,14 @@ def test_a_wrong_override_is_one_line(tmp_path: Path, overrides: dict[str, Any],
             {"training_params": {**TRAINING, "method": "grpo", "total_batch_size": 8, "grpo": {"num_generations": 3}}},
             "grpo.num_generations: a global batch of 8 completions does not hold whole groups of 3; set",
         ),
+        (
+            {"curation": {**SIMILAR, "queries": "exma"}},
+            "curation.queries: 'exma' is in neither train_datasets nor eval_datasets of the catalog; did you mean",
+        ),
+        (
+            {"curation": {**SIMILAR, "queries": "exam"}},
+            "curation.queries: 'exam' holds the questions of the benchmark 'exam'; name a data set that no model is",
+        ),
     ],
 )
 def test_a_wrong_config_is_one_line_that_names_the_field(tmp_path: Path, config: Any, message: str) -> None:
@@ -176,6 +186,36 @@ def test_a_wrong_config_is_one_line_that_names_the_field(tmp_path: Path, config:
         resolve_tuned(tmp_path, **config)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "refused"),
+    [
+        ({"file_path": "./exams/../exam.jsonl"}, True),
+        ({"file_path": "other.jsonl"}, False),
+        ({"hf_path": "lab/exam", "hf_split": "test[:10]"}, True),
+        ({"hf_path": "lab/exam", "hf_split": "validation+test"}, True),
+        ({"hf_path": "lab/exam", "hf_split": "train"}, False),
+        ({"merge": ["train", "copy"]}, True),
+        ({"merge": ["train"]}, False),
+    ],
+)
+def test_a_benchmark_under_another_name_is_no_query_set_either(tmp_path: Path, written: Any, refused: bool) -> None:
+    files = {"train": {"file_path": "train.jsonl"}, "copy": {"file_path": "exam.jsonl"}}
+    exams = {"exam": {"file_path": "exam.jsonl"}, "hub": {"hf_path": "lab/exam", "hf_split": "test"}}
+    catalog = {"train_datasets": {**files, "questions": written}, "eval_datasets": exams}
+    curation = {**SIMILAR, "queries": "questions"}
+    if refused:
+        with pytest.raises(UsageError, match=r"'questions' holds the questions of the benchmark '(exam|hub)'"):
+            resolve_tuned(tmp_path, catalog, curation=curation)
+        curation["eval_queries"] = True
+    assert resolve_tuned(tmp_path, catalog, curation=curation).query_dataset is not None
+
+
+def test_queries_are_used_from_the_section_that_holds_them(tmp_path: Path) -> None:
+    for key, section in (("train", "train_datasets"), ("exam", "eval_datasets")):
+        config = resolve_tuned(tmp_path, curation={**SIMILAR, "queries": key, "eval_queries": True})
+        assert (section, key, ("curation",)) in {(used.section, used.key, used.stages) for used in config.used()}
 
 
 def test_an_unknown_experiment_is_named_with_the_nearest(tmp_path: Path) -> None:
