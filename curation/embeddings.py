@@ -19,7 +19,7 @@ from data.array_store import computed_once
 from data.hub import resolve
 from registry.canonical import sha256
 from registry.contents import Contents
-from registry.errors import MissingError, StageFailure, UsageError
+from registry.errors import StageFailure, UsageError
 from registry.stage import StageContext
 from registry.stopping import StopFlag
 
@@ -39,7 +39,7 @@ def embed(texts: Sequence[str], context: StageContext) -> np.ndarray:
     The catalog's `embedding_model` embeds: a sentence-transformers model as its folder says, any other by the mean of
     its last hidden states; a text is cut off at the entry's `max_length`. Without one, words and pairs of words are
     hashed. A text in which there is nothing to embed has the zero vector, which is similar to nothing.
-    Raises UsageError or MissingError for a model that cannot embed, StageStopped when the stage is to leave.
+    Raises UsageError for a model that cannot embed, MissingError for one that is not here, StageStopped when the stage is to leave.
     """
     import numpy as np
 
@@ -103,24 +103,37 @@ def load_encoder(folder: Path, max_length: int) -> Any:
 
     Raises UsageError when the folder holds no model that can embed texts.
     """
-    import torch
-    from sentence_transformers import SentenceTransformer
+    from safetensors import SafetensorError
 
     log.info("loading %s to embed texts", folder)
     try:
-        encoder = SentenceTransformer(str(folder), local_files_only=True, model_kwargs={"dtype": torch.float32})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+        encoder = _loaded(folder)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise UsageError(
             f"{folder}: sentence-transformers cannot load it ({type(error).__name__}: {reason}); "
             "name a model that embeds texts as curation.embedding_model"
         ) from error
     if encoder.tokenizer is None:
-        raise MissingError(f"{folder}: has no tokenizer, so it embeds no texts; name another curation.embedding_model")
+        raise UsageError(f"{folder}: has no tokenizer, so it embeds no texts; name another curation.embedding_model")
     if encoder.tokenizer.pad_token is None:  # nothing is padded, but the tokenizer is asked to
         encoder.tokenizer.pad_token = encoder.tokenizer.eos_token
     encoder.max_seq_length = min(max_length, encoder.max_seq_length or max_length)
     return encoder
+
+
+def _loaded(folder: Path) -> Any:
+    """A saved `SentenceTransformer`, or one around a plain model, which is given the bare text and no chat template."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    whole = {"dtype": torch.float32}
+    if (folder / "modules.json").is_file():
+        return SentenceTransformer(str(folder), local_files_only=True, model_kwargs=whole)
+    text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+    model = Transformer(str(folder), model_kwargs=whole, modality_config=text, module_output_name="token_embeddings")
+    return SentenceTransformer(modules=[model, Pooling(model.get_embedding_dimension(), "mean")])
 
 
 def encode(encoder: Any, texts: Sequence[str], stop: StopFlag, rows: int | None = None) -> np.ndarray:
