@@ -39,7 +39,8 @@ def embed(texts: Sequence[str], context: StageContext) -> np.ndarray:
     The catalog's `embedding_model` embeds: a sentence-transformers model as its folder says, any other by the mean of
     its last hidden states; a text is cut off at the entry's `max_length`. Without one, words and pairs of words are
     hashed. A text in which there is nothing to embed has the zero vector, which is similar to nothing.
-    Raises UsageError for a model that cannot embed, MissingError for one that is not here, StageStopped when the stage is to leave.
+    Raises UsageError for a model that cannot embed texts, MissingError for one that is not on this machine, and
+    StageStopped when the stage is to leave.
     """
     import numpy as np
 
@@ -61,8 +62,11 @@ def _hashing() -> tuple[Embedder, str]:
         import numpy as np
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        counts = HashingVectorizer(n_features=HASHING_DIMENSION, ngram_range=(1, 2), dtype=np.float32)
-        return _unit(counts.transform(texts).toarray())
+        # Words of one character count too: type 1 is not type 2.
+        hashed = HashingVectorizer(
+            n_features=HASHING_DIMENSION, ngram_range=(1, 2), token_pattern=r"\w+", dtype=np.float32
+        )
+        return _unit(hashed.transform(texts).toarray())
 
     return compute, f"hashing-{HASHING_DIMENSION}"
 

@@ -87,7 +87,8 @@ def unit(vectors: Sequence[np.ndarray]) -> np.ndarray:
 
 def test_a_plain_model_embeds_by_the_mean_of_its_last_states(plain: Path, tmp_path: Path) -> None:
     found = embed(TEXTS, context_of(tmp_path, plain))
-    assert (found.dtype, found.shape) == (np.float32, (len(TEXTS), 32))
+    assert found.dtype == np.float32
+    assert found.shape == (len(TEXTS), 32)
     np.testing.assert_allclose(found, unit([each.mean(axis=0) for each in states(plain, TEXTS)]), atol=1e-5)
 
 
