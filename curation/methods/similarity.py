@@ -12,8 +12,8 @@ from registry.curation_schema import SimilarRows
 if TYPE_CHECKING:
     import numpy as np
 
-_AT_ONCE: Final = 256  # queries whose similarities to all rows are in memory together
-_DECIMALS: Final = 6  # what is closer is float noise, and a tie
+_AT_ONCE: Final = 32  # queries whose similarities to all rows are in memory together
+_DECIMALS: Final = 6  # what is closer is a tie; computed in double precision, so that noise decides nothing
 
 
 def draw_similar(pool: Pool, config: SimilarRows) -> Removals:
@@ -34,22 +34,22 @@ def take_turns(rows: np.ndarray, queries: np.ndarray, wanted: int) -> list[int]:
     """The indices of `wanted` of the `rows` in the order in which the `queries` take them.
 
     Of each query only its nearest rows are kept, so that memory grows with the rows and the queries, not with their
-    product; they are looked for again where other queries have taken all of them.
+    product. Where others have taken all of these, they are looked for again, together with those of the next queries.
     """
     import numpy as np
 
-    queries = queries[:wanted]
+    rows, queries = rows.astype(np.float64), queries[:wanted].astype(np.float64)
     left = np.ones(len(rows), dtype=bool)
-    depth = 32 + 2 * wanted // max(len(queries), 1)
-    nearest: list[Iterator[int]] = []
-    for start in range(0, len(queries), _AT_ONCE):
-        nearest += map(iter, _nearest(rows, queries[start : start + _AT_ONCE], left, depth))
+    depth = _AT_ONCE + 2 * wanted // max(len(queries), 1)
+    nearest: list[Iterator[int]] = [iter(()) for _ in queries]
     taken: list[int] = []
     for turn in range(wanted):
         query = turn % len(queries)
         row = next((row for row in nearest[query] if left[row]), None)
         if row is None:
-            nearest[query] = iter(_nearest(rows, queries[query : query + 1], left, depth)[0])
+            following = [(query + ahead) % len(queries) for ahead in range(min(_AT_ONCE, len(queries)))]
+            for place, found in zip(following, _nearest(rows, queries[following], left, depth), strict=True):
+                nearest[place] = iter(found)
             row = next(nearest[query])
         left[row] = False
         taken.append(row)
@@ -60,9 +60,9 @@ def closest(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """The similarity of each row to the query that is nearest to it, of shape (rows,)."""
     import numpy as np
 
-    best = np.full(len(rows), -1.0, dtype=np.float32)
-    for start in range(0, len(queries), _AT_ONCE):
-        np.maximum(best, (rows @ queries[start : start + _AT_ONCE].T).max(axis=1), out=best)
+    best = np.full(len(rows), -1.0, dtype=rows.dtype)
+    for start in range(0, len(queries), 8 * _AT_ONCE):
+        np.maximum(best, (rows @ queries[start : start + 8 * _AT_ONCE].T).max(axis=1), out=best)
     return np.round(best, _DECIMALS)
 
 
@@ -70,12 +70,12 @@ def _nearest(rows: np.ndarray, queries: np.ndarray, left: np.ndarray, depth: int
     """For each query the `depth` rows left that are nearest to it, the nearest first, ties in the rows' order."""
     import numpy as np
 
-    there = np.flatnonzero(left)
-    depth = min(depth, len(there))
+    depth = min(depth, int(left.sum()))
     found = []
-    for similarities in np.round(queries @ rows[there].T, _DECIMALS):
+    for similarities in np.round(queries @ rows.T, _DECIMALS):
+        similarities[~left] = -np.inf
         least = np.partition(similarities, -depth)[-depth]
         candidates = np.flatnonzero(similarities >= least)
         best = candidates[np.argsort(-similarities[candidates], kind="stable")[:depth]]
-        found.append(there[best].tolist())
+        found.append(best.tolist())
     return found
