@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.curation import diversity
 from benchmarks.curation.s1_shares import Share, made_up_rows, measure_s1_shares, report, shares
 
 
@@ -27,3 +28,10 @@ def test_a_share_that_is_off_is_not_sound() -> None:
 
 def test_200_seeds_are_within_three_standard_errors() -> None:
     assert measure_s1_shares(False, quiet).sound
+
+
+def test_diverse_rows_are_chosen_as_many_as_wanted() -> None:
+    report = diversity.report(300, (40, 400), quiet)
+    assert [each["chosen"] for each in report.data["choices"]] == [40, 300]
+    assert not report.sound
+    assert diversity.report(300, (40,), quiet).sound

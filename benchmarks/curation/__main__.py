@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.curation.diversity import measure_diversity
 from benchmarks.curation.s1_shares import measure_s1_shares
 from benchmarks.parts import Part, run_parts
 
 PARTS: dict[str, Part] = {
     "s1_shares": measure_s1_shares,
+    "diversity": measure_diversity,
 }
 
 
