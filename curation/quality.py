@@ -12,8 +12,9 @@ from typing import Final
 from curation.ledger import Entry, Ledger, Removals
 from registry.curation_schema import QualityConfig
 from scoring import statements
-from scoring.extraction import extract_choice
+from scoring.extraction import cleaned, extract_choice
 from scoring.free_text import text_matches
+from scoring.text import clean, tokens_of
 
 CONCLUSION_CHARACTERS: Final = 400
 """How much of a trace's end is read as its conclusion: two or three sentences."""
@@ -32,6 +33,12 @@ _REFUSAL: Final = re.compile(
     r" (?:help|assist|answer|provide|comply|give)\b",
     re.IGNORECASE,
 )
+
+STEM: Final = 4
+"""So many letters at its beginning are compared of a word, so that "infections" is the same as "infectious"."""
+SHORT_STATEMENT: Final = 6
+"""Words of a statement (of `STEM` letters and more) that is an answer and no explanation."""
+_SENTENCE_END: Final = re.compile(r"[.;](?:\s|\Z)|\n")
 
 Rule = Callable[[Entry, QualityConfig], str | None]
 
@@ -53,8 +60,13 @@ def _judge(entries: Ledger, rule: Callable[[Entry], str | None]) -> dict[str, st
 
 def _missing_field(entry: Entry) -> str | None:
     row = entry.row
-    missing = [name for name in ("question", "answer", "reasoning") if not getattr(row, name).strip()]
+    missing = [name for name in ("question", "answer", "reasoning") if _is_blank(getattr(row, name))]
     return f"missing {' and '.join(missing)}" if missing else None
+
+
+def _is_blank(text: str) -> bool:
+    """Whether a text shows nothing: zero-width signs are no white space, but nobody sees them either."""
+    return not any(sign.isprintable() and not sign.isspace() for sign in text)
 
 
 def _truncated(entry: Entry, config: QualityConfig) -> str | None:
@@ -94,13 +106,31 @@ def _contradictory_answer(entry: Entry, config: QualityConfig) -> str | None:
 
 
 def _contradictory_conclusion(entry: Entry, config: QualityConfig) -> str | None:
-    row = entry.row
-    if row.answer_idx is None:
-        return None
-    concluded = _stated(row.reasoning[-CONCLUSION_CHARACTERS:], entry, statements.METHODS)
-    if concluded is not None and concluded != row.answer_idx:
-        return "reasoning concludes another answer than the gold one"
-    return None
+    row, ending = entry.row, entry.row.reasoning[-CONCLUSION_CHARACTERS:]
+    if row.answer_idx is not None:
+        concluded = _stated(ending, entry, statements.METHODS)
+        contradicts = concluded is not None and concluded not in row.answer_idx.split(",")
+    else:
+        contradicts = not row.options and _concludes_otherwise(ending, row.answer)
+    return "reasoning concludes another answer than the gold one" if contradicts else None
+
+
+def _concludes_otherwise(ending: str, answer: str) -> bool:
+    """Whether the last "the answer is ..." (or box) of a trace and a free-text answer have no word in common.
+
+    A short one: a sentence of its own may well put the answer in other words. So may a short one, with a synonym;
+    that a row is lost to that is the price of the rule.
+    """
+    if "answer" not in ending.lower() and "\\boxed" not in ending:
+        return False
+    plain = cleaned(ending)
+    for trigger in statements.triggers(plain):
+        if trigger.method == "boxed" or "answer" in plain[trigger.start : trigger.at].lower():
+            stated = trigger.content or _SENTENCE_END.split(plain[trigger.at :], maxsplit=1)[0]
+            stems = {word[:STEM] for word in tokens_of(stated) if len(word) >= STEM}
+            said = {word[:STEM] for word in tokens_of(clean(answer))}
+            return 0 < len(stems) <= SHORT_STATEMENT and not stems & said
+    return False
 
 
 def _refusal(entry: Entry, config: QualityConfig) -> str | None:

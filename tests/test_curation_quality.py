@@ -33,6 +33,8 @@ def missing_reason(candidate: Row) -> str | None:
         ({"question": "", "answer": "", "reasoning": ""}, "missing question and answer and reasoning"),
         ({"options": None, "answer_idx": None, "answer": "Prednisone"}, None),
         ({"specialty": None}, None),
+        ({"reasoning": "\u200b \u2060\n"}, "missing reasoning"),
+        ({"answer": "↑"}, None),
     ],
 )
 def test_rows_that_nothing_can_be_trained_on_are_named(changes: dict[str, Any], reason: str | None) -> None:
@@ -85,6 +87,8 @@ OTHER_CONCLUSION = "reasoning concludes another answer than the gold one"
         ({"reasoning": "Lisinopril lowers the blood pressure of such patients."}, None),
         ({"reasoning": "The answer is A. " + "On reflection nothing speaks for it. " * 20}, None),
         ({"options": None, "answer_idx": None, "reasoning": "The answer is A"}, None),
+        ({"answer_idx": "B,C", "reasoning": "The answer is C"}, None),
+        ({"answer_idx": "B,C", "reasoning": "The answer is D"}, OTHER_CONCLUSION),
         ({"reasoning": "I'm sorry, but I can't help with medical questions."}, "refusal"),
         ({"reasoning": "As an AI language model, I have no licence."}, "refusal"),
         ({"reasoning": "I cannot provide medical advice."}, "refusal"),
@@ -102,3 +106,27 @@ def test_only_the_end_of_a_reasoning_is_its_conclusion() -> None:
     filler = "Nothing else is known about it. " * 100
     assert quality_reason(row(1, reasoning=wrong + filler[:CONCLUSION_CHARACTERS])) is None
     assert quality_reason(row(1, reasoning=filler + wrong)) == OTHER_CONCLUSION
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "answer", "contradicts"),
+    [
+        ("Nothing else fits. The answer is lisinopril.", "Prednisone", True),
+        ("Nothing else fits.\n\n**Answer:** lisinopril", "Prednisone, because it suppresses the inflammation.", True),
+        ("Nothing else fits: \\boxed{lisinopril}", "Prednisone", True),
+        ("Nothing else fits. The answer is prednisone.", "Low-dose **Prednisone**", False),
+        ("It must be an infectious disease, so the answer is bacterial infection.", "Infections of the skin", False),
+        # What is doubted, about something else, or in a sentence of its own is no conclusion.
+        ("One may think that the answer is lisinopril, but it is not.", "Prednisone", False),
+        ("The most likely diagnosis is arthritis. We give something against the inflammation.", "Prednisone", False),
+        ("The answer is that the body's own defence against its joints has to be suppressed for months", "Yes", False),
+        ("The answer is no.", "Prednisone is not indicated", False),
+        ("The answer is lisinopril. " + "On reflection nothing speaks for it. " * 20, "Prednisone", False),
+        ("The answer is lisinopril. No, stop. The answer is prednisone.", "Prednisone", False),
+    ],
+)
+def test_a_trace_without_options_must_not_conclude_another_answer(
+    reasoning: str, answer: str, contradicts: bool
+) -> None:
+    candidate = row(1, options=None, answer_idx=None, reasoning=reasoning, answer=answer)
+    assert quality_reason(candidate) == (OTHER_CONCLUSION if contradicts else None)
