@@ -1,13 +1,15 @@
 """The demo's question sets: training rows with reasoning and planted defects, and held-out questions.
 
-Train and held-out questions never share a question text together with a set of options. Every planted defect follows
-a quota, not a coin, so that the counts are exact and every fact survives in a clean row:
+Train and held-out questions never share a question text together with a set of options, but for the planted copies.
+Every planted defect follows a quota, not a coin, so that the counts are exact and every fact survives in a clean row:
 
 - `FLAWED_SHARES` of a drug's rows are contradictory, always in favour of the drug's one misconception: either the
   trace argues for it while the gold answer is right, or the gold answer names it while the trace is right. For some
   drugs such rows are the majority, so more data alone does not average them out.
 - one row in `SHORT_EVERY` of every kind has a trace that jumps to its conclusion.
-- a few rows lack a field, name a gold answer that is no option, or repeat an earlier row.
+- a few rows lack a field, name a gold answer that is no option, or repeat an earlier row, half of these with other
+  punctuation.
+- `LEAKED` rows ask a held-out question, with its options in another order.
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ from typing import Any
 from demo.world import Drug, World
 
 LETTERS = "ABCD"
+# Too short for word n-grams: what makes a question here are its options, and the decontamination compares them.
 PHRASINGS = (
     "Which effect does {drug} have?",
-    "A patient has been taking {drug} for a week. What should the doctor expect?",
+    "A patient takes {drug}. What is expected?",
 )
 DIRECT, VIGNETTE = 0, 1
 FLAWED_SHARES = (0.2, 0.6, 0.3, 0.6)
 SHORT_EVERY = 4
 BROKEN_SHARE = 0.02  # of each kind: missing reasoning, missing question, impossible gold answer
 DUPLICATE_SHARE = 0.04
+LEAKED = 12
 HELD_OUT_PER_PHRASING = 8  # per drug
 
 
@@ -73,9 +77,11 @@ def training_rows(world: World, seed: int) -> list[RawRow]:
     rows = [row for index, drug in enumerate(world.drugs) for row in _rows_of(world, drug, index, rng)]
     repeats = rng.sample(rows, round(DUPLICATE_SHARE * len(rows)))
     rows += _broken_rows(world, round(BROKEN_SHARE * len(rows)), rng)
+    rows += _leaked_rows(world, rng)
     rng.shuffle(rows)
-    for row in repeats:
-        rows.insert(rng.randrange(len(rows)), row)
+    for number, row in enumerate(repeats):
+        repeat = replace(row, question=f"{row.question}!") if number % 2 else row
+        rows.insert(rng.randrange(len(rows)), repeat)
     return rows
 
 
@@ -119,6 +125,12 @@ def reason(question: Question, drug_class: str, effect: str, rng: random.Random 
     opening = rng.choice(("", f"Let me recall what is known about {name}. ", "Let me think step by step. "))
     check = rng.choice(("", f" To check: {name} belongs to {drug_class}, so {effect} is expected."))
     return f"{opening}{core}{check} Options: {verdicts}. The answer is {letter}."
+
+
+def _leaked_rows(world: World, rng: random.Random) -> Iterator[RawRow]:
+    for drug in rng.sample(world.drugs, LEAKED):
+        question = ask(drug, VIGNETTE, rng.choice(_option_sets(world, drug, VIGNETTE)[:HELD_OUT_PER_PHRASING]), rng)
+        yield _row(question, drug.effect, reason(question, drug.drug_class, drug.effect, rng))
 
 
 def _option_sets(world: World, drug: Drug, phrasing: int) -> list[frozenset[str]]:

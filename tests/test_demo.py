@@ -13,7 +13,7 @@ import pytest
 from demo.make import STAMP, DemoFiles, make_demo
 from demo.model import Pretraining
 from demo.registry_copy import copy_registry
-from demo.rows import BROKEN_SHARE, DUPLICATE_SHARE, FLAWED_SHARES
+from demo.rows import BROKEN_SHARE, DUPLICATE_SHARE, FLAWED_SHARES, LEAKED
 from demo.world import make_world
 from registry.errors import UsageError
 
@@ -89,11 +89,11 @@ def test_what_is_whole_is_left_alone_and_what_is_damaged_is_made_again(
     assert (files.model / STAMP).stat().st_mtime_ns == model_made
 
 
-def test_no_held_out_question_occurs_in_training(made: DemoFiles) -> None:
+def test_no_held_out_question_occurs_in_training_but_for_the_planted_ones(made: DemoFiles) -> None:
     train = {_asked(record) for record in _read(made.train) if record.get("question")}
     held_out = [_asked(record) for record in _read(made.held_out)]
     assert len(held_out) == len(set(held_out)) == 432
-    assert not train & set(held_out)
+    assert len(train & set(held_out)) == LEAKED
 
 
 def test_the_base_model_is_taught_no_held_out_question(made: DemoFiles) -> None:
@@ -124,13 +124,14 @@ def test_defects_occur_exactly_as_often_as_announced(made: DemoFiles) -> None:
     world = make_world(SEED)
     asked = sum(drug.rows for drug in world.drugs)
     repeats, broken = round(DUPLICATE_SHARE * asked), round(BROKEN_SHARE * asked)
+    assert sum("!" in record.get("question", "") for record in records) == repeats // 2
     # Of the broken rows each kind is a third; the repeats are copies of sound or contradictory rows.
-    assert len(records) == asked + repeats + 3 * broken
+    assert len(records) == asked + repeats + 3 * broken + LEAKED
     assert sum("reasoning" not in record for record in records) == broken
     assert sum("question" not in record for record in records) == broken
     assert sum(record["answer_idx"] not in record["options"] for record in records) == broken
 
-    distinct = {json.dumps(record, sort_keys=True): record for record in _whole(records)}
+    distinct = {json.dumps(record, sort_keys=True).replace("?!", "?"): record for record in _whole(records)}
     assert len(_whole(records)) - len(distinct) == repeats
     flawed = sum(round(drug.rows * FLAWED_SHARES[index % len(FLAWED_SHARES)]) for index, drug in enumerate(world.drugs))
     assert sum(_contradicts(record) for record in distinct.values()) == flawed

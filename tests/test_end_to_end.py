@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from demo.rows import LEAKED
 from tests.lab import CHECKOUT, Lab, lab_environment
 from tests.tiny import make_tiny_model
 
@@ -56,9 +57,12 @@ def test_no_question_of_the_demos_evaluation_was_trained_on(demo: Path) -> None:
         for line in (demo / "cache" / "eval" / "demo-s1" / "eval_predictions.jsonl").read_text().splitlines()
     }
     for name in ("demo-all", "demo-random", "demo-s1"):
-        trained = set(pd.read_parquet(demo / "output" / name / "med_s1k_curated.parquet")["question_id"])
-        assert trained
-        assert not asked & trained
+        rows = pd.read_parquet(demo / "output" / name / "med_s1k_filtered.parquet")
+        assert not asked & set(rows["question_id"][rows["selected_for_training"]])
+        leaked = rows["question_id"].isin(asked)
+        assert leaked.sum() == LEAKED
+        assert set(rows["filter_stage"][leaked]) == {"decontamination"}
+        assert leaked.equals(rows["filter_stage"] == "decontamination")
 
 
 def test_the_difficulty_filter_removes_only_what_is_still_asked_elsewhere(demo: Path) -> None:
