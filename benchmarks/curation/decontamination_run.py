@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from curation.decontamination import contamination
@@ -19,6 +20,8 @@ from data.rows import Row, question_id_of
 from registry.curation_schema import DecontaminationConfig
 
 VOCABULARY, TRACE_WORDS, QUESTION_WORDS, PLANTED_EVERY = 30_000, 380, 60, 100
+_WORDS = [f"{'abcdefghij'[rank % 10]}{rank:x}ing," for rank in range(1, VOCABULARY)]
+_WEIGHTS = list(accumulate(1 / rank for rank in range(1, VOCABULARY)))
 
 
 def main(rows: int, questions: int, similarity: float) -> dict[str, Any]:
@@ -53,9 +56,8 @@ def _rows(draw: random.Random, count: int, benchmark: Sequence[Row]) -> Iterator
 
 
 def _text(draw: random.Random, mean: int) -> str:
-    """Words of six letters on average, the frequent ones much more frequent, as in every language."""
-    ranks = (int(VOCABULARY ** draw.random()) for _ in range(draw.randint(mean // 2, mean * 3 // 2)))
-    return " ".join(f"{'abcdefghij'[rank % 10]}{rank:x}ing," for rank in ranks)
+    """Words of which the frequent ones are much more frequent, as in every language (Zipf)."""
+    return " ".join(draw.choices(_WORDS, cum_weights=_WEIGHTS, k=draw.randint(mean // 2, mean * 3 // 2)))
 
 
 def _row(name: str, question: str, reasoning: str, source: str = "") -> Row:
