@@ -1,38 +1,86 @@
-"""The three outputs of a curation. Each is written under a temporary name and renamed when it is whole.
+"""The outputs of a curation. Each is written under a temporary name and renamed when it is whole.
 
-Equal input gives equal bytes: the tables' schema is fixed and the data set's fingerprint is a hash of its examples.
+Equal input gives equal bytes: the tables' schemas are fixed and the data set's fingerprint is a hash of its examples.
+Tables are written column by column and some thousand rows at a time: a row of a large data set is never a dict.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from curation.ledger import Entry, Ledger, kept
+from data.rows import Option
 
-FILTERED = "med_s1k_filtered.parquet"
-CURATED = "med_s1k_curated.parquet"
-FORMATTED = "med_s1k_formatted"
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILTERED: Final = "med_s1k_filtered.parquet"
+CURATED: Final = "med_s1k_curated.parquet"
+FORMATTED: Final = "med_s1k_formatted"
+ROWS_AT_ONCE: Final = 8192
+
+PAIR_FIELDS: Final = ("id", "question", "benchmark", "other_id", "other_question", "how", "score")
+"""The columns of a table of pairs: a row, the question that it is like, and how that was found.
+
+`benchmark` is null where the other question is one of the data set's own.
+"""
+
+# The texts of a table, all but each their own: a dictionary of them would be the column once more.
+_REPEATED: Final = ["specialty", "source", "answer_idx", "filter_status", "filter_stage", "filter_reason"]
 
 
 def write_tables(ledger: Ledger, run_dir: Path) -> dict[str, Path]:
     """Write the table of every input row and the table of the selected ones; returns them by result field."""
     paths = {"filtered_path": run_dir / FILTERED, "curated_path": run_dir / CURATED}
-    _write_table(ledger, paths["filtered_path"])
-    _write_table(kept(ledger), paths["curated_path"])
+    for path, entries in zip(paths.values(), (ledger, kept(ledger)), strict=True):
+        _write_parquet((_columns(part) for part in _parts(entries)), path, _REPEATED)
     return paths
 
 
-def write_dataset(splits: dict[str, list[dict[str, Any]]], run_dir: Path) -> Path:
-    """Write a `datasets.DatasetDict` of `curation.formatting.training_example`s; a split may be empty."""
-    from datasets import Dataset, DatasetDict, Features, List, Value, disable_progress_bars
+def write_pairs(pairs: Mapping[str, Sequence[Mapping[str, Any]]], run_dir: Path) -> dict[str, Path]:
+    """Write a table `NAME.parquet` of the pairs that each filter found; returns them by result field."""
+    paths = {}
+    for name, found in pairs.items():
+        unknown = {field for pair in found for field in pair} - set(PAIR_FIELDS)
+        if unknown:
+            raise ValueError(f"pairs of {name} have fields that their table has not: {sorted(unknown)}")
+        path = paths[f"{name}_path"] = run_dir / f"{name}.parquet"
+        _write_parquet([_pair_columns(found)], path, ["benchmark", "how"])
+    return paths
+
+
+def write_dataset(
+    splits: Mapping[str, Sequence[Mapping[str, Any]]], extras: Mapping[str, bytes], run_dir: Path
+) -> Path:
+    """Write a `datasets.DatasetDict` of `curation.formatting.training_example`s; a split may be empty.
+
+    `extras` are files to lie beside the splits, by their path in the folder.
+    """
+    from datasets import DatasetDict, disable_progress_bars
 
     disable_progress_bars()
+    saved = DatasetDict({name: _dataset(examples) for name, examples in splits.items()})
+    path, temporary = run_dir / FORMATTED, run_dir / f".{FORMATTED}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    # datasets writes no file at all for an empty split unless told to, and then cannot load what it saved.
+    saved.save_to_disk(temporary, num_shards={name: None if examples else 1 for name, examples in splits.items()})
+    for name, content in extras.items():
+        (temporary / name).parent.mkdir(exist_ok=True)
+        (temporary / name).write_bytes(content)
+    _replace_folder(temporary, path)
+    return path
+
+
+def _dataset(examples: Sequence[Mapping[str, Any]]) -> Any:
+    import pyarrow as pa
+    from datasets import Dataset, DatasetInfo, Features, List, Value
+    from datasets.table import InMemoryTable
+
     message = {"role": Value("string"), "content": Value("string")}
     text, option = Value("string"), {"letter": Value("string"), "text": Value("string")}
     features = Features(
@@ -45,18 +93,13 @@ def write_dataset(splits: dict[str, list[dict[str, Any]]], run_dir: Path) -> Pat
             "options": List(option),
         }
     )
-    saved = DatasetDict()
-    for name, examples in splits.items():
-        digest = hashlib.sha256(json.dumps(examples, sort_keys=True).encode()).hexdigest()[:16]
-        columns = {column: [example[column] for example in examples] for column in features}
-        built = Dataset.from_dict(columns, features=features)
-        saved[name] = Dataset(built.data, info=built.info, fingerprint=digest)
-    path, temporary = run_dir / FORMATTED, run_dir / f".{FORMATTED}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    # datasets writes no file at all for an empty split unless told to, and then cannot load what it saved.
-    saved.save_to_disk(temporary, num_shards={name: None if examples else 1 for name, examples in splits.items()})
-    _replace_folder(temporary, path)
-    return path
+    schema = features.arrow_schema
+    parts = [pa.RecordBatch.from_pylist(list(part), schema=schema) for part in _parts(examples)]
+    digest = hashlib.sha256(str(features).encode())
+    for part in parts:
+        digest.update(part.serialize())
+    table = InMemoryTable(pa.Table.from_batches(parts, schema=schema))
+    return Dataset(table, info=DatasetInfo(features=features), fingerprint=digest.hexdigest()[:16])
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -69,39 +112,60 @@ def _replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _record(entry: Entry) -> dict[str, Any]:
-    row = entry.row
-    return {
-        "id": row.id,
-        "question_id": row.question_id,
-        "question": row.question,
-        "options": [{"letter": option.letter, "text": option.text} for option in row.options],
-        "answer": row.answer,
-        "answer_idx": row.answer_idx,
-        "reasoning": row.reasoning,
-        "reasoning_original": row.reasoning_original,
-        "specialty": row.specialty,
-        "source": row.source,
-        "reasoning_tokens": entry.reasoning_tokens,
-        "pass_rate": entry.pass_rate,
-        "filter_status": "kept" if entry.kept else "removed",
-        "filter_stage": entry.stage,
-        "filter_reason": entry.reason,
-        "selected_for_training": entry.kept,
-    }
-
-
-def _write_table(entries: Sequence[Entry], path: Path) -> None:
+def _columns(entries: Sequence[Entry]) -> pa.Table:
     import pyarrow as pa
+
+    rows = [entry.row for entry in entries]
+    text = pa.string()
+    kept_ones = [entry.kept for entry in entries]
+    columns: dict[str, pa.Array] = {
+        name: pa.array([getattr(row, name) for row in rows], text) for name in ("id", "question_id", "question")
+    }
+    columns["options"] = _options([row.options for row in rows])
+    texts = ("answer", "answer_idx", "reasoning", "reasoning_original", "specialty", "source")
+    columns |= {name: pa.array([getattr(row, name) for row in rows], text) for name in texts}
+    columns["reasoning_tokens"] = pa.array([entry.reasoning_tokens for entry in entries], pa.int64())
+    columns["pass_rate"] = pa.array([entry.pass_rate for entry in entries], pa.float64())
+    columns["filter_status"] = pa.array(["kept" if is_kept else "removed" for is_kept in kept_ones], text)
+    columns["filter_stage"] = pa.array([entry.stage for entry in entries], text)
+    columns["filter_reason"] = pa.array([entry.reason for entry in entries], text)
+    columns["selected_for_training"] = pa.array(kept_ones, pa.bool_())
+    return pa.table(columns)
+
+
+def _options(options: Sequence[Sequence[Option]]) -> pa.Array:
+    """A column of lists of letter and text."""
+    import numpy as np
+    import pyarrow as pa
+
+    flat = [option for each in options for option in each]
+    letters = pa.array([option.letter for option in flat], pa.string())
+    texts = pa.array([option.text for option in flat], pa.string())
+    ends = np.cumsum([0, *map(len, options)], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.StructArray.from_arrays([letters, texts], ["letter", "text"]))
+
+
+def _pair_columns(pairs: Sequence[Mapping[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    types = {name: pa.float64() if name == "score" else pa.string() for name in PAIR_FIELDS}
+    return pa.table({name: pa.array([pair.get(name) for pair in pairs], types[name]) for name in PAIR_FIELDS})
+
+
+def _parts(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The entries some thousand at a time; one empty part where there are none."""
+    for start in range(0, max(len(entries), 1), ROWS_AT_ONCE):
+        yield entries[start : start + ROWS_AT_ONCE]
+
+
+def _write_parquet(parts: Iterable[pa.Table], path: Path, repeated: list[str]) -> None:
     import pyarrow.parquet as pq
 
-    text = ("id", "question_id", "question", "answer", "answer_idx", "reasoning", "reasoning_original")
-    option = pa.struct([("letter", pa.string()), ("text", pa.string())])
-    types: dict[str, Any] = {name: pa.string() for name in (*text, "specialty", "source")}
-    types |= {"options": pa.list_(option), "reasoning_tokens": pa.int64(), "pass_rate": pa.float64()}
-    types |= {name: pa.string() for name in ("filter_status", "filter_stage", "filter_reason")}
-    types["selected_for_training"] = pa.bool_()
-    table = pa.Table.from_pylist([_record(entry) for entry in entries], schema=pa.schema(list(types.items())))
     temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(table, temporary)
+    writer = None
+    for part in parts:
+        writer = writer or pq.ParquetWriter(temporary, part.schema, use_dictionary=repeated)
+        writer.write_table(part)
+    assert writer is not None
+    writer.close()
     os.replace(temporary, path)

@@ -1,22 +1,26 @@
 """The curation stage: rows in, filters, sampling, training data out.
 
 Reads the catalog's training set; writes into the run directory `med_s1k_filtered.parquet` (every input row and what
-became of it), `med_s1k_curated.parquet` (the selected rows) and `med_s1k_formatted/` (training and validation
-examples). A killed attempt is resumed from the base model's answers and whatever else it left in the shared caches.
+became of it), `med_s1k_curated.parquet` (the selected rows), a table of the pairs that each comparing filter found,
+and `med_s1k_formatted/` (training and validation examples, with a card and figures). A killed attempt is resumed from
+the base model's answers and whatever else it left in the shared caches.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+from curation.card import write_card
 from curation.difficulty import write_answers
+from curation.figures import draw_funnel, draw_lengths, draw_specialties
 from curation.formatting import split_validation, training_example
 from curation.ledger import Ledger, funnel, kept, reasons
 from curation.methods.pool import specialty_of
 from curation.methods.s1 import unknown_weights
-from curation.outputs import write_dataset, write_tables
+from curation.outputs import write_dataset, write_pairs, write_tables
 from curation.pipeline import Course, choose, required
 from inference.formats import FORMATS
 from inference.prompts import system_prompt
@@ -31,11 +35,7 @@ def run(context: StageContext) -> StageOutput:
     """Curate; raises `StageFailure` when a filter leaves nothing."""
     curation, key, _ = required(context.config)
     course = choose(context)
-    tables = write_tables(course.ledger, context.run_dir)
     splits = _splits(course.ledger, curation, context.config.model)
-    artifacts = {"dataset_path": write_dataset(splits, context.run_dir), **tables}
-    if course.answers is not None:
-        artifacts["difficulty_answers_path"] = write_answers(course.ledger, course.answers, context.run_dir)
     metrics: dict[str, Any] = {
         "dataset": key,
         "method": curation.method,
@@ -44,9 +44,29 @@ def run(context: StageContext) -> StageOutput:
         **course.metrics,
         "n_train": len(splits["train"]),
         "n_validation": len(splits["validation"]),
-        "warnings": _warnings(course, context.config.experiment),
+        "warnings": _warnings(course),
     }
+    artifacts = {
+        **write_tables(course.ledger, context.run_dir),
+        **write_pairs(course.pairs, context.run_dir),
+        "dataset_path": write_dataset(splits, _extras(course, metrics), context.run_dir),
+    }
+    if course.answers is not None:
+        artifacts["difficulty_answers_path"] = write_answers(course.ledger, course.answers, context.run_dir)
     return StageOutput(metrics=metrics, artifacts=artifacts, link=context.run_dir)
+
+
+def _extras(course: Course, metrics: Mapping[str, Any]) -> dict[str, bytes]:
+    """The card of the training data and its figures."""
+    selected = kept(course.ledger)
+    return {
+        "README.md": write_card(course.context.config, course.ledger, metrics).encode(),
+        "figures/funnel.png": draw_funnel(metrics["funnel"]),
+        "figures/specialties.png": draw_specialties(metrics["specialties"]),
+        "figures/lengths.png": draw_lengths(
+            [entry.reasoning_tokens for entry in course.ledger], [entry.reasoning_tokens for entry in selected]
+        ),
+    }
 
 
 def _splits(ledger: Ledger, curation: CurationConfig, model: ModelEntry) -> dict[str, list[dict[str, Any]]]:
@@ -60,15 +80,18 @@ def _splits(ledger: Ledger, curation: CurationConfig, model: ModelEntry) -> dict
     }
 
 
-def _warnings(course: Course, experiment: str) -> list[str]:
-    wanted, selected = course.curation.wanted, len(kept(course.ledger))
+def _warnings(course: Course) -> list[str]:
+    curation, config = course.curation, course.context.config
+    wanted, selected = curation.wanted, len(kept(course.ledger))
     warnings = [*course.warnings]
-    if isinstance(course.curation, S1Rows):
-        warnings += unknown_weights(course.ledger, course.curation)
+    if isinstance(curation, S1Rows):
+        warnings += unknown_weights(course.ledger, curation)
     if wanted is not None and selected < wanted:
         warnings.append(f"only {selected} rows could be chosen; n_samples is {wanted}")
+    if curation.decontamination is None or not config.benchmarks:
+        warnings.append("the rows were not checked against any benchmark (curation.decontamination)")
     for warning in warnings:
-        log.warning("%s: %s", experiment, warning)
+        log.warning("%s: %s", config.experiment, warning)
     return warnings
 
 

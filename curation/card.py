@@ -1,0 +1,207 @@
+"""The card of a formatted data set: where its rows are from, what became of them, and what it is made for.
+
+Markdown with the front matter that the Hugging Face hub reads. It names no path, user, host or time, and no setting
+that only spreads the work over jobs: equal input gives an equal card.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from curation.ledger import Ledger, kept
+from curation.methods.pool import specialty_of
+from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
+from registry.contents import Contents
+from registry.curation_schema import SimilarRows
+from registry.effective import EffectiveConfig
+
+FIGURES: Final = ("funnel", "specialties", "lengths")
+LENGTHS: Final = (0, 100, 250, 500, 750, 1000, 1500, 2000, 4000, 8000)
+"""Where the rows of the table of lengths begin, in tokens."""
+MOST_SPECIALTIES: Final = 40
+_UNKNOWN_LICENSE: Final = "unknown"
+_SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_BAR: Final = 20
+
+
+def write_card(config: EffectiveConfig, ledger: Ledger, metrics: Mapping[str, Any]) -> str:
+    """The text of README.md; `metrics` are the stage's."""
+    parts = [
+        _front_matter(config, metrics),
+        _summary(config, metrics),
+        _loading(config.experiment),
+        _sources(config),
+        _funnel(metrics),
+        _specialties(ledger),
+        _lengths(ledger),
+        _settings(config),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(config: EffectiveConfig, metrics: Mapping[str, Any]) -> str:
+    from huggingface_hub import DatasetCardData
+
+    assert config.train_dataset is not None
+    parts = [entry for _, entry in config.train_dataset.parts("")]
+    rows = metrics["n_train"] + metrics["n_validation"]
+    splits = [name for name in ("train", "validation") if metrics[f"n_{name}"]]
+    card = DatasetCardData(
+        pretty_name=config.experiment,
+        license=sorted({entry.license or _UNKNOWN_LICENSE for entry in parts}),
+        task_categories=["question-answering", "text-generation"],
+        size_categories=[next((size for limit, size in _SIZES if rows < limit), "n>1M")],
+        source_datasets=sorted({f"extended|{entry.hf_path}" for entry in parts if entry.hf_path}) or None,
+        tags=["medical", "reasoning", "med-s1", f"curation:{metrics['method']}"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": name, "path": f"{name}/data-*.arrow"} for name in splits],
+            }
+        ],
+    )
+    return f"---\n{card.to_yaml(line_break=chr(10))}\n---"
+
+
+def _summary(config: EffectiveConfig, metrics: Mapping[str, Any]) -> str:
+    funnel = metrics["funnel"]
+    lines = [
+        f"# {config.experiment}",
+        "",
+        f"{metrics['n_train']:,} training and {metrics['n_validation']:,} validation examples of medical questions "
+        f"with their reasoning and answer, chosen by `{metrics['method']}` from the {funnel['total']:,} rows of "
+        f"`{config.train_dataset_key}`. Each has a `prompt` and a `completion` as message lists; reasoning and answer "
+        f"are laid out in the format `{config.curation.format if config.curation else ''}`, and the chat template of "
+        f"the tuned model, `{config.model_key}`, is applied when it is trained.",
+    ]
+    if metrics["warnings"]:
+        lines += ["", "**To be known before use:**", "", *(f"- {_inline(each)}" for each in metrics["warnings"])]
+    return "\n".join(lines)
+
+
+def _loading(experiment: str) -> str:
+    return f"""## How to load
+
+```python
+from datasets import load_from_disk
+
+data = load_from_disk("med_s1k_formatted")  # this folder
+data["train"][0]["prompt"], data["train"][0]["completion"]
+```
+
+Uploaded as it is (`hf upload OWNER/{experiment} med_s1k_formatted --repo-type dataset`), it loads from the hub with
+`datasets.load_dataset("OWNER/{experiment}")`."""
+
+
+def _sources(config: EffectiveConfig) -> str:
+    assert config.train_dataset is not None
+    contents = Contents.from_environment()
+    header = ("used for", "name", "from", "revision or SHA-256 of the content", "licence")
+    rows = [
+        ("rows", key, *_place(entry, contents), entry.license or "not stated")
+        for key, entry in config.train_dataset.parts(str(config.train_dataset_key))
+    ]
+    rows += [
+        ("decontamination", key, *_place(entry, contents), entry.license or "not stated")
+        for key, entry in sorted(config.benchmarks.items())
+    ]
+    if isinstance(config.curation, SimilarRows) and config.query_dataset is not None:
+        rows += [
+            ("queries", key, *_place(entry, contents), entry.license or "not stated")
+            for key, entry in config.query_dataset.parts(config.curation.queries)
+        ]
+    rows += [(used, key, *_place(entry, contents), "") for used, key, entry in _models(config)]
+    return f"## Sources\n\n{_table(header, rows)}"
+
+
+def _models(config: EffectiveConfig) -> Iterator[tuple[str, str, ModelEntry]]:
+    curation = config.curation
+    yield "tokens", config.model_key, config.model
+    if config.difficulty_model is not None:
+        yield "base-model answers", str(config.difficulty_model_key), config.difficulty_model
+    elif curation is not None and curation.difficulty is not None:
+        yield "base-model answers", config.model_key, config.model
+    if config.embedding_model is not None:
+        yield "embeddings", getattr(curation, "embedding_model", ""), config.embedding_model
+
+
+def _place(entry: HubOrFile, contents: Contents) -> tuple[str, str]:
+    """Where it is from, and which state of it: a file's name and folder say nothing to others."""
+    if entry.hf_path is not None:
+        of = [entry.hf_config, f"split {entry.hf_split}"] if isinstance(entry, DatasetEntry) else []
+        return ", ".join([entry.hf_path, *filter(None, of)]), entry.revision or "not pinned"
+    if entry.file_path is not None:
+        digest = contents.model if isinstance(entry, ModelEntry) else contents.data
+        return "local file", digest(entry.file_path)
+    return (str(entry.api_model), "behind an API") if isinstance(entry, ModelEntry) else ("made by its plugin", "")
+
+
+def _funnel(metrics: Mapping[str, Any]) -> str:
+    counts, reasons = list(metrics["funnel"].items()), metrics["reasons"]
+    total = counts[0][1]
+    rows = [("all rows", f"{total:,}", "")]
+    for (_, before), (name, left) in pairwise(counts):
+        rows.append((name.replace("_", " "), f"{left:,}", f"{before - left:,}"))
+    why = [
+        (stage, _inline(reason), f"{count:,}") for stage, found in reasons.items() for reason, count in found.items()
+    ]
+    parts = ["## What became of the rows", _table(("", "rows", "removed"), rows), "![funnel](figures/funnel.png)"]
+    if why:
+        parts.append(_table(("removed by", "reason", "rows"), why))
+    return "\n\n".join(parts)
+
+
+def _specialties(ledger: Ledger) -> str:
+    everything = Counter(specialty_of(entry) for entry in ledger)
+    chosen = Counter(specialty_of(entry) for entry in kept(ledger))
+    names = sorted(everything, key=lambda name: (-chosen[name], -everything[name], name))
+    shown, others = names[:MOST_SPECIALTIES], names[MOST_SPECIALTIES:]
+    rows = [(_inline(name), everything[name], chosen[name]) for name in shown]
+    if others:
+        in_all, in_chosen = (sum(counts[name] for name in others) for counts in (everything, chosen))
+        rows.append((f"{len(others)} others", in_all, in_chosen))
+    table = _histogram(("specialty", "all rows", "chosen"), rows)
+    return f"## Specialties\n\n{table}\n\n![specialties](figures/specialties.png)"
+
+
+def _lengths(ledger: Ledger) -> str:
+    everything = Counter(_bin(entry.reasoning_tokens) for entry in ledger)
+    chosen = Counter(_bin(entry.reasoning_tokens) for entry in kept(ledger))
+    ends = [f"{start:,} to {end - 1:,}" for start, end in pairwise(LENGTHS)]
+    names = [*ends, f"{LENGTHS[-1]:,} or more"]
+    rows = [(name, everything[index], chosen[index]) for index, name in enumerate(names)]
+    table = _histogram(("tokens of reasoning", "all rows", "chosen"), rows)
+    return f"## Lengths\n\n{table}\n\n![lengths](figures/lengths.png)"
+
+
+def _bin(tokens: int) -> int:
+    return bisect_right(LENGTHS, tokens) - 1
+
+
+def _settings(config: EffectiveConfig) -> str:
+    assert config.curation is not None
+    # The number of jobs that share the work changes no row.
+    settings = config.curation.model_dump(mode="json", exclude={"shards"})
+    return f"## Settings\n\n```json\n{json.dumps(settings, indent=2, ensure_ascii=False)}\n```"
+
+
+def _histogram(header: tuple[str, str, str], rows: Sequence[tuple[str, int, int]]) -> str:
+    """A table with a bar for the last column's counts."""
+    longest = max([chosen for _, _, chosen in rows], default=0) or 1
+    body = [(name, f"{every:,}", f"{chosen:,}", "█" * round(_BAR * chosen / longest)) for name, every, chosen in rows]
+    return _table((*header, ""), body)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _inline(text: str) -> str:
+    """Text of a row or a config in one cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
