@@ -26,9 +26,11 @@ from registry.names import in_message
 from registry.secrets import masked
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 SCHEMA = 1
+PIPE_WIDTH = 100
 _ROOMS = ("meds1", "registry", "data", "scoring", "inference", "curation", "train", "eval", "plotting", "slurm", "demo")
 
 
@@ -42,6 +44,13 @@ class Grid:
     right: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Something for people that rich lays out to the width of their terminal; its text is masked already."""
+
+    body: RenderableType
+
+
 @dataclass
 class Answer:
     """What a command says: `data` for `--json`, `lines` for people; warnings for both.
@@ -50,7 +59,7 @@ class Answer:
     """
 
     data: Any = None
-    lines: list[str | Grid] = field(default_factory=list)
+    lines: list[str | Grid | Drawn] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[Meds1Error] = field(default_factory=list)
 
@@ -154,6 +163,8 @@ def _print(command: str, as_json: bool, answer: Answer) -> None:
         for line in answer.lines:
             if isinstance(line, Grid):
                 _print_grid(line)
+            elif isinstance(line, Drawn):
+                _print_drawn(line)
             else:
                 print(masked(line))
     sys.stdout.flush()
@@ -168,6 +179,13 @@ def _print_grid(grid: Grid) -> None:
     from rich.console import Console
 
     Console(highlight=False, markup=False, emoji=False).print(rich_table(grid))
+
+
+def _print_drawn(line: Drawn) -> None:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    Console(highlight=False, markup=False, emoji=False, width=width).print(line.body)
 
 
 def rich_table(grid: Grid) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,11 @@ from registry.schema import Stage
 from registry.store import Registry, open_registry
 
 StageName = Annotated[str | None, typer.Argument(help="Name of the experiment.")]
+Rows = Annotated[
+    int | None,
+    typer.Option("--preview", min=1, metavar="N", help="Curation only: show N rows of the result with their fate."),
+]
+Preview = Callable[[Registry, str, int, Answer], None]
 Verb = Literal["run", "plan", "config"]
 _VERB = {
     "run": "would run",
@@ -32,8 +38,8 @@ _VERB = {
 }
 
 
-def stage_main(stage: Stage, module: str) -> None:
-    """Run the command line of one stage."""
+def stage_main(stage: Stage, module: str, preview: Preview | None = None) -> None:
+    """Run the command line of one stage; `preview` shows some of what a completed one has made."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
     @app.command(help=f"Run the {stage} stage of one experiment here.")
@@ -48,6 +54,7 @@ def stage_main(stage: Stage, module: str) -> None:
         registry: RegistryFile = None,
         config: ConfigFile = None,
         job: Annotated[Path | None, typer.Option("--job", help="Run an attempt that is already claimed.")] = None,
+        rows: Rows = None,
     ) -> None:
         with answering(stage, as_json) as answer:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the attempt records its end
@@ -69,8 +76,13 @@ def stage_main(stage: Stage, module: str) -> None:
             opened = open_registry(registry, config)
             if rescore and stage != "eval":
                 raise UsageError(f"--rescore: {stage} makes no predictions; python -m eval {name} --rescore")
+            if rows is not None and preview is None:
+                raise UsageError(f"--preview: {stage} chooses no rows; python -m curation {name} --preview {rows}")
             wish = Wish((stage,), parse_overrides(settings or []), force, rescore=rescore)
             try:
+                if rows is not None and preview is not None:
+                    preview(opened, name, rows, answer)
+                    return
                 _one_stage(opened, name, wish, answer, "config" if print_config else "plan" if dry_run else "run")
             except Meds1Error as error:
                 answer.fail(name, error)

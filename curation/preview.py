@@ -1,0 +1,134 @@
+"""`python -m curation NAME --preview N`: rows of a completed curation with what became of each.
+
+The rows are drawn from the table of every input row, in turns from those that were kept and from those that each filter
+removed, and are the same ones each time.
+"""
+
+from __future__ import annotations
+
+import random
+import textwrap
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from curation.ledger import FILTER_STAGES
+from registry.console import Answer, Drawn
+from registry.errors import Meds1Error, MissingError
+from registry.paths import is_here
+from registry.secrets import masked
+from registry.status import ended_as
+from registry.store import Registry, results_of
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+KEPT: Final = "kept"
+SHOWN: Final = {"question": 600, "start": 350, "end": 350, "option": 200, "answer": 300}
+"""Characters of a text that a person is shown; `--json` has all of it."""
+
+
+def preview(opened: Registry, name: str, count: int, answer: Answer) -> None:
+    """Add `count` rows of the experiment's curation to the answer; `MissingError` when there is none to show."""
+    view = opened.read()
+    answer.warnings.extend(view.warnings)
+    path = _table_of(results_of(view, name).get("curation"), name)
+    try:
+        state = opened.statuses(view, name)["curation"]
+        if state.status != "completed":
+            reason = f" ({state.reason})" if state.reason else ""
+            answer.warnings.append(
+                f"{name}: these rows are of an earlier curation, which is now {state.status}{reason}"
+            )
+    except Meds1Error as error:  # what was made is shown all the same
+        answer.warnings.append(str(error))
+    fates, rows = _drawn(path, count)
+    answer.data = {"experiment": name, "filtered_path": str(path), "fates": fates, "rows": rows}
+    answer.lines.append(", ".join(f"{fate} {number:,}" for fate, number in fates.items()))
+    answer.lines += [Drawn(_panel(row)) for row in rows]
+
+
+def _table_of(result: Mapping[str, Any] | None, name: str) -> Path:
+    if not result or ended_as(result) != "completed":
+        raise MissingError(f"{name}: it is not curated yet; run `meds1 run {name} --stage curation` first")
+    recorded = result.get("filtered_path")
+    if not recorded or not is_here(recorded):
+        raise MissingError(
+            f"{name}: its curation names filtered_path {recorded!r}, which is not here; run "
+            f"`meds1 run {name} --stage curation --force`, or mount the file system that holds it"
+        )
+    return Path(recorded)
+
+
+def _drawn(path: Path, count: int) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """How many rows had each fate, and `count` rows spread over the fates."""
+    import pyarrow.parquet as pq
+
+    of_fate: dict[str, list[int]] = defaultdict(list)
+    for index, stage in enumerate(pq.read_table(path, columns=["filter_stage"])["filter_stage"].to_pylist()):
+        of_fate[stage or KEPT].append(index)
+    fates = {fate: of_fate[fate] for fate in (KEPT, *FILTER_STAGES) if fate in of_fate}
+    rng = random.Random("preview")
+    shuffled = [rng.sample(indices, min(count, len(indices))) for indices in fates.values()]
+    in_turns = [index for turn in zip_longest(*shuffled) for index in turn if index is not None]
+    rows = pq.read_table(path).take(list(islice(in_turns, count))).to_pylist()
+    order = list(fates)
+    rows.sort(key=lambda row: order.index(row["filter_stage"] or KEPT))
+    return {fate: len(indices) for fate, indices in fates.items()}, rows
+
+
+def _panel(row: Mapping[str, Any]) -> Any:
+    from rich import box
+    from rich.panel import Panel
+    from rich.text import Text
+
+    stage = row["filter_stage"]
+    color = "green" if stage is None else "red"
+    fate = KEPT if stage is None else f"removed by {stage}: {row['filter_reason']}"
+    return Panel(
+        _body(row),
+        title=Text(masked(fate), style=f"bold {color}"),
+        title_align="left",
+        subtitle=Text(row["id"], style="dim"),
+        subtitle_align="right",
+        border_style=color,
+        box=box.ROUNDED,
+    )
+
+
+def _body(row: Mapping[str, Any]) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    rate = "not measured" if row["pass_rate"] is None else f"{row['pass_rate']:.0%}"
+    facts = f"{row['specialty'] or 'unlabelled'} · {row['reasoning_tokens']:,} tokens · pass rate {rate}"
+    parts = [Text(masked(f"{facts} · {row['source']}"), style="dim"), _said("", row["question"], SHOWN["question"])]
+    gold = (row["answer_idx"] or "").split(",")
+    for option in row["options"]:
+        right = option["letter"] in gold
+        text = _short(f"{option['letter']}. {option['text']}", SHOWN["option"])
+        parts.append(Text(masked(f"{'✓' if right else ' '} {text}"), style="green" if right else ""))
+    parts += [_said("Reasoning", _ends(row["reasoning"])), _said("Answer", row["answer"], SHOWN["answer"])]
+    return Group(*parts)
+
+
+def _said(title: str, text: str, longest: int | None = None) -> Any:
+    from rich.text import Text
+
+    shown = text.strip() if longest is None else _short(text, longest)
+    return Text.assemble((f"{title}: " if title else "", "bold"), masked(shown) or ("(empty)", "italic"))
+
+
+def _ends(text: str) -> str:
+    """The start and the end of a long text."""
+    text = " ".join(text.split())
+    start, end = SHOWN["start"], SHOWN["end"]
+    if len(text) <= start + end:
+        return text
+    return f"{text[:start].rstrip()} […{len(text) - start - end:,} characters…] {text[-end:].lstrip()}"
+
+
+def _short(text: str, longest: int) -> str:
+    return textwrap.shorten(text, longest, placeholder=" […]")
