@@ -6,6 +6,7 @@ that only spreads the work over jobs: equal input gives an equal card.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from bisect import bisect_right
 from collections import Counter
@@ -35,7 +36,7 @@ def write_card(config: EffectiveConfig, ledger: Ledger, metrics: Mapping[str, An
         _front_matter(config, metrics),
         _summary(config, metrics),
         _loading(config.experiment),
-        _sources(config),
+        _sources(config, ledger),
         _funnel(metrics),
         _specialties(ledger),
         _lengths(ledger),
@@ -98,25 +99,22 @@ Uploaded as it is (`hf upload OWNER/{experiment} med_s1k_formatted --repo-type d
 `datasets.load_dataset("OWNER/{experiment}")`."""
 
 
-def _sources(config: EffectiveConfig) -> str:
+def _sources(config: EffectiveConfig, ledger: Ledger) -> str:
     assert config.train_dataset is not None
     contents = Contents.from_environment()
-    header = ("used for", "name", "from", "revision or SHA-256 of the content", "licence")
-    rows = [
-        ("rows", key, *_place(entry, contents), entry.license or "not stated")
-        for key, entry in config.train_dataset.parts(str(config.train_dataset_key))
-    ]
-    rows += [
-        ("decontamination", key, *_place(entry, contents), entry.license or "not stated")
-        for key, entry in sorted(config.benchmarks.items())
-    ]
+    data = [(key, entry, "rows") for key, entry in config.train_dataset.parts(str(config.train_dataset_key))]
+    data += [(key, entry, "decontamination") for key, entry in sorted(config.benchmarks.items())]
     if isinstance(config.curation, SimilarRows) and config.query_dataset is not None:
-        rows += [
-            ("queries", key, *_place(entry, contents), entry.license or "not stated")
-            for key, entry in config.query_dataset.parts(config.curation.queries)
-        ]
+        data += [(key, entry, "queries") for key, entry in config.query_dataset.parts(config.curation.queries)]
+    rows = [
+        (used, key, *_place(entry, None if used == "rows" else contents), entry.license or "not stated")
+        for key, entry, used in data
+    ]
     rows += [(used, key, *_place(entry, contents), "") for used, key, entry in _models(config)]
-    return f"## Sources\n\n{_table(header, rows)}"
+    table = _table(("used for", "name", "from", "revision or SHA-256 of the content", "licence"), rows)
+    # Their ids, which hash all of a row: the order of the rows in a file, which changes nothing, is not in it.
+    digest = hashlib.sha256("".join(entry.row.id for entry in ledger).encode()).hexdigest()
+    return f"## Sources\n\n{table}\n\nSHA-256 of the ids of all {len(ledger):,} rows: `{digest}`."
 
 
 def _models(config: EffectiveConfig) -> Iterator[tuple[str, str, ModelEntry]]:
@@ -130,12 +128,14 @@ def _models(config: EffectiveConfig) -> Iterator[tuple[str, str, ModelEntry]]:
         yield "embeddings", getattr(curation, "embedding_model", ""), config.embedding_model
 
 
-def _place(entry: HubOrFile, contents: Contents) -> tuple[str, str]:
-    """Where it is from, and which state of it: a file's name and folder say nothing to others."""
+def _place(entry: HubOrFile, contents: Contents | None) -> tuple[str, str]:
+    """Where it is from, and which state of it: a local file's name and folder say nothing to others."""
     if entry.hf_path is not None:
         of = [entry.hf_config, f"split {entry.hf_split}"] if isinstance(entry, DatasetEntry) else []
         return ", ".join([entry.hf_path, *filter(None, of)]), entry.revision or "not pinned"
     if entry.file_path is not None:
+        if contents is None:
+            return "local file", "see below"
         digest = contents.model if isinstance(entry, ModelEntry) else contents.data
         return "local file", digest(entry.file_path)
     return (str(entry.api_model), "behind an API") if isinstance(entry, ModelEntry) else ("made by its plugin", "")
@@ -174,7 +174,8 @@ def _lengths(ledger: Ledger) -> str:
     chosen = Counter(_bin(entry.reasoning_tokens) for entry in kept(ledger))
     ends = [f"{start:,} to {end - 1:,}" for start, end in pairwise(LENGTHS)]
     names = [*ends, f"{LENGTHS[-1]:,} or more"]
-    rows = [(name, everything[index], chosen[index]) for index, name in enumerate(names)]
+    longest = max(everything, default=0)
+    rows = [(name, everything[index], chosen[index]) for index, name in enumerate(names[: longest + 1])]
     table = _histogram(("tokens of reasoning", "all rows", "chosen"), rows)
     return f"## Lengths\n\n{table}\n\n![lengths](figures/lengths.png)"
 

@@ -21,6 +21,7 @@ from tests.stages import DRUGS, make_context, make_model_that_answers, record, w
 
 OPTIONS = list(zip("ABCD", DRUGS, strict=True))
 LONG = " It helps." * 30
+UNCHECKED = "the rows were not checked against any benchmark (curation.decontamination)"
 OUTPUTS = ("med_s1k_filtered.parquet", "med_s1k_curated.parquet", "med_s1k_formatted")
 
 
@@ -68,36 +69,48 @@ def test_s1_from_rows_to_training_data(tmp_path: Path, model: Path) -> None:
         n_samples=10,
         long_tokens=50,
         validation_fraction=0.2,
+        duplicates={"similarity": None},
         difficulty={"max_tokens": 24},
     )
     output = run(context)
 
-    assert output.metrics["funnel"] == {"total": 41, "after_quality": 38, "after_difficulty": 18, "after_selection": 10}
-    assert output.metrics["reasons"] == {
-        "quality": {
-            "missing reasoning": 1,
-            "reasoning concludes another answer than the gold one": 1,
-            "repeats an earlier question": 1,
-        },
-        "difficulty": {
-            "too easy: the base model's pass rate is over 0": 19,
-            "unjudged: the base model's answer could not be generated": 1,
-        },
-        "selection": {"not drawn": 7, "reasoning shorter than 50 tokens": 1},
+    assert output.metrics["funnel"] == {
+        "total": 41,
+        "after_quality": 39,
+        "after_decontamination": 39,
+        "after_duplicates": 38,
+        "after_difficulty": 18,
+        "after_selection": 10,
+    }
+    reasons = output.metrics["reasons"]
+    assert {stage: sum(found.values()) for stage, found in reasons.items()} == {
+        "quality": 2,
+        "duplicates": 1,
+        "difficulty": 20,
+        "selection": 8,
+    }
+    assert reasons["quality"] == {"missing reasoning": 1, "reasoning concludes another answer than the gold one": 1}
+    assert reasons["difficulty"] == {
+        "too easy: the base model's pass rate is over 0": 19,
+        "unjudged: the base model's answer could not be generated": 1,
     }
     difficulty = output.metrics["difficulty"]
     assert (difficulty["judged"], difficulty["unjudged"], difficulty["right"]) == (37, 1, 19)
     assert (output.metrics["n_train"], output.metrics["n_validation"]) == (8, 2)
-    assert output.metrics["warnings"] == []
+    assert output.metrics["warnings"] == [UNCHECKED]
     assert output.link == context.run_dir
     json.dumps(output.metrics, allow_nan=False)
 
     table = filtered(output)
-    assert list(table["question"]) == [each["question"].strip() for each in records]
+    assert sorted(table["question"]) == sorted(each["question"].strip() for each in records)
+    assert table["id"].is_monotonic_increasing
+    long_enough = table["reasoning_tokens"] >= 50
+    assert long_enough[table["selected_for_training"]].all()
     assert (table["filter_status"].eq("kept") == table["selected_for_training"]).all()
     assert table["filter_stage"].isna().eq(table["selected_for_training"]).all()
     assert list(table["reasoning_tokens"]) == count_tokens(list(table["reasoning"]), model)
-    assert table.loc[[2, 9], "pass_rate"].tolist() == [1.0, 0.0]
+    rates = table.drop_duplicates("question").set_index("question")["pass_rate"]
+    assert [rates[f"Which drug helps patient {number}?"] for number in (2, 9)] == [1.0, 0.0]
     curated = pd.read_parquet(output.artifacts["curated_path"])
     pd.testing.assert_frame_equal(curated, table[table["selected_for_training"]].reset_index(drop=True))
 
@@ -108,19 +121,23 @@ def test_s1_from_rows_to_training_data(tmp_path: Path, model: Path) -> None:
     assert example["prompt"] == [{"role": "user", "content": user_message(source["question"], OPTIONS, "plain")}]
     expected = f"## Thinking\n\n{source['reasoning']}\n\n## Final Response\n\nThe answer is C. Ibuprofen"
     assert example["completion"] == [{"role": "assistant", "content": expected}]
-    assert sorted(path.name for path in context.run_dir.iterdir()) == sorted([*OUTPUTS, ANSWERS])
+    assert sorted(path.name for path in context.run_dir.iterdir()) == sorted(
+        [*OUTPUTS, ANSWERS, "contamination.parquet", "duplicates.parquet"]
+    )
 
 
-def test_equal_input_gives_equal_bytes_and_another_seed_does_not(tmp_path: Path, model: Path) -> None:
-    def contents(name: str, seed: int) -> dict[str, bytes]:
+def test_equal_rows_give_equal_bytes_in_any_order_and_another_seed_does_not(tmp_path: Path, model: Path) -> None:
+    def contents(name: str, seed: int, step: int = 1) -> dict[str, bytes]:
         folder = tmp_path / name
-        run(context_of(folder, model, golds(20, "BC"), method="random", n_samples=8, seed=seed))
+        records = golds(20, "BC")[::step]
+        exact = {"similarity": None}
+        run(context_of(folder, model, records, method="random", n_samples=8, duplicates=exact, seed=seed))
         files = [path for path in (folder / "run").rglob("*") if path.is_file()]
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
     first = contents("first", 1)
-    assert {path.split("/")[1] for path in first} == set(OUTPUTS)
-    assert contents("again", 1) == first
+    assert {path.split("/")[1] for path in first} == {*OUTPUTS, "duplicates.parquet"}
+    assert contents("reversed", 1, step=-1) == first
     other = contents("other", 2)
     assert other.keys() == first.keys()
     assert other["run/med_s1k_curated.parquet"] != first["run/med_s1k_curated.parquet"]
@@ -128,7 +145,8 @@ def test_equal_input_gives_equal_bytes_and_another_seed_does_not(tmp_path: Path,
 
 def test_the_difficulty_filter_resumes_after_a_kill(tmp_path: Path, model: Path) -> None:
     """Answers that a killed attempt left are taken as they are: here they say the opposite of what the model says."""
-    settings: dict[str, Any] = {"method": "s1", "n_samples": 4, "long_tokens": 0, "difficulty": {"max_tokens": 24}}
+    settings: dict[str, Any] = {"method": "s1", "n_samples": 4, "long_tokens": 0, "duplicates": None}
+    settings["difficulty"] = {"max_tokens": 24}
     alone = filtered(run(context_of(tmp_path, model, golds(8, "BC"), **settings)))
     folder = tmp_path / "shared" / "answers"
     (journal,) = folder.glob("*/*.jsonl")
@@ -156,7 +174,7 @@ def test_filters_of_random_and_all_are_off_but_for_required_fields(tmp_path: Pat
 
 def test_too_few_rows_are_warned_of(tmp_path: Path, model: Path) -> None:
     output = run(context_of(tmp_path, model, golds(6, "BC"), method="random", n_samples=50))
-    assert output.metrics["warnings"] == ["only 6 rows passed the filters; n_samples is 50; all of them are taken"]
+    assert output.metrics["warnings"] == ["only 6 rows could be chosen; n_samples is 50", UNCHECKED]
     assert output.metrics["funnel"]["after_selection"] == 6
 
 
@@ -164,11 +182,6 @@ def test_too_few_rows_are_warned_of(tmp_path: Path, model: Path) -> None:
     ("letters", "settings", "message"),
     [
         ("B", {"difficulty": {"max_tokens": 24}}, r"the difficulty filter removed all of the 6 rows .*too easy"),
-        (
-            "C",
-            {"difficulty": None, "long_tokens": 5000},
-            r"the selection filter removed all .*shorter than 5000 tokens",
-        ),
         ("C", {"quality": {"max_tokens": 5}}, r"the quality filter removed all .*reasoning over 5 tokens \(6\)"),
     ],
 )
@@ -176,14 +189,14 @@ def test_an_empty_selection_is_a_failure_that_names_the_filter(
     letters: str, settings: dict[str, Any], message: str, tmp_path: Path, model: Path
 ) -> None:
     with pytest.raises(StageFailure, match=message):
-        run(context_of(tmp_path, model, golds(6, letters), method="s1", n_samples=3, **settings))
+        run(context_of(tmp_path, model, golds(6, letters), method="s1", n_samples=3, duplicates=None, **settings))
     assert not any((tmp_path / "run" / name).exists() for name in OUTPUTS)
 
 
 def test_a_difficulty_filter_without_a_single_answer_is_a_failure(tmp_path: Path, model: Path) -> None:
     records = [each | {"question": each["question"] + " Tell me." * 300} for each in golds(3, "BC")]
     with pytest.raises(StageFailure, match=r"got no answer from .*leaves no room"):
-        run(context_of(tmp_path, model, records, method="s1", n_samples=3, long_tokens=0))
+        run(context_of(tmp_path, model, records, method="s1", n_samples=3, duplicates=None))
 
 
 def test_a_curation_without_a_data_set_or_a_model_is_refused(tmp_path: Path, model: Path) -> None:
