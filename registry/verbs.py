@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, get_args
 
@@ -113,8 +114,29 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
             answer.lines.append(f"{title}: {shown}")
         for stage, state in states.items():
             answer.lines.append(f"{stage}: {': '.join(filter(None, [state['status'], state['reason']]))}")
+        funnel = _funnel((results_of(view, name).get("curation") or {}).get("metrics") or {})
+        if funnel is not None:
+            answer.lines.append(funnel)
         if past["attempts"] or past["edits"]:
             answer.lines.append(as_grid(past))
+
+
+def _funnel(metrics: Mapping[str, Any]) -> Grid | None:
+    """What each stage of a curation left of its rows, and why it removed the others; None for a result without that."""
+    funnel, reasons = metrics.get("funnel"), metrics.get("reasons")
+    if not isinstance(funnel, dict) or not isinstance(reasons, dict):
+        return None
+    if not all(isinstance(n, int) for n in funnel.values()) or not all(
+        isinstance(why, dict) for why in reasons.values()
+    ):
+        return None
+    rows, before = [], None
+    for name, left in funnel.items():
+        why = reasons.get(name.removeprefix("after_")) or {}
+        removed = "" if before is None else str(before - left)
+        rows.append([name.replace("_", " "), str(left), removed, ", ".join(f"{key} ({n})" for key, n in why.items())])
+        before = left
+    return Grid(["curation", "rows", "removed", "why"], rows, right=(1, 2))
 
 
 def rebuild(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:
