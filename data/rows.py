@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ID_LENGTH = 16
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))  # json.dumps would make one for each row
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +75,5 @@ def normalised(text: str) -> str:
 
 
 def _digest(value: object) -> str:
-    encoded = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    encoded = _ENCODER.encode(value).encode("ascii")
     return hashlib.sha256(encoded).hexdigest()[:ID_LENGTH]

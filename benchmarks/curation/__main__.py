@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from benchmarks.curation.decontamination import measure_decontamination
 from benchmarks.curation.diversity import measure_diversity
 from benchmarks.curation.real_files import run_real_files
+from benchmarks.curation.pipeline import measure_pipeline, measure_tokens
 from benchmarks.curation.s1_shares import measure_s1_shares
 from benchmarks.parts import Part, run_parts
 
 PARTS: dict[str, Part] = {
+    "pipeline": measure_pipeline,
+    "tokens": measure_tokens,
     "decontamination": measure_decontamination,
     "real_files": run_real_files,
     "s1_shares": measure_s1_shares,
