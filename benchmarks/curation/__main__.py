@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from benchmarks.curation.decontamination import measure_decontamination
 from benchmarks.curation.diversity import measure_diversity
-from benchmarks.curation.real_files import run_real_files
 from benchmarks.curation.pipeline import measure_pipeline, measure_tokens
+from benchmarks.curation.real_files import run_real_files
 from benchmarks.curation.s1_shares import measure_s1_shares
 from benchmarks.parts import Part, run_parts
 
