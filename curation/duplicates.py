@@ -27,9 +27,8 @@ def duplicates(entries: Ledger, config: DuplicatesConfig) -> Duplicates:
     """Go through the entries, the longest reasoning first (ties by id), and keep those that repeat none kept before.
 
     The order of the entries decides nothing. Only a kept row removes others: of three questions each of which is
-    similar to the next, the outer two stay where the middle one has to go. A pair has `row_id`,
-    `row_question`, `kept_id` and `kept_question` (of the row that it repeats), `kind` (`equal` or `similar`) and
-    `similarity`.
+    similar to the next, the outer two stay where the middle one has to go. A pair has `row_id`, `row_question`,
+    `kept_id` and `kept_question` (of the row that it repeats), `kind` (`equal` or `similar`) and `similarity`.
     """
     different: dict[str, Entry] = {}
     for entry in sorted(entries, key=lambda entry: (-entry.reasoning_tokens, entry.row.id)):

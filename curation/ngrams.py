@@ -19,7 +19,7 @@ import numpy as np
 Words = tuple[str, ...]
 
 SHORTEST: Final = 8
-"""Questions of fewer words are in nobody's n-grams. GPT-3's filter has the same bound (Brown et al., 2020, app. C)."""
+"""Questions of fewer words have no n-grams. GPT-3's filter has the same bound (Brown et al., 2020, appendix C)."""
 COMMON: Final = 10
 """An n-gram of more questions than this is how questions are put, not what one of them asks."""
 
