@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from curation.ledger import kept
-from curation.measures import measured
+from curation.measures import embedded
 from curation.pipeline import ROW_BY_ROW, Course, opened, rows_of, take
 from registry.stage import StageContext
 
@@ -21,7 +21,7 @@ def prepare(context: StageContext, index: int, count: int) -> None:
     """Compute for shard `index` (from 0) of `count` what the merge needs of its rows; nothing if it has none.
 
     Shards are ranges of equal size, but for one row, in the order of the ids. A row that its quality, a benchmark or
-    the base model's answers remove is not measured; duplicates are found by the merge alone. Raises what the run
+    the base model's answers remove is not embedded; duplicates are found by the merge alone. Raises what the run
     raises, but not for a shard of which nothing is left.
     """
     if not 0 <= index < count:
@@ -31,6 +31,6 @@ def prepare(context: StageContext, index: int, count: int) -> None:
     log.info("shard %d of %d: %d of %d rows", index + 1, count, len(shard), len(rows))
     course = Course(context, opened(context, shard), whole=False)
     take(course, ROW_BY_ROW)
-    context.stop.check("curation had not come to its measures")
+    context.stop.check("curation had not come to the embeddings")
     if entries := kept(course.ledger):
-        measured(entries, context, course.answers)
+        embedded(entries, context, course.answers)

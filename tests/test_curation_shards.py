@@ -140,6 +140,24 @@ def test_the_merge_opens_no_model_once_all_shards_are_done(tmp_path: Path, model
     assert sorted((sharded.shared / "answers").glob("*/*.jsonl")) == journals
 
 
+@pytest.mark.parametrize("method", ["embedding-diversity", "novelty-answer"])
+def test_the_merge_finds_every_embedding(method: str, tmp_path: Path, model: Path) -> None:
+    more = {"method": method, "embedding_model": "hashing"}
+    with serving(letters) as server:
+        alone = served_context(tmp_path / "alone", model, server.url, **more)
+        run(alone)
+        sharded = served_context(tmp_path / "sharded", model, server.url, **more)
+        for index in (3, 1, 2, 0, 2):
+            prepare(sharded, index, 4)
+    kept = sorted(sharded.shared.rglob("*"))
+    assert any(path.parent.parent.name == "embeddings" for path in kept)
+
+    run(sharded)
+
+    assert outputs(sharded) == outputs(alone)
+    assert sorted(sharded.shared.rglob("*")) == kept
+
+
 def test_more_shards_than_rows_and_a_shard_that_keeps_nothing(tmp_path: Path, model: Path) -> None:
     with serving(lambda body, before: completion("The answer is B")) as server:
         context = served_context(tmp_path, model, server.url)
