@@ -24,11 +24,17 @@ CURATED: Final = "med_s1k_curated.parquet"
 FORMATTED: Final = "med_s1k_formatted"
 ROWS_AT_ONCE: Final = 8192
 
-PAIR_FIELDS: Final = ("id", "question", "benchmark", "other_id", "other_question", "how", "score")
-"""The columns of a table of pairs: a row, the question that it is like, and how that was found.
-
-`benchmark` is null where the other question is one of the data set's own.
-"""
+PAIR_FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
+    "contamination": {
+        **dict.fromkeys(("row_id", "row_question", "benchmark", "benchmark_id", "benchmark_question", "kind"), str),
+        "score": float,
+    },
+    "duplicates": {
+        **dict.fromkeys(("row_id", "row_question", "kept_id", "kept_question", "kind"), str),
+        "similarity": float,
+    },
+}
+"""The columns of each table of pairs: a row, the question that it is like, and how that was found."""
 
 # The texts of a table, all but each their own: a dictionary of them would be the column once more.
 _REPEATED: Final = ["specialty", "source", "answer_idx", "filter_status", "filter_stage", "filter_reason"]
@@ -46,11 +52,8 @@ def write_pairs(pairs: Mapping[str, Sequence[Mapping[str, Any]]], run_dir: Path)
     """Write a table `NAME.parquet` of the pairs that each filter found; returns them by result field."""
     paths = {}
     for name, found in pairs.items():
-        unknown = {field for pair in found for field in pair} - set(PAIR_FIELDS)
-        if unknown:
-            raise ValueError(f"pairs of {name} have fields that their table has not: {sorted(unknown)}")
         path = paths[f"{name}_path"] = run_dir / f"{name}.parquet"
-        _write_parquet([_pair_columns(found)], path, ["benchmark", "how"])
+        _write_parquet([_pair_columns(found, PAIR_FIELDS[name])], path, ["kind"])
     return paths
 
 
@@ -145,11 +148,11 @@ def _options(options: Sequence[Sequence[Option]]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(ends), pa.StructArray.from_arrays([letters, texts], ["letter", "text"]))
 
 
-def _pair_columns(pairs: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _pair_columns(pairs: Sequence[Mapping[str, Any]], fields: Mapping[str, type]) -> pa.Table:
     import pyarrow as pa
 
-    types = {name: pa.float64() if name == "score" else pa.string() for name in PAIR_FIELDS}
-    return pa.table({name: pa.array([pair.get(name) for pair in pairs], types[name]) for name in PAIR_FIELDS})
+    types = {str: pa.string(), float: pa.float64()}
+    return pa.table({name: pa.array([pair[name] for pair in pairs], types[kind]) for name, kind in fields.items()})
 
 
 def _parts(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 from datasets import load_dataset, load_from_disk
 
 from curation import outputs
+from curation.decontamination import contamination
+from curation.duplicates import duplicates
 from curation.formatting import training_example
 from curation.ledger import open_ledger, remove, with_pass_rates
-from curation.outputs import write_dataset, write_pairs, write_tables
+from curation.outputs import PAIR_FIELDS, write_dataset, write_pairs, write_tables
 from inference.formats import FORMATS
+from registry.curation_schema import DecontaminationConfig, DuplicatesConfig
 from tests.lab import CHECKOUT, make_lab
 from tests.stages import row
 
@@ -123,13 +127,20 @@ FATE_COLUMNS += ["selected_for_training"]
 
 
 def test_pairs_have_the_same_columns_whatever_was_found(tmp_path: Path) -> None:
-    found = {"id": "a", "question": "Which?", "other_id": "b", "other_question": "which", "how": "equal", "score": 1}
-    paths = write_pairs({"contamination": [], "duplicates": [found]}, tmp_path)
-    empty, one = (pq.read_table(paths[name]) for name in ("contamination_path", "duplicates_path"))
-    assert (len(empty), one.to_pylist()) == (0, [{**found, "benchmark": None, "score": 1.0}])
-    assert empty.schema == one.schema
-    with pytest.raises(ValueError, match=r"pairs of duplicates have fields .*\['coverage'\]"):
-        write_pairs({"duplicates": [{**found, "coverage": 0.5}]}, tmp_path)
+    """With what the two filters themselves say of a pair."""
+    entries = open_ledger([row(1), row(1, reasoning="Short."), row(2)], [10, 2, 10])
+    repeated = duplicates(entries, DuplicatesConfig(similarity=None)).pairs
+    held = contamination(entries, {"exam": [row(1)]}, DecontaminationConfig()).pairs
+    assert (len(repeated), bool(held)) == (1, True)
+
+    none: Mapping[str, Sequence[Mapping[str, Any]]] = {"contamination": [], "duplicates": []}
+    for found in ({"contamination": held, "duplicates": repeated}, none):
+        for field, path in write_pairs(found, tmp_path).items():
+            name = field.removesuffix("_path")
+            table = pq.read_table(path)
+            assert table.to_pylist() == [dict(pair) for pair in found[name]]
+            assert table.column_names == list(PAIR_FIELDS[name])
+            assert path == tmp_path / f"{name}.parquet"
 
 
 @pytest.mark.parametrize("held_out", [0, 2])
