@@ -60,7 +60,8 @@ def closest(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """The similarity of each row to the query that is nearest to it, of shape (rows,)."""
     import numpy as np
 
-    best = np.full(len(rows), -1.0, dtype=rows.dtype)
+    rows, queries = rows.astype(np.float64), queries.astype(np.float64)
+    best = np.full(len(rows), -1.0)
     for start in range(0, len(queries), 8 * _AT_ONCE):
         np.maximum(best, (rows @ queries[start : start + 8 * _AT_ONCE].T).max(axis=1), out=best)
     return np.round(best, _DECIMALS)
