@@ -29,6 +29,7 @@ from registry.curation_schema import CurationConfig, S1Rows
 from registry.stage import StageContext, StageOutput
 
 log = logging.getLogger(__name__)
+UNCHECKED = "the rows were not checked against any benchmark (curation.decontamination)"
 
 
 def run(context: StageContext) -> StageOutput:
@@ -89,7 +90,7 @@ def _warnings(course: Course) -> list[str]:
     if wanted is not None and selected < wanted:
         warnings.append(f"only {selected} rows could be chosen; n_samples is {wanted}")
     if curation.decontamination is None or not config.benchmarks:
-        warnings.append("the rows were not checked against any benchmark (curation.decontamination)")
+        warnings.append(UNCHECKED)
     for warning in warnings:
         log.warning("%s: %s", config.experiment, warning)
     return warnings

@@ -15,7 +15,7 @@ from curation.ledger import open_ledger
 from curation.methods import METHODS
 from curation.methods.diversity import clustered
 from curation.methods.pool import NOT_DRAWN, Clusters, Pool, pool_of
-from curation.stage import run
+from curation.stage import UNCHECKED, run
 from registry.catalog import DatasetEntry
 from registry.curation_schema import DiverseRows
 from registry.stage import StageOutput
@@ -153,7 +153,7 @@ def test_a_config_chooses_from_every_kind_of_reasoning_whatever_the_order_of_the
     assert table["question"].str.split().str[0].value_counts().to_dict() == dict.fromkeys(KINDS, 2)
     assert (first.metrics["selection"]["clusters"], first.metrics["selection"]["outliers"]) == (3, 0)
     assert 0.1 < first.metrics["selection"]["inertia"] < 10
-    assert first.metrics["warnings"] == []
+    assert first.metrics["warnings"] == [UNCHECKED]
     second = curated(tmp_path / "b", model, RECORDS[::-1], cluster_percentage=50.0)
     assert second.artifacts["curated_path"].read_bytes() == first.artifacts["curated_path"].read_bytes()
 
@@ -161,5 +161,5 @@ def test_a_config_chooses_from_every_kind_of_reasoning_whatever_the_order_of_the
 def test_fewer_distinct_rows_than_clusters_is_a_warning(tmp_path: Path, model: Path) -> None:
     output = curated(tmp_path / "a", model, RECORDS, n_samples=20, cluster_percentage=100.0, outlier_percentage=10)
     assert output.metrics["selection"] == {"clusters": 6, "outliers": 2, "inertia": 0.0}
-    assert output.metrics["warnings"] == ["only 6 clusters could be made of the 26 rows; 20 were asked for"]
+    assert output.metrics["warnings"] == ["only 6 clusters could be made of the 26 rows; 20 were asked for", UNCHECKED]
     assert output.metrics["funnel"]["after_selection"] == 20

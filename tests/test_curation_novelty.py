@@ -13,7 +13,7 @@ from curation.measures import measured
 from curation.methods import METHODS
 from curation.methods.novelty import NO_ANSWER
 from curation.methods.pool import NOT_DRAWN, pool_of
-from curation.stage import run
+from curation.stage import UNCHECKED, run
 from inference.engine import FinishReason, Generation
 from registry.catalog import DatasetEntry
 from registry.curation_schema import curation_of
@@ -99,4 +99,4 @@ def test_a_config_asks_the_base_model_and_chooses(tmp_path: Path) -> None:
     assert output.metrics["funnel"] == {"total": 9, "after_quality": 9, "after_difficulty": 9, "after_selection": 8}
     assert output.metrics["reasons"] == {"selection": {NO_ANSWER: 1}}
     assert output.metrics["selection"]["novelty"]["min"] is not None
-    assert output.metrics["warnings"] == ["only 8 rows could be chosen; n_samples is 9"]
+    assert output.metrics["warnings"] == ["only 8 rows could be chosen; n_samples is 9", UNCHECKED]

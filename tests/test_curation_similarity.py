@@ -13,7 +13,7 @@ from curation.ledger import open_ledger
 from curation.methods import METHODS
 from curation.methods.pool import NOT_DRAWN, pool_of
 from curation.methods.similarity import closest, take_turns
-from curation.stage import run
+from curation.stage import UNCHECKED, run
 from registry.catalog import DatasetEntry
 from registry.curation_schema import curation_of
 from registry.errors import UsageError
@@ -106,7 +106,7 @@ def test_a_config_takes_its_rows_in_the_queries_turns_whatever_the_order_of_the_
     assert sorted(text.split("?")[0] for text in questions(first)) == [SKIN[:-1]] * 3 + [KIDNEY[:-1]] * 3
     assert first.metrics["selection"]["queries"] == 2
     assert first.metrics["selection"]["similarity"]["max"] > 0.8 > first.metrics["selection"]["similarity"]["min"]
-    assert (first.metrics["warnings"], "eval_queries" in first.metrics["selection"]) == ([], False)
+    assert (first.metrics["warnings"], "eval_queries" in first.metrics["selection"]) == ([UNCHECKED], False)
     second = run(context_of(tmp_path / "b", model, RECORDS[::-1], ["", KIDNEY, SKIN], n_samples=6))
     tables = [output.artifacts["curated_path"].read_bytes() for output in (first, second)]
     assert tables[0] == tables[1]

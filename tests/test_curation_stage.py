@@ -11,7 +11,7 @@ import pytest
 from datasets import load_from_disk
 
 from curation.difficulty import ANSWERS
-from curation.stage import run
+from curation.stage import UNCHECKED, run
 from data.tokens import count_tokens
 from inference.prompts import user_message
 from registry.catalog import DatasetEntry
@@ -21,7 +21,6 @@ from tests.stages import DRUGS, make_context, make_model_that_answers, record, w
 
 OPTIONS = list(zip("ABCD", DRUGS, strict=True))
 LONG = " It helps." * 30
-UNCHECKED = "the rows were not checked against any benchmark (curation.decontamination)"
 OUTPUTS = ("med_s1k_filtered.parquet", "med_s1k_curated.parquet", "med_s1k_formatted")
 
 
