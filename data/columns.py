@@ -21,6 +21,8 @@ from registry.errors import UsageError
 
 Record = Mapping[str, Any]
 Cells = Mapping[str, list[Cell]]
+Occurrences = Counter[tuple[object, ...]]
+"""How often a row of this content was read already."""
 FEWEST_OPTIONS, MOST_OPTIONS = 2, 14
 
 
@@ -32,11 +34,14 @@ class Reading:
     fault: str | None
 
 
-def readings_of(key: str, entry: DatasetEntry, records: Sequence[Record]) -> list[Reading]:
-    """Return one reading per record, in order; `UsageError` when a mapped column is not there or cannot be read."""
+def readings_of(key: str, entry: DatasetEntry, records: Sequence[Record], seen: Occurrences) -> list[Reading]:
+    """Return one reading per record, in order; `UsageError` when a mapped column is not there or cannot be read.
+
+    `seen` holds the rows that were read before, so that equal ones of several parts get ids of their own; it is
+    brought up to date.
+    """
     used = _used_columns(key, entry.columns, records)
     all_letters = "answer" in used and are_letters(record.get(used["answer"][0]) for record in records)
-    seen: Counter[tuple[object, ...]] = Counter()
     readings = []
     for number, record in enumerate(records, 1):
         cells = {
@@ -70,9 +75,7 @@ def _used_columns(key: str, columns: Columns, records: Sequence[Record]) -> dict
     }
 
 
-def _reading(
-    cells: Cells, choices: Choices, key: str, entry: DatasetEntry, seen: Counter[tuple[object, ...]]
-) -> Reading:
+def _reading(cells: Cells, choices: Choices, key: str, entry: DatasetEntry, seen: Occurrences) -> Reading:
     question = text_of(cells["question"][0])
     options = tuple(Option(letter, text) for letter, text in choices.slots if text)
     gold, answer = _gold(cells, choices)

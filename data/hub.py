@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
+from glob import has_magic
 from pathlib import Path
 
 from registry.catalog import HubOrFile
 from registry.errors import MissingError, UsageError
 from registry.hub_cache import RepoType, cache_root
-from registry.paths import is_here
+from registry.paths import is_here, matching
 
 # Weights that no engine of ours reads; for some models they are as large as the safetensors beside them.
 IGNORED_MODEL_FILES = ["original/*", "consolidated*", "*.gguf", "*.onnx", "*.onnx_data", "*.msgpack", "*.h5", "*.ot"]
 
 
 def resolve(entry: HubOrFile, repo_type: RepoType, name: str | None = None) -> Path:
-    """Return the file or folder that `entry` means on this machine, without any network.
+    """Return the file, folder or pattern of files that `entry` means on this machine, without any network.
 
     `name` is the entry's name in the catalog, for the message. Raises MissingError when it is not (or not wholly) here,
     UsageError for what has no files anywhere.
@@ -26,8 +27,9 @@ def resolve(entry: HubOrFile, repo_type: RepoType, name: str | None = None) -> P
         raise UsageError(f"{repo_type} {name or ''} has no files: it is behind an API, or made by its plugin")
     if entry.file_path is not None:
         path = Path(entry.file_path)
-        if not is_here(path):
-            raise MissingError(f"there is no {path}; correct file_path in the catalog, or mount what holds it")
+        if not (matching(path) if repo_type == "dataset" else is_here(path)):
+            missing = "no file matches" if has_magic(str(path)) else "there is no"
+            raise MissingError(f"{missing} {path}; correct file_path in the catalog, or mount what holds it")
         return path
     from huggingface_hub.errors import HFValidationError, IncompleteSnapshotError, LocalEntryNotFoundError
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.columns import Reading, readings_of
+from data.columns import Occurrences, Reading, readings_of
 from data.hub import resolve
 from data.plugins import Plugin, load_plugin
 from data.readers import read_records
 from data.rows import Row
 from registry.catalog import DatasetEntry
-from registry.errors import UsageError
+from registry.errors import UsageError, naming
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,25 @@ def load_rows(key: str, entry: DatasetEntry) -> list[Row]:
 def load(key: str, entry: DatasetEntry) -> Loaded:
     """Return every row of the data set that the catalog calls `key`, with what is wrong with it.
 
+    A merged data set has the rows of its parts, one after the other, each part's under its own key; how they are asked
+    and judged is said by the parts, so that there is no plugin.
+
     No network: a hub data set is read from the hub cache (`meds1 fetch` puts it there). `hf_split` applies to hub
     data sets and saved DatasetDicts; any other file is one split. Raises MissingError when the data is not on this
     machine, UsageError when it cannot be read as rows.
     """
+    if isinstance(entry.merge, dict):
+        seen: Occurrences = Counter()
+        parts = entry.parts(key)
+        return Loaded([reading for name, part in parts for reading in _loaded(name, part, seen).readings], None)
+    return _loaded(key, entry, Counter())
+
+
+def _loaded(key: str, entry: DatasetEntry, seen: Occurrences) -> Loaded:
     plugin = None if entry.plugin is None else load_plugin(Path(entry.plugin))
-    path = resolve(entry, "dataset", name=key) if entry.is_data else None
-    return Loaded(readings_of(key, entry, _records(key, entry, path, plugin)), plugin)
+    with naming(f"data set '{key}'"):
+        path = resolve(entry, "dataset", name=key) if entry.is_data else None
+    return Loaded(readings_of(key, entry, _records(key, entry, path, plugin), seen), plugin)
 
 
 def _records(key: str, entry: DatasetEntry, path: Path | None, plugin: Plugin | None) -> list[dict[str, Any]]:

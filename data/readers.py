@@ -16,17 +16,23 @@ from typing import Any
 
 from data.cells import parse_json, repeated_name
 from registry.errors import MissingError, UsageError
+from registry.paths import matching
 
 Record = dict[str, Any]
 
 
 def read_records(key: str, path: Path, split: str) -> list[Record]:
-    """Return the records of the file or saved data set at `path`; `split` is used for a saved DatasetDict.
+    """Return the records of what is at `path`, or of each that it matches; `split` is used for a saved DatasetDict.
 
     Raises MissingError when there is nothing at `path`, UsageError when it cannot be read or holds no rows.
     """
-    if not path.exists():
+    found = matching(path)
+    if not found:
         raise MissingError(f"data set '{key}': there is no {path}; correct file_path in the catalog")
+    return [record for place in found for record in _at(key, place, split)]
+
+
+def _at(key: str, path: Path, split: str) -> list[Record]:
     if path.is_dir():
         records = _saved(key, path, split)
     elif path.suffix.lower() in READERS:

@@ -55,12 +55,12 @@ def load_benchmarks(datasets: Mapping[str, DatasetEntry], limit: int | None) -> 
     and for a benchmark that two data sets hold (its questions would count twice).
     """
     benchmarks: dict[str, Benchmark] = {}
-    for key, entry in datasets.items():
-        for benchmark in benchmarks_of(key, entry):
+    for named, entry in datasets.items():
+        for benchmark in benchmarks_of(named, entry):
             other = benchmarks.get(benchmark.name)
             if other is not None:
                 raise UsageError(
-                    f"benchmark {benchmark.name} is in both eval datasets {other.key} and {key}; "
+                    f"benchmark {benchmark.name} is in both eval datasets {other.key} and {benchmark.key}; "
                     "name only one of them in the experiment's datasets.eval, or tell the sources apart"
                 )
             benchmarks[benchmark.name] = replace(benchmark, rows=benchmark.rows[:limit])
@@ -71,7 +71,14 @@ def load_benchmarks(datasets: Mapping[str, DatasetEntry], limit: int | None) -> 
 
 
 def benchmarks_of(key: str, entry: DatasetEntry) -> list[Benchmark]:
-    """Return the benchmarks of one data set, in the order of their first rows; `UsageError` as `load_benchmarks`."""
+    """Return the benchmarks of one data set, in the order of their first rows; `UsageError` as `load_benchmarks`.
+
+    A merged one has those of its parts, each with its own task and plugin.
+    """
+    return [found for name, part in entry.parts(key) for found in _of_part(name, part)]
+
+
+def _of_part(key: str, entry: DatasetEntry) -> list[Benchmark]:
     loaded = load(key, entry)
     _require_gold(key, entry.task, loaded.readings)
     by_source: dict[str, list[Row]] = defaultdict(list)

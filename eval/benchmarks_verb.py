@@ -76,7 +76,7 @@ def _read(key: str, entry: DatasetEntry) -> tuple[list[Benchmark], Meds1Error | 
 def _described(key: str, entry: DatasetEntry, found: list[Benchmark], error: Meds1Error | None) -> dict[str, Any]:
     return {
         "key": key,
-        "lies_in": entry.file_path or entry.hf_path or entry.plugin,
+        "lies_in": entry.file_path or entry.hf_path or entry.plugin or " + ".join(entry.merge or ()),
         "plugin": entry.plugin,
         "error": None if error is None else str(error),
         "benchmarks": [_counted(benchmark) for benchmark in found],

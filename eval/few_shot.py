@@ -21,8 +21,9 @@ def solved_questions(
     Raises `UsageError` when the data set has too few questions with a gold answer that are not asked.
     """
     usable = {
-        reading.row.question_id: reading.row
-        for reading in load(settings.dataset, entry).readings
+        reading.row.question_id: (reading.row, part.task)
+        for key, part in entry.parts(settings.dataset)
+        for reading in load(key, part).readings
         if reading.fault is None and _solution(reading.row)
     }
     for question_id in asked:
@@ -34,8 +35,8 @@ def solved_questions(
         )
     drawn = random.Random(f"few-shot {seed}").sample(sorted(usable), settings.n)
     turns: list[dict[str, str]] = []
-    for row in (usable[question_id] for question_id in drawn):
-        user = user_message(row.question, row.choices, style, entry.task)
+    for row, task in (usable[question_id] for question_id in drawn):
+        user = user_message(row.question, row.choices, style, task)
         turns.append({"role": "user", "content": user})
         turns.append({"role": "assistant", "content": _solution(row)})
     return tuple(turns)

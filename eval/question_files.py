@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def _record(path: Path, number: int, value: Any) -> dict[str, Any]:
 
 def _rows(where: str, records: Sequence[dict[str, Any]]) -> list[Row]:
     """Return the rows; a gold answer may be missing, but not be wrong."""
-    readings = readings_of(where, DatasetEntry(file_path=where), records)
+    readings = readings_of(where, DatasetEntry(file_path=where), records, Counter())
     for number, reading in enumerate(readings, 1):
         if reading.fault not in (None, NO_GOLD):
             raise UsageError(f"{where}{f', record {number}:' if where != _ONE else ''} {reading.fault}")

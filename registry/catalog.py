@@ -117,7 +117,17 @@ class DatasetEntry(HubOrFile):
             raise ValueError("give one of hf_path, file_path and merge (or a plugin that loads its questions itself)")
         if self.labels is not None and len(self.labels) < 2:
             raise ValueError("labels needs at least two")
+        if self.merge is not None:
+            self._check_merge()
         return self
+
+    def _check_merge(self) -> None:
+        if not self.merge:
+            raise ValueError("merge names no entry")
+        fields = type(self).model_fields
+        for name in sorted(fields.keys() - {"merge", "license", "max_length"}):
+            if getattr(self, name) != fields[name].default:
+                raise ValueError(f"merge takes the rows of its parts as they are: move {name} to the parts")
 
 
 class StageDefaults(Strict):

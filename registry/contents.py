@@ -18,7 +18,7 @@ from pathlib import Path
 from registry.canonical import sha256
 from registry.durable import make_folder, write_durably
 from registry.errors import MissingError
-from registry.paths import OutputPaths
+from registry.paths import OutputPaths, matching
 
 _MODEL_FILES = (
     "config.json",
@@ -48,7 +48,7 @@ class Contents:
         return cls(OutputPaths.hashes_in(Path(cache)) if cache else None)
 
     def data(self, place: str) -> str:
-        """SHA-256 of a file, or of a folder's names and files; `MissingError` when it cannot be read."""
+        """SHA-256 of a file, or of a folder's or a pattern's names and files; `MissingError` when it cannot be read."""
         return self._once("data", place, self._data)
 
     def model(self, place: str) -> str:
@@ -72,7 +72,11 @@ class Contents:
         if path.is_dir():
             files = sorted(child for child in path.rglob("*") if child.is_file())
             return sha256({str(child.relative_to(path)): self._file(child) for child in files})
-        return self._file(path)
+        found = matching(path)
+        if not found or found == [path]:
+            return self._file(path)
+        folder = os.path.commonpath([file.parent for file in found])
+        return sha256({os.path.relpath(file, folder): self._data(file) for file in found})
 
     def _model(self, folder: Path) -> str:
         weights = sorted(folder.glob("*.safetensors"))

@@ -6,7 +6,7 @@ It is plain JSON once dumped, so that an intent record can freeze it and a job c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,7 +84,7 @@ class EffectiveConfig(Strict):
         if self.curation is not None and self.train_dataset_key is not None and self.train_dataset is not None:
             for key, entry in self.train_dataset.parts(self.train_dataset_key):
                 yield Used("train_datasets", key, entry, ("curation",))
-        for key, entry in self.benchmarks.items():
+        for key, entry in _parts(self.benchmarks):
             yield Used("eval_datasets", key, entry, ("curation",))
         if isinstance(self.curation, SimilarRows) and self.query_dataset is not None:
             for key, entry in self.query_dataset.parts(self.curation.queries):
@@ -93,10 +93,15 @@ class EffectiveConfig(Strict):
             yield Used("models", getattr(self.curation, "embedding_model", ""), self.embedding_model, ("curation",))
         if self.difficulty_model_key is not None and self.difficulty_model is not None:
             yield Used("models", self.difficulty_model_key, self.difficulty_model, ("curation",))
-        for key, entry in self.eval_datasets.items():
+        for key, entry in _parts(self.eval_datasets):
             yield Used("eval_datasets", key, entry, ("eval",))
         if self.eval.judge is not None and self.judge_model is not None:
             yield Used("models", self.eval.judge.model_key, self.judge_model, ("eval",))
         if self.eval.few_shot is not None and self.few_shot_dataset is not None:
             for key, entry in self.few_shot_dataset.parts(self.eval.few_shot.dataset):
                 yield Used("train_datasets", key, entry, ("eval",))
+
+
+def _parts(entries: Mapping[str, DatasetEntry]) -> Iterator[tuple[str, DatasetEntry]]:
+    for key, entry in entries.items():
+        yield from entry.parts(key)

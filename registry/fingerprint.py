@@ -17,6 +17,7 @@ from registry.canonical import sha256
 from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.contents import Contents
 from registry.effective import EffectiveConfig
+from registry.errors import naming
 from registry.hub_cache import RepoType, cached_revision
 from registry.json_path import ABSENT
 from registry.schema import PARENT, Stage
@@ -169,7 +170,11 @@ def _datasets(
     entries: Mapping[str, DatasetEntry], contents: Contents, recorded: Mapping[str, Any] | None
 ) -> dict[str, Inputs]:
     old = recorded or {}
-    return {key: _dataset(entry, contents, old.get(key)) for key, entry in sorted(entries.items())}
+    found = {}
+    for key, entry in sorted(entries.items()):
+        with naming(f"data set '{key}'"):
+            found[key] = _dataset(entry, contents, old.get(key))
+    return found
 
 
 def _dataset(entry: DatasetEntry, contents: Contents, recorded: Mapping[str, Any] | None) -> Inputs:

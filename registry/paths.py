@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,18 @@ class OutputPaths:
 def is_here(path: str | Path) -> bool:
     """Whether this user finds anything at `path`; in a folder that is closed to him, `Path.exists` raises instead."""
     return os.path.exists(path)
+
+
+def matching(path: str | Path) -> list[Path]:
+    """What `path` names: itself where there is such a file or folder, else what it matches as a pattern, by name.
+
+    Only the part of it that is not there as it is written is a pattern, so that any folder may hold `[`.
+    """
+    if is_here(path):
+        return [Path(path)]
+    folder = next(parent for parent in Path(path).absolute().parents if is_here(parent))
+    pattern = str(Path(path).absolute().relative_to(folder))
+    return [folder / name for name in sorted(glob.glob(pattern, root_dir=folder))]
 
 
 def attempt_dir(run_dir: Path, attempt: int) -> Path:

@@ -19,6 +19,7 @@ from registry.engines import misfits
 from registry.errors import UsageError, no_experiment, shortened, suggestion
 from registry.json_path import Steps, join
 from registry.layers import CATALOG, Layers, build
+from registry.parts import part_names
 from registry.problems import ConfigError, Problem
 from registry.query_set import wrong_queries
 from registry.schema import ExperimentConfig
@@ -255,6 +256,6 @@ def catalog_entry(entries: Mapping[str, E], key: str, section: str, folder: Path
     if isinstance(entry, ModelEntry) and entry.base_url is not None:
         update["base_url"] = expand(entry.base_url, join(section, key, "base_url"))
     if isinstance(entry, DatasetEntry) and entry.merge is not None:
-        others = {name: other for name, other in entries.items() if name != key}  # so that no merge goes in a circle
-        return entry.model_copy(update={"merge": {p: catalog_entry(others, p, section, folder) for p in entry.merge}})
+        part_names(entries, key, section)
+        return entry.model_copy(update={"merge": {p: catalog_entry(entries, p, section, folder) for p in entry.merge}})
     return entry.model_copy(update=update)

@@ -18,7 +18,8 @@ from registry.json_path import join
 from registry.layers import CATALOG, Layers
 from registry.names import flaw as flaw_of_name
 from registry.original.contradictions import contradictions
-from registry.paths import is_here
+from registry.parts import part_names
+from registry.paths import is_here, matching
 from registry.problems import ConfigError, Problem
 from registry.resolve import located, resolve
 from registry.schema import CONFIG_FIELD, STAGES, EvalConfig, Resources, Stage
@@ -73,7 +74,7 @@ def check(registry: Registry) -> Findings:
         problems += found
         folder = registry.catalog_path.parent
         missing, absent = _files(catalog, folder)
-        problems += missing
+        problems += [*missing, *_merges(catalog)]
         warnings += [*absent, *_displayed(catalog, sound)]
         for name in sound:
             if not shapeless & {join("experiments", name), join("experiments", name, "config")}:
@@ -156,11 +157,23 @@ def _files(catalog: Catalog, folder: Path) -> tuple[list[Problem], list[Problem]
                 except ConfigError as error:
                     unknown += error.problems
                     continue
-                if not is_here(path):
+                is_data = field == "file_path" and section != "models"
+                if not (matching(path) if is_data else is_here(path)):
                     absent.append(
                         Problem(where, f"{path} does not exist here", "make it, or correct the path", file=CATALOG)
                     )
     return unknown, absent
+
+
+def _merges(catalog: Catalog) -> Iterator[Problem]:
+    """Data sets that cannot be put together, also where no experiment uses them."""
+    for section in SECTIONS:
+        entries: Mapping[str, HubOrFile] = getattr(catalog, section)
+        for key in entries:
+            try:
+                part_names(entries, key, section)
+            except ConfigError as error:
+                yield from error.problems
 
 
 def _displayed(catalog: Catalog, experiments: Mapping[str, Any]) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from data.hub import RepoType, fetch
 from registry.catalog import Catalog, HubOrFile
 from registry.effective import EffectiveConfig
+from registry.parts import part_names
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,17 @@ def needed(configs: list[EffectiveConfig]) -> list[Needed]:
 
 def of_catalog(catalog: Catalog, key: str) -> list[Needed]:
     """What of the hub the catalog calls `key`: a model and data sets may share a name."""
-    sections: list[tuple[RepoType, Mapping[str, HubOrFile]]] = [
-        ("model", catalog.models),
-        ("dataset", catalog.train_datasets),
-        ("dataset", catalog.eval_datasets),
+    sections: list[tuple[RepoType, str, Mapping[str, HubOrFile]]] = [
+        ("model", "models", catalog.models),
+        ("dataset", "train_datasets", catalog.train_datasets),
+        ("dataset", "eval_datasets", catalog.eval_datasets),
     ]
-    found = [Needed(key, kind, entries[key]) for kind, entries in sections if key in entries]
+    found = [
+        Needed(name, kind, entries[name])
+        for kind, section, entries in sections
+        if key in entries
+        for name in part_names(entries, key, section)
+    ]
     return [item for item in found if item.entry.hf_path is not None]
 
 

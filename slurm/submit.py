@@ -22,6 +22,7 @@ from inference.trainable import check_trainable
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, naming
 from registry.job import Job, claim_all, record_ends
+from registry.json_path import join
 from registry.plan import Plan
 from registry.provenance import process_start, user_name
 from registry.reading import View
@@ -81,7 +82,8 @@ class Presence:
             for used in plan.config.used() if plan.action == "run" else ():
                 key = (used.entry.model_dump_json(), used.kind)
                 if plan.stage in used.stages and used.entry.is_data and key not in self._seen:
-                    resolve(used.entry, used.kind, plan.experiment)
+                    with naming(join(used.section, used.key)):
+                        resolve(used.entry, used.kind, plan.experiment)
                     self._seen.add(key)
             if plan.action == "run" and plan.stage == "training" and plan.config.training is not None:
                 self._check_trainable(plan.config, plan.config.training)

@@ -156,7 +156,7 @@ def test_no_network_is_one_clear_line(cache: Path) -> None:
 
 def test_data_set_is_fetched_then_read_offline_with_its_text_intact(cache: Path, endpoint: str) -> None:
     fields: dict[str, Any] = {"hf_path": "lab/csv", "revision": COMMIT, "columns": {"options": ["a", "b"]}}
-    assert call("rows", "dataset", fields).startswith("MissingError: lab/csv at revision 0123")
+    assert call("rows", "dataset", fields).startswith("MissingError: data set 'my-set': lab/csv at revision 0123")
     call("fetch", "dataset", fields, endpoint)
     assert call("rows", "dataset", fields) == "[('Which?', ['NA', '007'], '007', 'null')]"
     assert call("rows", "dataset", fields | {"hf_split": "test"}).startswith(
