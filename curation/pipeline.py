@@ -78,7 +78,7 @@ def rows_of(context: StageContext) -> list[Row]:
 def opened(context: StageContext, rows: Sequence[Row]) -> Ledger:
     """The ledger of `rows`, their reasoning counted in tokens."""
     tokenizer = resolve(context.config.model, "model", context.config.model_key)
-    return open_ledger(rows, count_tokens([row.reasoning for row in rows], tokenizer))
+    return open_ledger(rows, count_tokens([row.reasoning for row in rows], tokenizer, context.shared))
 
 
 def choose(context: StageContext) -> Course:

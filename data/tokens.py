@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from data.array_store import computed_once
 from registry.errors import MissingError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BATCH = 1024
 
+# What decides how transformers cuts a text: the tokenizer's own files, and the model's kind in config.json.
+_DECISIVE = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "config.json")
 
-def count_tokens(texts: Sequence[str], model_path: Path) -> list[int]:
+
+def count_tokens(texts: Sequence[str], model_path: Path, shared: Path | None = None) -> list[int]:
     """Return the number of tokens of each text, special tokens not counted, nothing cut off.
 
-    Raises MissingError when `model_path` holds no tokenizer.
+    In `shared` the counts are kept by content, for every model with this tokenizer; what is there already does not
+    even load it. Raises MissingError when `model_path` holds no tokenizer.
     """
+    counts = (
+        _counted(texts, model_path)
+        if shared is None
+        else computed_once(
+            texts, shared / "tokens" / _digest(model_path), lambda missing: _counted(missing, model_path)
+        )
+    )
+    return [int(count) for count in counts]
+
+
+def _counted(texts: Sequence[str], model_path: Path) -> np.ndarray:
+    import numpy as np
+
     tokenizer = _tokenizer(model_path)
     counts: list[int] = []
-    for start in range(0, len(texts), BATCH):
+    for start in range(0, len(texts), BATCH):  # the tokens of all texts at once would take gigabytes
         batch = tokenizer(
             list(texts[start : start + BATCH]),
             add_special_tokens=False,
@@ -28,15 +50,28 @@ def count_tokens(texts: Sequence[str], model_path: Path) -> list[int]:
             verbose=False,
         )
         counts.extend(len(ids) for ids in batch["input_ids"])
-    return counts
+    return np.array(counts, dtype=np.int32)
+
+
+def _digest(model_path: Path) -> str:
+    """SHA-256 of the tokenizer's files, by name."""
+    _require_folder(model_path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in model_path.iterdir() if file.name.startswith(_DECISIVE) and file.is_file()):
+        digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _require_folder(model_path: Path) -> None:
+    if not model_path.is_dir():
+        raise MissingError(f"there is no model folder {model_path}; fetch the model or correct its file_path")
 
 
 @lru_cache(maxsize=4)
 def _tokenizer(model_path: Path) -> Any:
     from transformers import AutoTokenizer
 
-    if not model_path.is_dir():
-        raise MissingError(f"there is no model folder {model_path}; fetch the model or correct its file_path")
+    _require_folder(model_path)
     try:
         return AutoTokenizer.from_pretrained(str(model_path), local_files_only=True)
     except (OSError, ValueError) as error:

@@ -18,10 +18,8 @@ from datasets import Dataset, DatasetDict
 
 from data.load import load_rows
 from data.rows import Option, Row
-from data.tokens import count_tokens
 from registry.catalog import DatasetEntry
 from registry.errors import MissingError, UsageError
-from tests.tiny import make_tiny_model
 
 # Values that the table libraries' readers are known to change.
 QUESTION: dict[str, Any] = {
@@ -229,26 +227,6 @@ def test_folder_that_is_no_data_set_and_split_that_is_not_there(tmp_path: Path) 
     DatasetDict({"test": Dataset.from_list([QUESTION])}).save_to_disk(str(tmp_path / "saved"))
     with pytest.raises(UsageError, match="no split 'train'; it has test: set hf_split"):
         load_rows("key", entry(tmp_path / "saved"))
-
-
-def test_count_tokens(tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    model = make_tiny_model(tmp_path / "model", max_length=32)
-    texts = ["", "one", "The patient needs an inhibitor. " * 500, "β\n\n\u2028"] * 600
-    tokenizer = AutoTokenizer.from_pretrained(str(model))
-    expected = {text: len(tokenizer.tokenize(text)) for text in set(texts)}
-    assert count_tokens(texts, model) == [expected[text] for text in texts]
-    assert expected[""] == 0
-    assert count_tokens([], model) == []
-
-
-def test_count_tokens_without_a_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="no model folder"):
-        count_tokens(["x"], tmp_path / "gone")
-    with pytest.raises(MissingError, match="no tokenizer") as caught:
-        count_tokens(["x"], tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.real_data
