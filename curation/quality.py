@@ -44,8 +44,8 @@ Rule = Callable[[Entry, QualityConfig], str | None]
 
 
 def missing_fields(entries: Ledger) -> Removals:
-    """Rows without a question, an answer or a reasoning: no method can train on them."""
-    return _judge(entries, _missing_field)
+    """Rows without a question, an answer or a reasoning, or with a broken one: no method can train on them."""
+    return _judge(entries, lambda entry: _missing_field(entry) or _broken_field(entry))
 
 
 def poor_quality(entries: Ledger, config: QualityConfig) -> Removals:
@@ -74,6 +74,12 @@ def _truncated(entry: Entry, config: QualityConfig) -> str | None:
     if entry.reasoning_tokens in config.truncation_tokens:
         return f"truncated at {entry.reasoning_tokens} tokens"
     return None
+
+
+def _broken_field(entry: Entry) -> str | None:
+    # Many a C library ends a text at a NUL, so that what comes after it may be gone or not.
+    broken = [name for name in ("question", "answer", "reasoning") if "\0" in getattr(entry.row, name)]
+    return f"NUL character in {' and '.join(broken)}" if broken else None
 
 
 def _too_long(entry: Entry, config: QualityConfig) -> str | None:

@@ -78,7 +78,7 @@ def _used_columns(key: str, columns: Columns, records: Sequence[Record]) -> dict
 def _reading(cells: Cells, choices: Choices, key: str, entry: DatasetEntry, seen: Occurrences) -> Reading:
     question = text_of(cells["question"][0])
     options = tuple(Option(letter, text) for letter, text in choices.slots if text)
-    gold, answer = _gold(cells, choices)
+    gold, answer = _gold(cells, choices, as_it_is=entry.columns.answer != Columns().answer)
     fault = _fault(question, options, gold, entry)
     if entry.task in ("text", "number"):
         options, gold = (), Gold(())  # asked without them
@@ -114,8 +114,11 @@ def _slots(cells: Cells, entry: DatasetEntry) -> Slots:
     return list(zip(LETTERS, entry.labels, strict=False))
 
 
-def _gold(cells: Cells, choices: Choices) -> tuple[Gold, str]:
-    """Return the gold and the answer's text: as the record has it, else that of the gold options."""
+def _gold(cells: Cells, choices: Choices, *, as_it_is: bool) -> tuple[Gold, str]:
+    """Return the gold and the answer's text: as the record has it, else that of the gold options.
+
+    An answer that is to be taken as it is may be a model's: where it is empty the model has not answered.
+    """
     marked = cells["answer_idx"][0] if "answer_idx" in cells else None
     stated = cells["answer"][0] if "answer" in cells else None
     as_list = stated is not None and isinstance(stated.value, (list, tuple))
@@ -126,6 +129,8 @@ def _gold(cells: Cells, choices: Choices) -> tuple[Gold, str]:
     texts = dict(choices.slots)
     named = "; ".join(texts[letter] for letter in gold.letters)
     marks = marked is not None and not is_null(marked.value) and str(marked.value).strip()
+    if marks and as_it_is and not as_list:
+        return gold, written
     return gold, (written if marks or not named else "") or named
 
 

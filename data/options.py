@@ -12,8 +12,8 @@ from data.cells import Cell, is_null, parse_json, repeated_name, text_of
 LETTERS = string.ascii_uppercase
 Slots = list[tuple[str, str]]
 
-# How hub data sets name an option's letter and its text: MedQA's own files, and those in the form of ARC.
-_NAMED = (("key", "value"), ("label", "text"))
+# How hub data sets name an option's letter and its text: MedQA's own files, those in the form of ARC, our own.
+_NAMED = (("key", "value"), ("label", "text"), ("letter", "text"))
 
 
 def option_slots(cells: Sequence[Cell]) -> Slots:

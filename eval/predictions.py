@@ -32,6 +32,8 @@ from scoring.text_metrics import text_scores, yes_no_match
 class Prediction:
     """One line of `eval_predictions.jsonl`. `prompt` is the message list; token counts are 0 where there is none.
 
+    `question` and `options` (letter -> text) are the row's, so that a file of predictions is a data set as well.
+
     `extracted` is a letter, letters joined by commas, or the answer text for a question without options; null when
     there is no answer. `repetition` counts from 0; `budget` is that of thinking, in tokens, and `thinking_cut` says
     that it was reached. `scores` has the metrics of a free-text answer by name, `failure_mode` why an answer is wrong,
@@ -41,6 +43,9 @@ class Prediction:
     id: str
     question_id: str
     source: str
+    question: str
+    options: Mapping[str, str]
+    specialty: str | None
     repetition: int
     budget: int | None
     prompt: list[dict[str, str]]
@@ -82,6 +87,9 @@ def judge(answer: Answer, chat_format: ChatFormat) -> Prediction:
         id=row.id,
         question_id=row.question_id,
         source=row.source,
+        question=row.question,
+        options=dict(row.choices),
+        specialty=row.specialty,
         repetition=generation.index,
         budget=answer.budget,
         prompt=list(question.request.messages),
