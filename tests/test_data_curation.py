@@ -78,7 +78,9 @@ def test_of_a_models_answers_only_the_right_ones_teach(tmp_path: Path, model: Pa
 
 def test_an_output_that_concludes_another_answer_does_not_teach(tmp_path: Path, model: Path) -> None:
     entry = predict(tmp_path / "predictions.jsonl", [RIGHT, WRONG])
-    output = curated(tmp_path, model, DatasetEntry(file_path=entry.file_path, columns=CONCLUDING))
+    output = curated(
+        tmp_path, model, DatasetEntry.model_validate({"file_path": entry.file_path, "columns": CONCLUDING})
+    )
     assert output.metrics["reasons"] == {"quality": {"reasoning concludes another answer than the gold one": 1}}
 
 

@@ -59,6 +59,8 @@ def test_rows_of_parts_stand_one_after_the_other_each_under_its_own_key(folder: 
     assert len({row.id for row in rows}) == 6
     alone = {row.id for name in ("one", "two") for row in load_rows(name, resolved(folder, TWO, name))}
     assert {row.id for row in rows} > alone, "a part's rows have the ids that they have without the other"
+    both = resolved(folder, TWO)
+    assert load_rows("both", DatasetEntry.model_validate_json(both.model_dump_json())) == rows
     turned = load_rows("both", resolved(folder, {**TWO, "both": merged("two", "one")}))
     assert sorted(turned, key=lambda row: row.id) == sorted(rows, key=lambda row: row.id)
 
