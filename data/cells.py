@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A value of a record (counted from 1) and where it stands."""
 
     value: Any
@@ -59,10 +57,14 @@ def parse_json(text: str) -> Any:
 
 def repeated_name(value: Any) -> str | None:
     """Return a name that occurs twice in one object of what `parse_json` returned; null when none does."""
-    if isinstance(value, _Repeated):
-        return value.name
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return next((name for name in map(repeated_name, inner) if name is not None), None)
+    left = [value]
+    while left:
+        here = left.pop()
+        if isinstance(here, _Repeated):
+            return here.name
+        inner = here.values() if isinstance(here, dict) else here if isinstance(here, list) else ()
+        left += [each for each in inner if not isinstance(each, str)]
+    return None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
