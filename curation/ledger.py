@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 from data.rows import Row
+from registry.curation_schema import FILTER_STAGES, FilterStage
 from registry.errors import StageFailure
 
-FilterStage = Literal["quality", "decontamination", "duplicates", "difficulty", "selection"]
-FILTER_STAGES: tuple[FilterStage, ...] = get_args(FilterStage)
 Removals = Mapping[str, str]
 """Row id -> why the row is removed."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from curation import difficulty
 from curation.decontamination import contamination
 from curation.duplicates import duplicates
-from curation.ledger import FilterStage, Ledger, kept, open_ledger, remove, require_rows, with_pass_rates
+from curation.ledger import Ledger, kept, open_ledger, remove, require_rows, with_pass_rates
 from curation.measures import measured
 from curation.methods import METHODS
 from curation.quality import missing_fields, poor_quality
@@ -18,7 +18,7 @@ from data.load import load_rows
 from data.rows import Row
 from data.tokens import count_tokens
 from registry.catalog import DatasetEntry
-from registry.curation_schema import CurationConfig
+from registry.curation_schema import CurationConfig, FilterStage
 from registry.effective import EffectiveConfig
 from registry.errors import UsageError
 from registry.stage import StageContext

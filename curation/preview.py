@@ -14,8 +14,8 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from curation.ledger import FILTER_STAGES
 from registry.console import Answer, Drawn
+from registry.curation_schema import FILTER_STAGES
 from registry.errors import Meds1Error, MissingError
 from registry.paths import is_here
 from registry.secrets import masked

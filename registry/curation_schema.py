@@ -13,6 +13,9 @@ from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, create
 from registry.fields import EngineName, FormatName, Fraction, Positive, Strict, described, no_outcome
 
 HASHING = "hashing"
+FilterStage = Literal["quality", "decontamination", "duplicates", "difficulty", "selection"]
+FILTER_STAGES: tuple[FilterStage, ...] = get_args(FilterStage)
+"""The filters of a curation, in the order in which rows go through them."""
 
 # The original project named the columns of its one data set.
 _OLD_COLUMNS = {"Question": "question", "Complex_CoT": "reasoning", "Response": "answer"}
@@ -251,6 +254,12 @@ AnyCuration = _flat()
 def curation_of(written: Mapping[str, Any]) -> Any:
     """The parameter model of the method that `written` names, built from it."""
     return TypeAdapter(Curation).validate_python(written)
+
+
+def in_filter_order(funnel: Mapping[str, Any]) -> dict[str, Any]:
+    """A funnel with the rows that came in first, then what each filter left: a recorded one has its keys sorted."""
+    order = ["total", *(f"after_{stage}" for stage in FILTER_STAGES)]
+    return {name: funnel[name] for name in (*order, *(name for name in funnel if name not in order)) if name in funnel}
 
 
 def fields_of(method: object) -> frozenset[str]:

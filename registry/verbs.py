@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from registry.console import Answer, Grid, answering
+from registry.curation_schema import in_filter_order
 from registry.errors import Meds1Error, UsageError, nearest
 from registry.events import as_grid, history_of
 from registry.fold import rebuild as rebuild_file
@@ -126,15 +127,16 @@ def _funnel(metrics: Mapping[str, Any]) -> Grid | None:
     funnel, reasons = metrics.get("funnel"), metrics.get("reasons")
     if not isinstance(funnel, dict) or not isinstance(reasons, dict):
         return None
-    if not all(isinstance(n, int) for n in funnel.values()) or not all(
-        isinstance(why, dict) for why in reasons.values()
-    ):
+    if not all(isinstance(why, dict) for why in reasons.values()):
+        return None
+    if not all(isinstance(n, int) for counts in (funnel, *reasons.values()) for n in counts.values()):
         return None
     rows, before = [], None
-    for name, left in funnel.items():
+    for name, left in in_filter_order(funnel).items():
         why = reasons.get(name.removeprefix("after_")) or {}
         removed = "" if before is None else str(before - left)
-        rows.append([name.replace("_", " "), str(left), removed, ", ".join(f"{key} ({n})" for key, n in why.items())])
+        most_first = ", ".join(f"{key} ({n})" for key, n in sorted(why.items(), key=lambda item: -item[1]))
+        rows.append([name.replace("_", " "), str(left), removed, most_first])
         before = left
     return Grid(["curation", "rows", "removed", "why"], rows, right=(1, 2))
 

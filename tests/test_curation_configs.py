@@ -121,6 +121,13 @@ def test_every_method_chooses_from_its_config_in_the_registry(method: str, labs:
     assert set(result["metrics"]["warnings"]) <= {UNCHECKED}
 
 
+def test_a_recorded_funnel_is_shown_in_the_order_of_the_filters_and_contradicts_nothing(labs: tuple[Lab, Lab]) -> None:
+    assert "is not the" not in labs[0].meds1("validate").stderr
+    first_columns = [line.split("  ")[0] for line in labs[0].meds1("show", "s1").stdout.splitlines()]
+    stages = ["total", "after quality", "after decontamination", "after duplicates", "after selection"]
+    assert [name for name in first_columns if name in stages] == stages
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_another_process_hash_seed_and_order_of_the_rows_change_no_byte(method: str, labs: tuple[Lab, Lab]) -> None:
     first, second = (contents(lab, method) for lab in labs)

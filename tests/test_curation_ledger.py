@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.ledger import FILTER_STAGES, funnel, kept, open_ledger, reasons, remove, require_rows, with_pass_rates
+from curation.ledger import funnel, kept, open_ledger, reasons, remove, require_rows, with_pass_rates
+from registry.curation_schema import FILTER_STAGES
 from registry.errors import StageFailure
 from tests.stages import row
 

@@ -287,6 +287,14 @@ class TestCounts:
 
         assert only(here, here=True).other == f"experiments.{NAME}.config.curation.n_samples"
 
+    def test_a_whole_funnel_of_our_own_whose_keys_are_recorded_in_another_order(self, document: Body) -> None:
+        entry(document, "curation")["metrics"] = {
+            "funnel": {"after_decontamination": 70, "after_quality": 90, "after_selection": 50, "total": 100},
+            "reasons": {"decontamination": {"leak": 20}, "quality": {"empty": 10}, "selection": {"not drawn": 20}},
+        }
+
+        assert not found_in(document)
+
     def test_a_funnel_of_our_own_that_loses_a_row(self, document: Body) -> None:
         entry(document, "curation")["metrics"] = {
             "funnel": {"total": 100, "after_quality": 90, "after_selection": 50},

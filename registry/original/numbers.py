@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
+from registry.curation_schema import in_filter_order
 from registry.json_path import join
 from registry.original.case import Contradiction, Result, is_here, mappings, number, numbers_in, shown
 
@@ -167,7 +168,7 @@ def _of_funnel(result: Result, where: str, body: Mapping[str, Any]) -> Iterator[
     if not isinstance(funnel, Mapping) or not isinstance(reasons, Mapping):
         return
     left = number(funnel.get("total"))
-    for name, count in funnel.items():
+    for name, count in in_filter_order(funnel).items():
         after = number(count)
         if name == "total" or after is None or left is None:
             continue
