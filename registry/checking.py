@@ -98,6 +98,14 @@ def _real(problem: Mapping[str, Any], data: Any) -> Steps:
     return tuple(steps)
 
 
+# What pydantic calls by names of Python, in those of JSON.
+_PLAIN = {
+    "tuple_type": "Input should be a list",
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+}
+
+
 def _flaw(branches: list[Mapping[str, Any]], steps: Steps, model: type[BaseModel]) -> Flaw:
     first = branches[0]
     kind, given = first["type"], first["input"]
@@ -115,7 +123,7 @@ def _flaw(branches: list[Mapping[str, Any]], steps: Steps, model: type[BaseModel
     if kind == "value_error":
         # Said by a check of ours, which names the remedy itself.
         return Flaw(steps, first["msg"].removeprefix("Value error, "), "", "rule")
-    said = dict.fromkeys(problem["msg"] for problem in branches)
+    said = dict.fromkeys(_PLAIN.get(problem["type"], problem["msg"]) for problem in branches)
     message = " or ".join(part.removeprefix("Input should be ") if index else part for index, part in enumerate(said))
     return Flaw(steps, f"{message}{_shown(given)}", _mend(given, fragment, steps))
 

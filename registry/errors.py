@@ -59,14 +59,19 @@ def nearest(word: str, legal: Iterable[str]) -> str:
 def suggestion(word: str, legal: Iterable[str]) -> str:
     """Return `did you mean 'x' or 'y'?` for the legal names nearest to `word`, or the sorted legal list."""
     names = sorted(set(legal))
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
-    if close:
-        return "did you mean " + " or ".join(shortened(name) for name in close) + "?"
+    if meant := did_you_mean(word, names):
+        return meant
     if not names:
         return "there is none yet"
     shown = ", ".join(name if name.isprintable() and len(name) <= _LONG else shortened(name) for name in names[:20])
     shown += f" and {len(names) - 20} more" if len(names) > 20 else ""
     return f"legal: {shown}"
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str | None:
+    """Return `did you mean 'x' or 'y'?` for the names nearest to `word`; null where none is near."""
+    close = difflib.get_close_matches(word, sorted(set(names)), n=3, cutoff=0.6)
+    return "did you mean " + " or ".join(shortened(name) for name in close) + "?" if close else None
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -160,7 +160,8 @@ def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
         entries = getattr(catalog, section)
         if isinstance(key, str) and key not in entries:
             message = f"{shortened(key)} is not in the catalog's {section}"
-            problems.append(layers.problem(steps, message, suggestion(key, entries)))
+            legal = {*entries, HASHING} if steps[-1] == "embedding_model" else entries
+            problems.append(layers.problem(steps, message, suggestion(key, legal)))
     merged, unclear = layers.merged, layers.unclear
     if merged.get("training_params") is not None and merged.get("curation") is None and "curation" not in unclear:
         message = "has training_params but no curation, so no data to train on"

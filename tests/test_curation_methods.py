@@ -116,11 +116,12 @@ def test_s1_ends_early_where_only_weights_of_zero_are_left() -> None:
 
 
 def test_a_weight_that_no_row_can_have_is_warned_of_with_the_nearest_name() -> None:
-    weights = {"Cardiolgy": 2.0, "Neurologie": 1.0, "Oncology": 3.0, "unlabelled": 0.0}
+    weights = {"Cardiolgy": 2.0, "Neurologie": 1.0, "Oncology": 3.0, "Qqqq": 1.0, "unlabelled": 0.0}
     config = S1Rows(method="s1", n_samples=5, specialty_weights=weights)
-    first, second = unknown_weights(ledger_of([10] * 60), config)
+    first, second, third = unknown_weights(ledger_of([10] * 60), config)
     assert first.startswith("specialty_weights: no row is of specialty 'Cardiolgy'; did you mean 'Cardiology'")
     assert "'Neurology'" in second
+    assert "'Qqqq'; the rows are of" in third
 
 
 def test_s1_favours_long_reasoning_by_powers_of_two() -> None:

@@ -11,8 +11,8 @@ import pytest
 from curation.ledger import Ledger, open_ledger
 from curation.measures import measured
 from curation.methods import METHODS
-from curation.methods.novelty import NO_ANSWER
-from curation.methods.pool import NOT_DRAWN, pool_of
+from curation.methods.novelty import LESS_NOVEL, NO_ANSWER
+from curation.methods.pool import pool_of
 from curation.stage import UNCHECKED, run
 from inference.engine import FinishReason, Generation
 from registry.catalog import DatasetEntry
@@ -37,7 +37,7 @@ def test_the_rows_of_the_highest_novelty_ties_by_id_and_never_one_without_an_ans
     pool = replace(pool_of(entries), novelty=novelty)
     ids = [entry.row.id for entry in pool.entries]
     for wanted, chosen in ((1, {2}), (2, {2, 0}), (3, {2, 0, 3}), (6, {0, 2, 3, 4, 5})):
-        reasons = {ids[index]: NO_ANSWER if index == 1 else NOT_DRAWN for index in set(range(6)) - chosen}
+        reasons = {ids[index]: NO_ANSWER if index == 1 else LESS_NOVEL for index in set(range(6)) - chosen}
         assert METHODS["novelty-answer"](pool, curation_of({**CONFIG, "n_samples": wanted})) == reasons
 
 

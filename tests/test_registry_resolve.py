@@ -165,7 +165,7 @@ def test_a_wrong_override_is_one_line(tmp_path: Path, overrides: dict[str, Any],
         ({"datasets": {"eval": "exam"}}, "config.datasets.curate: has curation but datasets.curate names no data set"),
         ({"slurm": {"training": 4}}, "config.slurm: must be an object of objects"),
         ({"slurm": {"train": {}}}, "config.slurm.train: unknown field"),
-        ({"training_params": "Same as base"}, "config.training_params: Input should be a valid dictionary"),
+        ({"training_params": "Same as base"}, "config.training_params: Input should be an object"),
         ({"training_params": {**TRAINING, "optimizer": {"adam_beta3": 1}}}, "adam_beta3: unknown field; did you mean"),
         (
             {"training_params": {**TRAINING, "method": "grpo", "total_batch_size": 8, "grpo": {"num_generations": 3}}},

@@ -103,7 +103,7 @@ def test_no_problem_hides_another(tmp_path: Path) -> None:
         ({"curation": {**CURATION, "difficulty": {"samples": 2}}}, "curation.difficulty",
          "needs a temperature above 0"),
         ({"datasets": {"curate": "train", "eval": 3}}, "datasets.eval",
-         "a valid string or a valid tuple (got 3); put a text or a list or null"),
+         "a valid string or a list (got 3); put a text or a list or null"),
         ({"training_params": "Same as x"}, "training_params", "write it as 'same as x', in small letters"),
         ({"model_key": "same as x"}, "model_key", "'same as x' is not in the catalog's models; legal: tiny"),
         ({"slurm": "same as x"}, "slurm", "must be an object of objects; give one for each stage"),

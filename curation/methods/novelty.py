@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from curation.ledger import Removals
-from curation.methods.pool import NOT_DRAWN, Pool
+from curation.methods.pool import Pool
 from registry.curation_schema import NovelRows
 
+LESS_NOVEL: Final = "other rows' answers are less like the base model's"
 NO_ANSWER: Final = "the base model gave no answer to compare with"
 
 
@@ -18,5 +19,5 @@ def draw_novel(pool: Pool, config: NovelRows) -> Removals:
     assert pool.novelty is not None
     answered = np.flatnonzero(~np.isnan(pool.novelty))
     chosen = set(answered[np.argsort(-pool.novelty[answered], kind="stable")[: config.n_samples]].tolist())
-    reasons = np.where(np.isnan(pool.novelty), NO_ANSWER, NOT_DRAWN)
+    reasons = np.where(np.isnan(pool.novelty), NO_ANSWER, LESS_NOVEL)
     return {entry.row.id: str(reasons[index]) for index, entry in enumerate(pool.entries) if index not in chosen}

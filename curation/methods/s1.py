@@ -11,7 +11,7 @@ from curation.ledger import Entry, Ledger, Removals
 from curation.methods.pool import NOT_DRAWN, Pool, specialty_of
 from data.specialties import SPECIALTIES
 from registry.curation_schema import S1Rows
-from registry.errors import suggestion
+from registry.errors import did_you_mean, listed
 
 UNIFORM_SHARE: Final = 0.7
 UNREACHED: Final = "specialty of weight 0"
@@ -49,10 +49,11 @@ def draw_s1(pool: Pool, config: S1Rows) -> Removals:
 
 def unknown_weights(entries: Ledger, config: S1Rows) -> list[str]:
     """A warning for each weight of a specialty that no row has, with the nearest name of the rows or of the list."""
-    present = {specialty_of(entry) for entry in entries}
+    present = sorted({specialty_of(entry) for entry in entries})
     return [
-        f"specialty_weights: no row is of specialty {name!r}; {suggestion(name, present | set(SPECIALTIES))}"
-        for name in sorted(set(config.specialty_weights) - present)
+        f"specialty_weights: no row is of specialty {name!r}; "
+        + (did_you_mean(name, {*present, *SPECIALTIES}) or f"the rows are of {listed(present, 20)}")
+        for name in sorted(set(config.specialty_weights) - set(present))
     ]
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from curation.ledger import Removals
-from curation.methods.pool import NOT_DRAWN, Pool
+from curation.methods.pool import Pool
 from registry.curation_schema import SimilarRows
 
 if TYPE_CHECKING:
     import numpy as np
 
+OTHERS_NEARER: Final = "other rows are more similar to the queries"
 _AT_ONCE: Final = 32  # queries whose similarities to all rows are in memory together
 _DECIMALS: Final = 6  # what is closer is a tie; computed in double precision, so that noise decides nothing
 
@@ -27,7 +28,7 @@ def draw_similar(pool: Pool, config: SimilarRows) -> Removals:
     assert pool.queries is not None
     left = np.ones(len(pool.entries), dtype=bool)
     left[take_turns(pool.embeddings, pool.queries, min(config.n_samples, len(left)))] = False
-    return {entry.row.id: NOT_DRAWN for entry, out in zip(pool.entries, left, strict=True) if out}
+    return {entry.row.id: OTHERS_NEARER for entry, out in zip(pool.entries, left, strict=True) if out}
 
 
 def take_turns(rows: np.ndarray, queries: np.ndarray, wanted: int) -> list[int]:
