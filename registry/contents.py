@@ -13,6 +13,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from glob import has_magic
 from pathlib import Path
 
 from registry.canonical import sha256
@@ -73,6 +74,8 @@ class Contents:
             files = sorted(child for child in path.rglob("*") if child.is_file())
             return sha256({str(child.relative_to(path)): self._file(child) for child in files})
         found = matching(path)
+        if not found and has_magic(str(path)):
+            raise MissingError(f"{path}: no file matches; check file_path in the catalog")
         if not found or found == [path]:
             return self._file(path)
         folder = os.path.commonpath([file.parent for file in found])

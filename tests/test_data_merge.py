@@ -214,7 +214,7 @@ def test_a_pattern_counts_by_names_and_contents_wherever_it_lies(tmp_path: Path)
     (tmp_path / "here" / "a" / "p4.jsonl").write_text(json.dumps(record(99)))
     seen.add(hashed(tmp_path / "here"))
     assert len(seen) == 4
-    with pytest.raises(MissingError, match="no such file"):
+    with pytest.raises(MissingError, match=r"q\*\.jsonl: no file matches; check file_path in the catalog"):
         Contents().data(str(tmp_path / "q*.jsonl"))
 
 
