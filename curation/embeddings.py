@@ -7,7 +7,6 @@ them, filled up with the last one, so that the device computes each in the same 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -89,17 +88,8 @@ def _model(context: StageContext) -> tuple[Embedder, str]:
             raise StageFailure(f"the embeddings of {key} are not all numbers; its weights are damaged, or name another")
         return _unit(values)
 
-    return compute, sha256({"files": _files(folder), "max_length": entry.max_length})[:16]
-
-
-def _files(folder: Path) -> dict[str, str]:
-    """What decides a model's vectors, by content: the model, and the modules of sentence-transformers around it."""
-    contents = Contents.from_environment()
-    found = {"model": contents.model(str(folder))}
-    names = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"]
-    if (folder / names[0]).is_file():
-        names += [module["path"] for module in json.loads((folder / names[0]).read_bytes()) if module["path"]]
-    return found | {name: contents.data(str(folder / name)) for name in names if (folder / name).exists()}
+    model = Contents.from_environment().model(str(folder))
+    return compute, sha256({"model": model, "max_length": entry.max_length})[:16]
 
 
 def load_encoder(folder: Path, max_length: int) -> Any:

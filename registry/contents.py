@@ -30,6 +30,8 @@ _MODEL_FILES = (
     "tokenizer.model",
     "chat_template.jinja",
 )
+_MODULES = "modules.json"
+_EMBEDDER_FILES = (_MODULES, "sentence_bert_config.json", "config_sentence_transformers.json")
 _BY_HEADER = 64 * 2**20
 _SMALL = 2**20
 _SETTLED = 2.0  # seconds: within a tick of the clock a file may change again and keep its time
@@ -53,7 +55,10 @@ class Contents:
         return self._once("data", place, self._data)
 
     def model(self, place: str) -> str:
-        """SHA-256 of a model's folder: its small files by content, weights beyond 64 MiB by header and size."""
+        """SHA-256 of a model's folder: its small files by content, weights beyond 64 MiB by header and size.
+
+        Of a model of sentence-transformers also the modules around it: pooling decides its vectors, too.
+        """
         return self._once("model", place, self._model)
 
     def _once(self, kind: str, place: str, compute: Callable[[Path], str]) -> str:
@@ -89,6 +94,7 @@ class Contents:
             )
         files = {name: self._file(folder / name) for name in _MODEL_FILES if (folder / name).is_file()}
         files.update({path.name: self._weights(path) for path in weights})
+        files.update({name: self._data(folder / name) for name in _of_embedder(folder)})
         return sha256(files)
 
     def _weights(self, path: Path) -> str:
@@ -121,6 +127,17 @@ class Contents:
             make_folder(memory.parent)
             write_durably(memory, json.dumps({**key, "path": str(path), "sha256": digest}).encode())
         return digest
+
+
+def _of_embedder(folder: Path) -> list[str]:
+    """What a folder of sentence-transformers holds beside the model itself: files, and a folder for each module."""
+    if not (folder / _MODULES).is_file():
+        return []
+    try:
+        modules = [str(module["path"]) for module in json.loads((folder / _MODULES).read_bytes()) if module["path"]]
+    except (ValueError, KeyError, TypeError):
+        raise MissingError(f"{folder / _MODULES}: lists no modules; fetch the model again") from None
+    return [name for name in (*_EMBEDDER_FILES, *modules) if (folder / name).exists()]
 
 
 def _digest(path: Path) -> str:

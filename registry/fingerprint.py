@@ -74,6 +74,9 @@ def own_inputs(
         assert config.train_dataset is not None
         inputs["curation"] = outcome(config.curation)
         inputs["dataset"] = _dataset(config.train_dataset, contents, before.get("dataset"))
+        if config.train_dataset.merge is None:
+            # Rows that name no source have the key as theirs; their ids, and so all draws, depend on it.
+            inputs["dataset"]["name"] = config.train_dataset_key
         if config.difficulty_model is not None:
             inputs["difficulty_model"] = _model(config.difficulty_model, contents, before.get("difficulty_model"))
         if config.benchmarks:
@@ -186,6 +189,8 @@ def _dataset(entry: DatasetEntry, contents: Contents, recorded: Mapping[str, Any
         # Rows keep the name of their part as their source, so that the names count, and not the order.
         return {"merge": _datasets(entry.merge, contents, (recorded or {}).get("merge")), **layout}
     if entry.file_path is not None:
+        # Of a saved DatasetDict the split counts; the default is left out, as it has always been.
+        layout |= entry.model_dump(mode="json", include={"hf_split"}, exclude_defaults=True)
         return {"content": contents.data(entry.file_path), **layout}
     if entry.hf_path is None:
         return layout

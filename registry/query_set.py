@@ -13,6 +13,7 @@ from registry.catalog import Catalog, DatasetEntry
 from registry.curation_schema import SimilarRows
 from registry.errors import shortened, suggestion
 from registry.layers import Layers
+from registry.paths import matching
 from registry.problems import Problem
 from registry.schema import ExperimentConfig
 
@@ -38,7 +39,7 @@ def wrong_queries(config: ExperimentConfig, layers: Layers, catalog: Catalog, fo
 def _places(
     entries: Mapping[str, DatasetEntry], key: str, folder: Path, above: frozenset[str] = frozenset()
 ) -> set[tuple[str, str]]:
-    """Where the rows of `key` come from: files, and splits of the hub's data sets."""
+    """Where the rows of `key` come from: files, splits of saved data sets, and splits of the hub's."""
     entry = entries.get(key)
     if entry is None or key in above:
         return set()
@@ -48,5 +49,11 @@ def _places(
         return {(entry.hf_path, split.split("[")[0].strip()) for split in entry.hf_split.split("+")}
     if entry.file_path is None:
         return {("", key)}
-    written = os.path.expandvars(os.path.expanduser(entry.file_path))
-    return {(os.path.normpath(os.path.join(folder, written)), "")}
+    written = os.path.join(folder, os.path.expandvars(os.path.expanduser(entry.file_path)))
+    return {_place(path, entry.hf_split) for path in matching(written) or [Path(written)]}
+
+
+def _place(path: Path, split: str) -> tuple[str, str]:
+    """A file under the one name that all links to it lead to; of a saved DatasetDict, its split."""
+    real = os.path.realpath(path)
+    return real, split if os.path.isfile(os.path.join(real, "dataset_dict.json")) else ""

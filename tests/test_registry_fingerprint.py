@@ -311,8 +311,9 @@ def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
         "labels": ("yes", "no"),
         "plugin": str(lab.paths.file),
         "merge": {"part": config.train_dataset},
+        "hf_split": "test",
     }
-    left_out = {"hf_path", "revision", "file_path", "hf_config", "hf_split", "max_length", "license"}
+    left_out = {"hf_path", "revision", "file_path", "hf_config", "max_length", "license"}
     assert other.keys() | left_out == DatasetEntry.model_fields.keys()
     for field, value in other.items():
         changed = config.model_copy(update={"train_dataset": config.train_dataset.model_copy(update={field: value})})
@@ -324,6 +325,25 @@ def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
     assert sha256(Fingerprints(ungated, Contents()).inputs("curation")) == before
     places = {"hf_path", "revision", "file_path", "base_url", "api_key_env"}
     assert places | {"max_length", "system_prompt", "gated", "format", "api_model"} == ModelEntry.model_fields.keys()
+
+
+def test_the_name_of_the_training_data_counts_as_the_source_of_its_rows(lab: Registry) -> None:
+    renamed = inputs(lab, "curation", **{"datasets.curate": "copy"})
+    assert changed_fields(inputs(lab, "curation"), renamed) == ['dataset.name "train" -> "copy"']
+
+
+def test_the_modules_around_an_embedding_model_count(lab: Registry) -> None:
+    folder = lab.paths.file.parent / "model"
+    (folder / "modules.json").write_text('[{"path": ""}, {"path": "1_Pooling"}]')
+    (folder / "1_Pooling").mkdir()
+    seen = set()
+    for mode in ("mean", "cls"):
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": mode}))
+        seen.add(Contents().model(str(folder)))
+    assert len(seen) == 2
+    (folder / "modules.json").write_text("{")
+    with pytest.raises(MissingError, match="lists no modules; fetch the model again"):
+        Contents().model(str(folder))
 
 
 def test_a_remembered_hash_is_used_until_size_or_time_change(lab: Registry, tmp_path: Path) -> None:

@@ -198,15 +198,26 @@ def test_a_wrong_config_is_one_line_that_names_the_field(tmp_path: Path, config:
         ({"hf_path": "lab/exam", "hf_split": "train"}, False),
         ({"merge": ["train", "copy"]}, True),
         ({"merge": ["train"]}, False),
+        ({"file_path": "exa?.jsonl"}, True),
+        ({"file_path": "link.jsonl"}, True),
+        ({"file_path": "saved", "hf_split": "train"}, False),
+        ({"file_path": "saved", "hf_split": "test"}, True),
     ],
 )
 def test_a_benchmark_under_another_name_is_no_query_set_either(tmp_path: Path, written: Any, refused: bool) -> None:
     files = {"train": {"file_path": "train.jsonl"}, "copy": {"file_path": "exam.jsonl"}}
-    exams = {"exam": {"file_path": "exam.jsonl"}, "hub": {"hf_path": "lab/exam", "hf_split": "test"}}
+    exams = {
+        "exam": {"file_path": "exam.jsonl"},
+        "hub": {"hf_path": "lab/exam", "hf_split": "test"},
+        "saved": {"file_path": "saved", "hf_split": "test"},
+    }
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "dataset_dict.json").write_text("{}")
+    (tmp_path / "link.jsonl").symlink_to("exam.jsonl")
     catalog = {"train_datasets": {**files, "questions": written}, "eval_datasets": exams}
     curation = {**SIMILAR, "queries": "questions"}
     if refused:
-        with pytest.raises(UsageError, match=r"'questions' holds the questions of the benchmark '(exam|hub)'"):
+        with pytest.raises(UsageError, match=r"'questions' holds the questions of the benchmark '(exam|hub|saved)'"):
             resolve_tuned(tmp_path, catalog, curation=curation)
         curation["eval_queries"] = True
     assert resolve_tuned(tmp_path, catalog, curation=curation).query_dataset is not None
