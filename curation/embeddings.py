@@ -21,6 +21,7 @@ from registry.contents import Contents
 from registry.errors import StageFailure, UsageError
 from registry.stage import StageContext
 from registry.stopping import StopFlag
+from registry.versions import EMBEDDINGS_VERSION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +68,7 @@ def _hashing() -> tuple[Embedder, str]:
         )
         return _unit(hashed.transform(texts).toarray())
 
-    return compute, f"hashing-{HASHING_DIMENSION}"
+    return compute, f"hashing-{HASHING_DIMENSION}-{EMBEDDINGS_VERSION}"
 
 
 def _model(context: StageContext) -> tuple[Embedder, str]:
@@ -89,7 +90,7 @@ def _model(context: StageContext) -> tuple[Embedder, str]:
         return _unit(values)
 
     model = Contents.from_environment().model(str(folder))
-    return compute, sha256({"model": model, "max_length": entry.max_length})[:16]
+    return compute, sha256({"model": model, "max_length": entry.max_length, "version": EMBEDDINGS_VERSION})[:16]
 
 
 def load_encoder(folder: Path, max_length: int) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.array_store import computed_once
 from registry.errors import MissingError
+from registry.versions import TOKENS_VERSION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,9 +50,9 @@ def _counted(texts: Sequence[str], model_path: Path) -> np.ndarray:
 
 
 def _digest(model_path: Path) -> str:
-    """SHA-256 of the tokenizer's files, by name."""
+    """SHA-256 of the tokenizer's files, by name, and of the version of the code that counts."""
     _require_folder(model_path)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{TOKENS_VERSION}\n".encode())
     for file in sorted(file for file in model_path.iterdir() if file.name.startswith(_DECISIVE) and file.is_file()):
         digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -26,6 +26,7 @@ from registry.canonical import sha256
 from registry.contents import Contents
 from registry.durable import make_folder, mode_for
 from registry.errors import StageFailure
+from registry.versions import ANSWERS_VERSION
 
 log = logging.getLogger(__name__)
 Key = tuple[str, str]
@@ -149,7 +150,8 @@ def shared_answers(spec: EngineSpec, shared: Path) -> SharedAnswers:
         model = {"api_model": spec.model.name, "base_url": spec.model.base_url}
     else:
         model = {"content": Contents.from_environment().model(str(spec.model))}
-    digest = sha256({"model": model, "engine": spec.name, "max_length": spec.max_length, "seed": spec.seed})
+    how = {"engine": spec.name, "max_length": spec.max_length, "seed": spec.seed}
+    digest = sha256({"model": model, "version": ANSWERS_VERSION, **how})
     return SharedAnswers(shared / "answers" / digest[:16], spec.max_length)
 
 
