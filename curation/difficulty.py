@@ -35,6 +35,8 @@ from scoring.free_text import text_matches
 from scoring.labels import extract_labels
 
 ANSWERS = "difficulty_answers.jsonl"
+CUT_SHORT = 0.1
+"""The share of answers that may be cut off without a warning."""
 UNJUDGED = "unjudged: the base model's answer could not be generated"
 log = logging.getLogger(__name__)
 
@@ -96,6 +98,14 @@ def judge(entries: Ledger, answers: Answers) -> Judgement:
         "truncated_answers": sum(answer.finish_reason == "length" for answer in given),
     }
     return Judgement(pass_rates, metrics)
+
+
+def cut_short(judgement: Judgement, config: DifficultyConfig) -> list[str]:
+    """A warning where many answers were cut off: they count as wrong, so that an easy question looks hard."""
+    cut, answers = judgement.metrics["truncated_answers"], judgement.metrics["judged"] * config.samples
+    if cut <= CUT_SHORT * answers:
+        return []
+    return [f"{cut} of {answers} answers of the difficulty filter were cut off at max_tokens {config.max_tokens}"]
 
 
 def outside(entries: Ledger, judgement: Judgement, config: DifficultyConfig) -> Removals:

@@ -100,7 +100,9 @@ def _with_similarities(pool: Pool, config: SimilarRows) -> Pool:
     metrics: dict[str, Any] = {"queries": len(pool.queries), "similarity": similarity}
     if not config.eval_queries:
         return replace(pool, metrics=metrics)
-    warning = f"the queries ({config.queries}) may be a benchmark's: scores on it are no measure of generalisation"
+    warning = (
+        f"the queries ({config.queries}) may be those of a benchmark: scores on it are no measure of generalisation"
+    )
     return replace(pool, metrics={**metrics, "eval_queries": True}, warnings=(warning,))
 
 

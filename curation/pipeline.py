@@ -127,6 +127,7 @@ def _difficulty(course: Course) -> None:
     if course.whole:
         difficulty.require_answers(course.answers, asked["model"])
     judgement = difficulty.judge(kept(course.ledger), course.answers)
+    course.warnings += difficulty.cut_short(judgement, config)
     course.metrics["difficulty"] = {**asked, **judgement.metrics}
     course.ledger = with_pass_rates(course.ledger, judgement.pass_rates)
     course.remove("difficulty", difficulty.outside(kept(course.ledger), judgement, config))

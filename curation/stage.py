@@ -111,6 +111,6 @@ def _ledger_metrics(course: Course) -> dict[str, Any]:
         "specialties": dict(sorted(specialties.items(), key=lambda item: (-item[1], item[0]))),
         "reasoning_tokens": {
             "total": sum(lengths),
-            **{name: float(np.percentile(lengths, percent)) for name, percent in names.items()},
+            **{name: round(float(np.percentile(lengths, percent)), 1) for name, percent in names.items()},
         },
     }

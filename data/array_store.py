@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.progress import track
 from registry.durable import make_folder, write_durably
+from registry.errors import StageFailure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ def computed_once(texts: Sequence[str], folder: Path, compute: Compute, chunk: i
     `folder` is the store of one function: its name must say all that decides a value but the text, that of the folder
     above it what the values are, for the progress on stderr. `compute` is asked for the texts that the store lacks,
     each once, in the order of their first occurrence; for `chunk` of them at a time, which are kept before the next are
-    asked for.
+    asked for. Raises `StageFailure` where nothing can be kept: a shard would have worked for nothing.
     """
     import numpy as np
 
@@ -42,13 +43,12 @@ def computed_once(texts: Sequence[str], folder: Path, compute: Compute, chunk: i
     known = _read(folder, set(keys))
     missing = {text: key for key, text in zip(keys, texts, strict=True) if key not in known}
     lacked = list(missing)
-    writable = True
     for part in track([lacked[start : start + chunk] for start in range(0, len(lacked), chunk)], folder.parent.name):
         values = compute(part)
         if len(values) != len(part):
             raise ValueError(f"{len(values)} values for {len(part)} texts")
         keys_of_part = [missing[text] for text in part]
-        writable = writable and _write(folder, keys_of_part, values)
+        _write(folder, keys_of_part, values)
         known |= dict(zip(keys_of_part, values, strict=True))
     return np.array([known[key] for key in keys])
 
@@ -79,8 +79,8 @@ def _held(content: bytes, wanted: AbstractSet[bytes]) -> dict[bytes, Any]:
         return {key: value for key, value in zip(keys, saved["values"], strict=True) if key in wanted}
 
 
-def _write(folder: Path, keys: Sequence[bytes], values: np.ndarray) -> bool:
-    """Add one whole file; whether it could be written."""
+def _write(folder: Path, keys: Sequence[bytes], values: np.ndarray) -> None:
+    """Add one whole file."""
     import numpy as np
 
     file = io.BytesIO()
@@ -90,6 +90,7 @@ def _write(folder: Path, keys: Sequence[bytes], values: np.ndarray) -> bool:
         make_folder(folder)
         write_durably(folder / f"{hashlib.sha256(content).hexdigest()}.npz", content)
     except OSError as error:
-        log.warning("%s takes no more (%s): another run computes the same again", folder, error)
-        return False
-    return True
+        raise StageFailure(
+            f"{folder}: what was computed cannot be kept here ({error.strerror}); mend that and run again: "
+            "what is kept already is not computed again"
+        ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.array_store import computed_once
+from registry.contents import is_of_tokenizer
 from registry.errors import MissingError
 from registry.versions import TOKENS_VERSION
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 BATCH = 256
-
-# What decides how transformers cuts a text: the tokenizer's own files, and the model's kind in config.json.
-_DECISIVE = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "config.json")
 
 
 def count_tokens(texts: Sequence[str], model_path: Path, shared: Path | None = None) -> list[int]:
@@ -53,7 +51,9 @@ def _digest(model_path: Path) -> str:
     """SHA-256 of the tokenizer's files, by name, and of the version of the code that counts."""
     _require_folder(model_path)
     digest = hashlib.sha256(f"{TOKENS_VERSION}\n".encode())
-    for file in sorted(file for file in model_path.iterdir() if file.name.startswith(_DECISIVE) and file.is_file()):
+    # The model's kind in its config.json decides which class reads the tokenizer's files.
+    named = (file for file in model_path.iterdir() if is_of_tokenizer(file.name) or file.name == "config.json")
+    for file in sorted(file for file in named if file.is_file()):
         digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 

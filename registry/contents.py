@@ -21,20 +21,28 @@ from registry.durable import make_folder, write_durably
 from registry.errors import MissingError
 from registry.paths import OutputPaths, matching
 
-_MODEL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "tokenizer.model",
-    "chat_template.jinja",
+_MODEL_FILES = ("config.json", "generation_config.json", "chat_template.jinja")
+_TOKENIZER_FILES = (
+    "tokenizer",
+    "vocab",
+    "merges",
+    "special_tokens",
+    "added_tokens",
+    "spiece",
+    "sentencepiece",
+    "tekken",
 )
+_TOKENIZER_ENDINGS = (".tiktoken", ".spm")
 _MODULES = "modules.json"
 _EMBEDDER_FILES = (_MODULES, "sentence_bert_config.json", "config_sentence_transformers.json")
 _BY_HEADER = 64 * 2**20
 _SMALL = 2**20
 _SETTLED = 2.0  # seconds: within a tick of the clock a file may change again and keep its time
+
+
+def is_of_tokenizer(name: str) -> bool:
+    """Whether a file of this name in a model's folder decides how a text is cut into tokens."""
+    return name.startswith(_TOKENIZER_FILES) or name.endswith(_TOKENIZER_ENDINGS)
 
 
 class Contents:
@@ -92,7 +100,8 @@ class Contents:
             raise MissingError(
                 f"{folder}: is no model: a folder with config.json and *.safetensors is needed; check the catalog"
             )
-        files = {name: self._file(folder / name) for name in _MODEL_FILES if (folder / name).is_file()}
+        own = (path for path in folder.iterdir() if path.name in _MODEL_FILES or is_of_tokenizer(path.name))
+        files = {path.name: self._file(path) for path in own if path.is_file()}
         files.update({path.name: self._weights(path) for path in weights})
         files.update({name: self._data(folder / name) for name in _of_embedder(folder)})
         return sha256(files)

@@ -16,7 +16,7 @@ from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.curation_schema import Curation, SimilarRows, fields_of
 from registry.fields import Strict
 from registry.hub_cache import RepoType
-from registry.schema import STAGES, EvalConfig, PromptStyle, Stage, StageResources
+from registry.schema import STAGES, EvalConfig, PromptStyle, Resources, Stage, StageResources
 from registry.training_schema import TrainingParams
 
 
@@ -38,7 +38,8 @@ class Used:
 class EffectiveConfig(Strict):
     """One experiment, resolved. `curation` or `training` null means that the stage does not apply.
 
-    `benchmarks` are what the curation's decontamination checks against.
+    `benchmarks` are what the curation's decontamination checks against, `merge_resources` what the job asks for that
+    merges a sharded curation.
     """
 
     experiment: str
@@ -60,6 +61,7 @@ class EffectiveConfig(Strict):
     query_dataset: DatasetEntry | None = None
     query_section: Literal["train_datasets", "eval_datasets"] = "train_datasets"
     embedding_model: ModelEntry | None = None
+    merge_resources: Resources | None = None
     slurm: StageResources
 
     @field_validator("curation", mode="before")

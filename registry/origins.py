@@ -15,6 +15,7 @@ _WRITTEN: dict[str, Steps] = {
     "training": ("training_params",),
     "train_dataset_key": ("datasets", "curate"),
     "difficulty_model_key": ("curation", "difficulty", "model_key"),
+    "merge_resources": ("slurm", "curation"),
 }
 _ENTRIES = (
     "model",

@@ -18,11 +18,11 @@ from registry.effective import EffectiveConfig
 from registry.engines import misfits
 from registry.errors import UsageError, no_experiment, shortened, suggestion
 from registry.json_path import Steps, join
-from registry.layers import CATALOG, Layers, build
+from registry.layers import CATALOG, Layers, build, default_resources
 from registry.parts import part_names
 from registry.problems import ConfigError, Problem
 from registry.query_set import wrong_queries
-from registry.schema import ExperimentConfig
+from registry.schema import ExperimentConfig, Resources
 
 E = TypeVar("E", bound=HubOrFile)
 
@@ -77,7 +77,9 @@ def resolve(
     if config is None or problems:
         return Resolution(layers, tuple(problems), None)
     try:
-        return Resolution(layers, tuple(problems), _looked_up(name, config, catalog, catalog_dir))
+        found = _looked_up(name, config, catalog, catalog_dir)
+        merge = _merge_resources(config, layers, catalog)
+        return Resolution(layers, tuple(problems), found.model_copy(update={"merge_resources": merge}))
     except ConfigError as error:
         return Resolution(layers, (*problems, *error.problems), None)
 
@@ -192,6 +194,15 @@ def _torn_groups(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> 
         message = f"a global batch of {size} completions does not hold whole groups of {group}"
         mend = f"set training_params.total_batch_size to a multiple of {group}"
         yield layers.problem(("training_params", "grpo", "num_generations"), message, mend)
+
+
+def _merge_resources(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Resources | None:
+    """What the merge of a sharded curation asks for: as one that calls no model, which its shards have done."""
+    if config.curation is None or config.curation.shards == 1:
+        return None
+    own = (layers.written.get("slurm") or {}).get("curation") or {}
+    without_model = default_resources(catalog, calls_model=False)["curation"]
+    return Resources.model_validate({**without_model, **own, "gpus": without_model["gpus"]})
 
 
 def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Path) -> EffectiveConfig:

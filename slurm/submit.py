@@ -175,16 +175,17 @@ def calls_of(group: Group, code: Path, parallel: int | None) -> tuple[sbatch.Cal
         )
         for plan in plans
     )
-    return tuple(_with_shards(call, shards_of(plan)) for call, plan in zip(calls, plans, strict=True))
+    return tuple(_with_shards(call, plan) for call, plan in zip(calls, plans, strict=True))
 
 
-def _with_shards(call: sbatch.Call, shards: int) -> sbatch.Call:
+def _with_shards(call: sbatch.Call, plan: Plan) -> sbatch.Call:
     """The call after one of its shards, which do all that needs a GPU; the call as it is for one without."""
-    if shards == 1:
+    shards, merge = shards_of(plan), plan.config.merge_resources
+    if shards == 1 or merge is None:
         return call
     token = token_of_shards(call.token)
     array = replace(call, name=f"{call.name}.shards", count=shards, token=token, are_shards=True)
-    return replace(call, resources=call.resources.model_copy(update={"gpus": 0}), shards=array)
+    return replace(call, resources=merge, shards=array)
 
 
 def say_unsharded(plans: Iterable[Plan]) -> None:

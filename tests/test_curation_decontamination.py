@@ -111,7 +111,7 @@ def test_short_questions_are_looked_up_by_8_words_and_shorter_ones_only_as_a_who
 
 def test_what_many_questions_share_is_no_ones_own() -> None:
     phrase = "which of the following drugs is the treatment of first choice"
-    many = [row(number, question=f"In disease{number}, {phrase}?") for number in range(COMMON)]
+    many = [row(number, question=f"In disease{number}, {phrase}?") for number in range(10)]
     asking = row(99, question=f"Hm, {phrase} here?", reasoning=f"I wonder {phrase} in such a patient.")
     assert len(check([asking], [*many, row(50, question=phrase)], similarity=None).removals) == 0
     found = check([asking], [*many[1:], row(50, question=phrase)], similarity=None)

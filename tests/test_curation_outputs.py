@@ -82,6 +82,7 @@ print(*(len(half) for half in halves), len(whole))
 """
 
 
+@pytest.mark.full
 def test_whenever_it_is_killed_no_half_output_is_seen_and_the_next_run_makes_the_same(tmp_path: Path) -> None:
     lab = make_lab(tmp_path)
     lab.edit("first", curation={"method": "random", "n_samples": 9, "duplicates": {"similarity": None}})

@@ -140,7 +140,7 @@ def test_the_merge_opens_no_model_once_all_shards_are_done(tmp_path: Path, model
     assert sorted((sharded.shared / "answers").glob("*/*.jsonl")) == journals
 
 
-@pytest.mark.parametrize("method", ["embedding-diversity", "novelty-answer"])
+@pytest.mark.parametrize("method", [pytest.param("embedding-diversity", marks=pytest.mark.full), "novelty-answer"])
 def test_the_merge_finds_every_embedding(method: str, tmp_path: Path, model: Path) -> None:
     more = {"method": method, "embedding_model": "hashing"}
     with serving(letters) as server:

@@ -11,8 +11,8 @@ import pytest
 
 from curation.ledger import open_ledger
 from curation.methods import METHODS
-from curation.methods.pool import NOT_DRAWN, pool_of
-from curation.methods.similarity import closest, take_turns
+from curation.methods.pool import pool_of
+from curation.methods.similarity import OTHERS_NEARER, closest, take_turns
 from curation.stage import UNCHECKED, run
 from registry.catalog import DatasetEntry
 from registry.curation_schema import curation_of
@@ -57,7 +57,7 @@ def test_all_but_the_taken_rows_are_left_out() -> None:
     config = curation_of({"method": "embedding-similarity", "n_samples": 12, "embedding_model": "x", "queries": "y"})
     expected = turns_one_by_one(vectors(1, 30), vectors(2, 4), 12)
     left_out = {entry.row.id for index, entry in enumerate(pool.entries) if index not in expected}
-    assert METHODS["embedding-similarity"](pool, config) == dict.fromkeys(left_out, NOT_DRAWN)
+    assert METHODS["embedding-similarity"](pool, config) == dict.fromkeys(left_out, OTHERS_NEARER)
     assert METHODS["embedding-similarity"](pool, config.model_copy(update={"n_samples": 99})) == {}
 
 

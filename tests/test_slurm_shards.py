@@ -261,15 +261,17 @@ def test_a_sharded_curation_among_others_and_by_force(held: QuickLab) -> None:
 
 
 def test_a_dry_run_shows_both_scripts_and_only_the_shards_have_gpus(held: QuickLab) -> None:
-    edit_json(held.folder / "config.json", lambda catalog: catalog["slurm"].update(curation_cpu={"gpus": 2}))
+    edit_json(held.folder / "config.json", lambda catalog: catalog["slurm"].update(curation_cpu={"cpus": 2}))
 
-    scripts = held.ask("submit", "a", "--dry-run", "--stage", "curation")["sbatch"]
+    gpus = ("--set", "slurm.curation.gpus=2")
+    scripts = held.ask("submit", "a", "--dry-run", "--stage", "curation", *gpus)["sbatch"]
 
     array, merge = scripts["a.curation (3 shards)"], scripts["a.curation"]
     assert "#SBATCH --array=0-2%3" in array
     assert "#SBATCH --gpus-per-node=2" in array
     assert "--array" not in merge
     assert "gpus" not in merge
+    assert "#SBATCH --cpus-per-task=2" in merge
     assert unfinished(held) == []
 
 
