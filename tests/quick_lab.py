@@ -99,6 +99,7 @@ def make_quick_lab(folder: Path, names: Iterable[str], slurm: Mapping[str, Any] 
             shutil.copy2(CHECKOUT / room / file, code / room)
         shutil.copy2(CHECKOUT / "tests" / "quick_stage.py", code / room / "stage.py")
     shutil.copy2(CHECKOUT / "tests" / "quick_shards.py", code / "curation" / "shards.py")
+    shutil.copy2(CHECKOUT / "curation" / "preview.py", code / "curation")
     (folder / "orders").mkdir()
     make_weights(folder / "model")
     write_jsonl(folder / "train.jsonl", [record(number) for number in range(8)])

@@ -144,6 +144,7 @@ def test_one_failed_shard_fails_the_attempt_once_and_ends_the_others(lab: QuickL
     assert all_words(lab) == ["completed"] * 3, lab.logs()
 
 
+@pytest.mark.full
 def test_a_shard_that_dies_without_a_word_is_named(lab: QuickLab) -> None:
     tell(lab, _1="die")
 
