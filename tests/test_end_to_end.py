@@ -109,7 +109,7 @@ def test_real_files_go_through_all_three_stages(real_data: Path, tmp_path: Path)
     assert funnel["after_quality"] == N_MEDMCQA - removed["quality"]
     assert funnel["after_selection"] == int(table["selected_for_training"].sum()) == 60
     asked = _asked_again(lab, table)
-    assert funnel["after_difficulty"] == funnel["after_quality"] - asked
+    assert funnel["after_difficulty"] == funnel["after_duplicates"] - asked
     split = results["curation"]["metrics"]
     assert split["n_train"] + split["n_validation"] == 60
     training = results["training"]["metrics"]
@@ -126,7 +126,7 @@ def _asked_again(lab: Lab, table: pd.DataFrame) -> int:
     """How many rows the base model answered rightly or could not be asked, from its answers as they were written."""
     rates = table.loc[table["filter_stage"] == "difficulty", "pass_rate"]
     assert ((rates == 1.0) | rates.isna()).all()
-    kept = table[(table["filter_stage"] != "quality") & (table["filter_stage"] != "difficulty")]
+    kept = table[table["selected_for_training"] | (table["filter_stage"] == "selection")]
     assert (kept["pass_rate"] == 0.0).all()
     return len(rates)
 

@@ -73,6 +73,7 @@ def job_of(job: str) -> str:
 
 
 @pytest.mark.slurm
+@pytest.mark.full
 def test_each_stage_runs_from_a_fresh_clone_in_the_allocation_that_it_gets(lab: Lab, clone: Path) -> None:
     sbatch(lab, clone, "slurm/curate.sh", "second")
     sbatch(lab, clone, "--nodes=2", "slurm/train.sh", "second")
