@@ -99,4 +99,5 @@ def test_a_config_asks_the_base_model_and_chooses(tmp_path: Path) -> None:
     assert output.metrics["funnel"] == {"total": 9, "after_quality": 9, "after_difficulty": 9, "after_selection": 8}
     assert output.metrics["reasons"] == {"selection": {NO_ANSWER: 1}}
     assert output.metrics["selection"]["novelty"]["min"] is not None
-    assert output.metrics["warnings"] == ["only 8 rows could be chosen; n_samples is 9", UNCHECKED]
+    cut = "8 of 8 answers of the difficulty filter were cut off at max_tokens 4"
+    assert output.metrics["warnings"] == [cut, "only 8 rows could be chosen; n_samples is 9", UNCHECKED]

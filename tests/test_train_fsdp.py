@@ -138,6 +138,7 @@ def test_vllm_and_transformers_generate_alike_from_it(sharded: tuple[Case, dict[
     assert tokens == answer[0, prompt["input_ids"].shape[1] :].tolist()
 
 
+@pytest.mark.full
 def test_stopped_by_one_ranks_signal_then_killed_then_resumed(
     tmp_path: Path, sharded: tuple[Case, dict[str, Any]]
 ) -> None:
