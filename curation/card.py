@@ -125,7 +125,7 @@ def _models(config: EffectiveConfig) -> Iterator[tuple[str, str, ModelEntry]]:
     elif curation is not None and curation.difficulty is not None:
         yield "base-model answers", config.model_key, config.model
     if config.embedding_model is not None:
-        yield "embeddings", getattr(curation, "embedding_model", ""), config.embedding_model
+        yield "embeddings", str(config.embedding_model_key), config.embedding_model
 
 
 def _place(entry: HubOrFile, contents: Contents | None) -> tuple[str, str]:

@@ -75,7 +75,7 @@ def _model(context: StageContext) -> tuple[Embedder, str]:
     """The catalog's model, loaded when it is first asked, and the name of its store."""
     entry = context.config.embedding_model
     assert entry is not None
-    key = getattr(context.config.curation, "embedding_model", "")
+    key = context.config.embedding_model_key
     folder = resolve(entry, "model", key)
     loaded: list[Any] = []
 

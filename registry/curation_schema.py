@@ -116,7 +116,13 @@ class CurationConfig(Strict):
     @property
     def calls_model(self) -> bool:
         """Whether a model runs in this stage, for which it should have a GPU."""
-        return self.difficulty is not None or getattr(self, "embedding_model", HASHING) != HASHING
+        return self.difficulty is not None or self.embedder is not None
+
+    @property
+    def embedder(self) -> str | None:
+        """Key of the catalog's model that embeds; null where nothing is embedded, or without a model."""
+        key: str = getattr(self, "embedding_model", HASHING)
+        return None if key == HASHING else key
 
 
 class AllRows(CurationConfig):

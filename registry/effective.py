@@ -72,6 +72,11 @@ class EffectiveConfig(Strict):
             return {field: value for field, value in curation.items() if field != "long_tokens"}
         return curation
 
+    @property
+    def embedding_model_key(self) -> str | None:
+        """Key of `embedding_model`; null where there is none."""
+        return None if self.curation is None else self.curation.embedder
+
     def applies(self, stage: Stage) -> bool:
         """Whether the experiment has the stage at all."""
         if stage == "curation":
@@ -91,8 +96,8 @@ class EffectiveConfig(Strict):
         if isinstance(self.curation, SimilarRows) and self.query_dataset is not None:
             for key, entry in self.query_dataset.parts(self.curation.queries):
                 yield Used(self.query_section, key, entry, ("curation",))
-        if self.embedding_model is not None:
-            yield Used("models", getattr(self.curation, "embedding_model", ""), self.embedding_model, ("curation",))
+        if self.embedding_model_key is not None and self.embedding_model is not None:
+            yield Used("models", self.embedding_model_key, self.embedding_model, ("curation",))
         if self.difficulty_model_key is not None and self.difficulty_model is not None:
             yield Used("models", self.difficulty_model_key, self.difficulty_model, ("curation",))
         for key, entry in _parts(self.eval_datasets):

@@ -211,7 +211,7 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
     weigher = config.curation.difficulty.model_key if config.curation and config.curation.difficulty else None
     judge = config.eval.judge.model_key if config.eval.judge else None
     shots = config.eval.few_shot.dataset if config.eval.few_shot else None
-    embedder = getattr(config.curation, "embedding_model", HASHING)
+    embedder = config.curation.embedder if config.curation else None
     curate, models, training_sets = datasets.curate, catalog.models, catalog.train_datasets
     return EffectiveConfig(
         experiment=name,
@@ -231,7 +231,7 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
         few_shot_dataset=None if shots is None else catalog_entry(training_sets, shots, "train_datasets", folder),
         benchmarks=_benchmarks(config, catalog, folder),
         **_queries(config, catalog, folder),
-        embedding_model=None if embedder == HASHING else catalog_entry(models, embedder, "models", folder),
+        embedding_model=None if embedder is None else catalog_entry(models, embedder, "models", folder),
         slurm=config.slurm,
     )
 

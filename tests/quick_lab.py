@@ -27,6 +27,8 @@ _FILES = ("meds1.py", "config.sh")
 L = TypeVar("L", bound=Lab)
 _QUICK = ("curation", "train", "eval")
 
+# For `with_sbatch`: the command that submits is killed when Slurm has taken its call number `call`.
+AFTER = 'if [ $call = {call} ]; then "$real" "$@" >/dev/null; kill -KILL $PPID; exit; fi'
 # Jobs that stay in the queue and never run. Slurm would take a held one even with resources that no node has.
 HELD: dict[str, Any] = {stage: {"extra": {"begin": "now+1day"}} for stage in STAGES}
 

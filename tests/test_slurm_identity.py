@@ -22,6 +22,7 @@ from registry.records import parse_record
 from registry.schema import STAGES
 from tests.cluster.throwaway import Cluster
 from tests.quick_lab import (
+    AFTER,
     HELD,
     QuickLab,
     make_quick_lab,
@@ -37,7 +38,6 @@ from tests.quick_lab import (
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
 KILLED = -signal.SIGKILL
-AFTER = 'if [ $call = {call} ]; then "$real" "$@" >/dev/null; kill -KILL $PPID; exit; fi'
 BEFORE = "if [ $call = {call} ]; then kill -KILL $PPID; exit; fi"
 
 

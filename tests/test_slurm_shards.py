@@ -16,6 +16,7 @@ from registry.schema import STAGES
 from tests.cluster.throwaway import Cluster
 from tests.lab import make_lab
 from tests.quick_lab import (
+    AFTER,
     HELD,
     QuickLab,
     make_quick_lab,
@@ -31,8 +32,6 @@ from tests.quick_lab import (
 from tests.small_lab import answer_of, edit_json
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
-
-AFTER = 'if [ $call = {call} ]; then "$real" "$@" >/dev/null; kill -KILL $PPID; exit; fi'
 
 
 @pytest.fixture
