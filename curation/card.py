@@ -138,7 +138,9 @@ def _place(entry: HubOrFile, contents: Contents | None) -> tuple[str, str]:
             return "local file", "see below"
         digest = contents.model if isinstance(entry, ModelEntry) else contents.data
         return "local file", digest(entry.file_path)
-    return (str(entry.api_model), "behind an API") if isinstance(entry, ModelEntry) else ("made by its plugin", "")
+    if isinstance(entry, ModelEntry):
+        return str(entry.api_model or entry.vertex_model), "behind an API"
+    return "made by its plugin", ""
 
 
 def _funnel(metrics: Mapping[str, Any]) -> str:

@@ -17,11 +17,11 @@ from eval.benchmarks import Benchmark
 from eval.models import answer_format, engine_spec
 from eval.predictions import gold_of, read
 from inference.checkpoint import max_positions
-from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling, model_source, open_engine
+from inference.engine import EngineSpec, Generation, Request, Sampling, ServedModel, model_source, open_engine
 from inference.formats import FORMATS, ChatFormat
 from inference.prompts import messages, system_prompt
 from registry.errors import MissingError, UsageError, nearest
-from registry.fields import EngineName, FormatName
+from registry.fields import API_ENGINES, EngineName, FormatName
 from registry.reading import View
 from registry.schema import EvalConfig, PromptStyle, Stage
 from registry.stage import Upstream
@@ -66,7 +66,7 @@ class Subject:
     @property
     def model(self) -> str:
         """The model's folder, or its name at a server."""
-        return self.spec.model.name if isinstance(self.spec.model, ApiModel) else str(self.spec.model)
+        return self.spec.model.name if isinstance(self.spec.model, ServedModel) else str(self.spec.model)
 
     def described(self) -> dict[str, Any]:
         """Everything that was chosen, as JSON values."""
@@ -90,7 +90,7 @@ class Subject:
 def of_folder(folder: Path, settings: Settings) -> Subject:
     """A model folder: format and prompting are `plain`, the engine is `transformers`, unless the settings say more."""
     asked = settings.over(EvalConfig(engine="transformers"))
-    if asked.engine == "openai":
+    if asked.engine in API_ENGINES:
         raise UsageError(f"{folder} is a model folder, which the engine openai cannot load: use vllm or transformers")
     max_length = settings.max_length or min(max_positions(folder) or MOST_POSITIONS, MOST_POSITIONS)
     spec = EngineSpec(asked.engine, folder, max_length, seed=asked.seed)
@@ -100,7 +100,7 @@ def of_folder(folder: Path, settings: Settings) -> Subject:
 def of_catalog(opened: Registry, key: str, settings: Settings) -> Subject:
     """A model of the catalog: as a folder, with the catalog's format and length; `openai` for one behind a server."""
     entry = opened.model(key)
-    asked = settings.over(EvalConfig(engine="openai" if entry.api_model is not None else "transformers"))
+    asked = settings.over(EvalConfig(engine=entry.engines[0] if entry.is_served else "transformers"))
     model = model_source(entry, key, asked.engine, resolve, asked.concurrency)
     spec = EngineSpec(asked.engine, model, settings.max_length or entry.max_length, seed=asked.seed)
     settings = replace(settings, format=settings.format or entry.format)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data.hub import resolve
-from inference.engine import ApiModel, EngineSpec, model_source
+from inference.engine import EngineSpec, ServedModel, model_source
 from inference.formats import FORMATS, ChatFormat
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError, UsageError
+from registry.fields import API_ENGINES
 from registry.schema import Stage
 from registry.stage import Upstream
 
@@ -30,12 +31,12 @@ def engine_spec(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> 
     )
 
 
-def model_of(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> Path | ApiModel:
+def model_of(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> Path | ServedModel:
     """The model that the experiment's training recorded if it has training, else its base model."""
     settings = config.eval
     if config.training is None:
         return model_source(config.model, config.model_key, settings.engine, resolve, settings.concurrency)
-    if settings.engine == "openai":
+    if settings.engine in API_ENGINES:
         raise UsageError(f"{config.experiment}: a trained model is loaded from its folder; set eval.engine to vllm")
     if "training" not in upstream:
         raise MissingError(

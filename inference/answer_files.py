@@ -21,7 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-from inference.engine import ApiModel, EngineSpec, Generation
+from inference.engine import ApiModel, EngineSpec, Generation, VertexModel
 from registry.canonical import sha256
 from registry.contents import Contents
 from registry.durable import make_folder, mode_for
@@ -147,7 +147,9 @@ def shared_answers(spec: EngineSpec, shared: Path) -> SharedAnswers:
     Raises `MissingError` for a folder that holds no model.
     """
     if isinstance(spec.model, ApiModel):
-        model = {"api_model": spec.model.name, "base_url": spec.model.base_url}
+        model: dict[str, str | None] = {"api_model": spec.model.name, "base_url": spec.model.base_url}
+    elif isinstance(spec.model, VertexModel):
+        model = {"vertex_model": spec.model.name}
     else:
         model = {"content": Contents.from_environment().model(str(spec.model))}
     how = {"engine": spec.name, "max_length": spec.max_length, "seed": spec.seed}

@@ -15,6 +15,7 @@ from inference.engine import Generation, Request, Sampling
 from inference.formats import ChatFormat
 from inference.journal import Asking
 from registry.errors import UsageError
+from registry.fields import API_ENGINES
 
 GO_ON = "\nWait"
 FINAL_ANSWER = "Final answer:"
@@ -75,7 +76,7 @@ def _check(asking: Asking, sampling: Sampling, chat_format: ChatFormat, limit: T
             f"a budget of thinking needs marks around the thinking, and the format {chat_format.name} has none; "
             "give the catalog's model entry a `format`"
         )
-    if spec.name == "openai":
+    if spec.name in API_ENGINES:
         raise UsageError("a server cannot go on with a turn, so it can hold no budget of thinking; use vllm")
     if limit.budget_tokens + sampling.max_tokens >= spec.max_length:
         raise UsageError(

@@ -90,18 +90,34 @@ class ApiModel:
     base_url: str | None
     api_key_env: str
     concurrency: int = CONCURRENCY
+    requests_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VertexModel:
+    """A model on Vertex AI; `project` null is that of the application-default credentials."""
+
+    name: str
+    project: str | None
+    location: str
+    base_url: str | None = None
+    concurrency: int = CONCURRENCY
+    requests_per_minute: int | None = None
+
+
+ServedModel = ApiModel | VertexModel
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """Which engine to open on which model: a folder, or one behind a server for `openai`.
+    """Which engine to open on which model: a folder, or one behind a server for `openai` and `vertex`.
 
     `max_length` bounds prompt plus answer, in tokens. `data_parallel` copies of the model share the requests;
     null is as many as the visible GPUs hold.
     """
 
     name: EngineName
-    model: Path | ApiModel
+    model: Path | ServedModel
     max_length: int
     tensor_parallel: int = 1
     data_parallel: int | None = None
@@ -114,24 +130,25 @@ def model_source(
     engine: EngineName,
     resolve: Callable[[ModelEntry, Literal["model"], str], Path],
     concurrency: int = CONCURRENCY,
-) -> Path | ApiModel:
+) -> Path | ServedModel:
     """Where `engine` finds the model that the catalog calls `key`: a folder, which `resolve` finds, or a server.
 
     Raises `UsageError` when the engine cannot run such a model, and what `resolve` raises.
     """
-    if entry.api_model is None:
-        if engine == "openai":
-            raise UsageError(f"model {key} has no api_model in the catalog, which the engine openai needs; use vllm")
-        return resolve(entry, "model", key)
-    if engine != "openai":
-        raise UsageError(f"model {key} is behind an API, which the engine {engine} cannot load; use openai")
-    return ApiModel(entry.api_model, entry.base_url, entry.api_key_env, concurrency)
+    if engine not in entry.engines:
+        raise UsageError(f"the engine {engine} cannot run the model {key}; use {' or '.join(entry.engines)}")
+    limits: Any = {"concurrency": concurrency, "requests_per_minute": entry.requests_per_minute}
+    if entry.api_model is not None:
+        return ApiModel(entry.api_model, entry.base_url, entry.api_key_env, **limits)
+    if entry.vertex_model is not None:
+        return VertexModel(entry.vertex_model, entry.vertex_project, entry.vertex_location, entry.base_url, **limits)
+    return resolve(entry, "model", key)
 
 
 def model_folder(spec: EngineSpec) -> Path:
     """The folder of a model that an engine loads itself; `UsageError` for one that only a server has."""
-    if isinstance(spec.model, ApiModel):
-        raise UsageError(f"the {spec.name} engine cannot load {spec.model.name}, an API's model; use the engine openai")
+    if isinstance(spec.model, ServedModel):
+        raise UsageError(f"the {spec.name} engine cannot load {spec.model.name}, an API's model; use openai or vertex")
     return spec.model
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from registry.fields import FormatName, Positive, Strict, described, no_outcome
+from registry.fields import EngineName, FormatName, Positive, Strict, described, no_outcome
 from registry.schema import TaskName
 
 SlurmSection = Literal["curation", "curation_cpu", "training", "eval"]
@@ -39,17 +39,31 @@ class HubOrFile(Strict):
         return self
 
 
+class Prices(Strict):
+    """What a model's tokens cost, in US dollars per million; hidden thinking counts as output."""
+
+    input: Annotated[float, Field(ge=0.0)] = described("US dollars per million tokens of prompts.")
+    output: Annotated[float, Field(ge=0.0)] = described("US dollars per million tokens of answers.")
+    batch_factor: Annotated[float, Field(gt=0.0, le=1.0)] = described("Part of it that a batch API takes.", 0.5)
+
+
 class ModelEntry(HubOrFile):
     """A base model. `max_length` is the longest sequence in tokens that it is trained and run with.
 
     In place of `hf_path` or `file_path`, `api_model` names a model that an OpenAI-compatible server runs, for the
     engine `openai`; the server is at `base_url` (OpenAI's own without one), which may hold `${NAME}`, and the key is
-    read from the environment variable `api_key_env`.
+    read from the environment variable `api_key_env`. `vertex_model` names a model on Vertex AI, for the engine
+    `vertex`, in `vertex_project` (that of the application-default credentials without one) and `vertex_location`.
     """
 
     api_model: str | None = described("Its name at an OpenAI-compatible server.", None)
-    base_url: str | None = described("The server, such as http://localhost:8000/v1; null: OpenAI's.", None)
+    vertex_model: str | None = described("Its name on Vertex AI, such as gemini-2.5-flash.", None)
+    vertex_project: str | None = described("Google Cloud project; null: the credentials' own.", None)
+    vertex_location: str = described("Region of Vertex AI.", "us-central1")
+    base_url: str | None = described("The server, such as http://localhost:8000/v1; null: the vendor's.", None)
     api_key_env: str = described("Environment variable that holds the server's key.", "OPENAI_API_KEY")
+    requests_per_minute: Positive | None = described("Most requests that one job sends in a minute; null: any.", None)
+    prices: Prices | None = described("What its tokens cost; null: nobody knows, or nothing.", None)
     max_length: Positive = described("Longest sequence in tokens.")
     format: FormatName | None = described("How it lays out thinking and answer before any training.", None)
     gated: bool = described("Whether the hub asks for a token.", False)
@@ -57,9 +71,22 @@ class ModelEntry(HubOrFile):
 
     @model_validator(mode="after")
     def _one_place(self) -> ModelEntry:
-        if sum(place is not None for place in (self.hf_path, self.file_path, self.api_model)) != 1:
-            raise ValueError("give one of hf_path, file_path and api_model")
+        places = (self.hf_path, self.file_path, self.api_model, self.vertex_model)
+        if sum(place is not None for place in places) != 1:
+            raise ValueError("give one of hf_path, file_path, api_model and vertex_model")
         return self
+
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that can run it."""
+        if self.api_model is not None:
+            return ("openai",)
+        return ("vertex",) if self.vertex_model is not None else ("vllm", "transformers")
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it is behind an API, so that nothing of it can be loaded here."""
+        return self.api_model is not None or self.vertex_model is not None
 
 
 class Columns(Strict):

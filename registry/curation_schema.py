@@ -8,12 +8,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, create_model, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, create_model, field_validator, model_validator
 
-from registry.fields import EngineName, FormatName, Fraction, Positive, Strict, described, no_outcome
+from registry.fields import (
+    API_ENGINES,
+    EngineName,
+    FormatName,
+    Fraction,
+    Positive,
+    Strict,
+    described,
+    no_outcome,
+    optional,
+)
+from registry.rewriting_schema import (
+    LabelsConfig,
+    ModelCall,
+    PerturbationConfig,
+    RewriterConfig,
+    Role,
+    StyleName,
+    Styles,
+    check_rewriting,
+    needs_rewriter,
+)
 
 HASHING = "hashing"
-FilterStage = Literal["quality", "decontamination", "duplicates", "difficulty", "selection"]
+FilterStage = Literal["quality", "decontamination", "duplicates", "difficulty", "selection", "rewriting"]
 FILTER_STAGES: tuple[FilterStage, ...] = get_args(FilterStage)
 """The filters of a curation, in the order in which rows go through them."""
 
@@ -79,6 +100,7 @@ class DifficultyConfig(Strict):
     max_tokens: Positive = described("Longest answer.", 1024)
     pass_rate: tuple[Fraction, Fraction] = described("Keep a row whose pass rate is in [lowest, highest].", (0.0, 0.0))
     unjudged: Literal["keep", "remove"] = described("What becomes of a row that could not be answered.", "remove")
+    judge: ModelCall | None = optional("A model that says whether an answer is right; null: it is read by rule.")
 
     @model_validator(mode="after")
     def _check(self) -> DifficultyConfig:
@@ -93,7 +115,7 @@ class CurationConfig(Strict):
     """How training data is chosen and laid out: what every method has.
 
     Rows go through quality, decontamination, duplicates and difficulty, each unless it is null, then the method's
-    selection.
+    selection. The chosen ones are rewritten in the styles of `extract`, one after the other, perturbed and restored.
     """
 
     method: str = described("How rows are chosen.")
@@ -102,11 +124,24 @@ class CurationConfig(Strict):
     decontamination: DecontaminationConfig | None = described("The check against benchmarks; null turns it off.", None)
     duplicates: DuplicatesConfig | None = described("The filter of repeated questions; null turns it off.", None)
     difficulty: DifficultyConfig | None = described("The base-model difficulty filter; null turns it off.", None)
+    labels: LabelsConfig | None = optional("A model that labels specialties before the selection; null: none.")
+    extract: Styles | None = optional("How reasoning is rewritten: one style, or several in their order.")
+    perturbation: PerturbationConfig | None = optional("Damage done to stepwise reasoning; null: none.")
+    restore: bool | None = optional("Whether a model mends what the perturbation has damaged.")
+    rewriter: RewriterConfig | None = optional("The model that rewrites, perturbs and restores.")
+    max_cost: Annotated[float, Field(gt=0.0)] | None = no_outcome(
+        "Most US dollars for model calls, over all attempts; null: no limit."
+    )
     validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = described(
         "Part of the rows held out of training.", 0.05
     )
     seed: int = described("Seed of every random choice.", 42)
     shards: Positive = no_outcome("Jobs that a submitted curation is spread over, by ranges of rows.", 1)
+
+    @field_validator("extract", "restore", mode="before")
+    @classmethod
+    def _nothing_is_null(cls, value: Any) -> Any:
+        return value or None
 
     @property
     def wanted(self) -> int | None:
@@ -114,9 +149,40 @@ class CurationConfig(Strict):
         return getattr(self, "n_samples", None)
 
     @property
+    def styles(self) -> tuple[StyleName, ...]:
+        """The styles that reasoning is rewritten in, in their order."""
+        return self.extract or ()
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the chosen rows are changed in any way."""
+        return bool(self.styles) or self.perturbation is not None
+
+    @property
+    def calls(self) -> dict[Role, ModelCall]:
+        """The models that are asked about rows, by what for."""
+        judge = self.difficulty.judge if self.difficulty else None
+        found: dict[Role, ModelCall | None] = {
+            "difficulty_judge": judge,
+            "labels": self.labels,
+            "rewriter": self.rewriter,
+        }
+        return {role: call for role, call in found.items() if call is not None}
+
+    @property
     def calls_model(self) -> bool:
-        """Whether a model runs in this stage, for which it should have a GPU."""
-        return self.difficulty is not None or self.embedder is not None
+        """Whether a model is loaded in this stage, for which it should have a GPU."""
+        engines = {call.engine for call in self.calls.values()}
+        if self.difficulty is not None:
+            engines.add(self.difficulty.engine)
+        return bool(engines - API_ENGINES) or self.embedder is not None
+
+    @model_validator(mode="after")
+    def _check_rewriting(self) -> CurationConfig:
+        check_rewriting(self.styles, self.perturbation, bool(self.restore))
+        if self.rewriter is None and needs_rewriter(self.model_dump(include={"extract", "perturbation", "restore"})):
+            raise ValueError("this takes a model that rewrites: give rewriter, here or in the catalog's defaults")
+        return self
 
     @property
     def embedder(self) -> str | None:

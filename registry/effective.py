@@ -16,6 +16,7 @@ from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.curation_schema import Curation, SimilarRows, fields_of
 from registry.fields import Strict
 from registry.hub_cache import RepoType
+from registry.rewriting_schema import Role
 from registry.schema import STAGES, EvalConfig, PromptStyle, Resources, Stage, StageResources
 from registry.training_schema import TrainingParams
 
@@ -38,8 +39,8 @@ class Used:
 class EffectiveConfig(Strict):
     """One experiment, resolved. `curation` or `training` null means that the stage does not apply.
 
-    `benchmarks` are what the curation's decontamination checks against, `merge_resources` what the job asks for that
-    merges a sharded curation.
+    `benchmarks` are what the curation's decontamination checks against, `called_models` the models of its
+    `CurationConfig.calls`, `merge_resources` what the job asks for that merges a sharded curation.
     """
 
     experiment: str
@@ -61,6 +62,7 @@ class EffectiveConfig(Strict):
     query_dataset: DatasetEntry | None = None
     query_section: Literal["train_datasets", "eval_datasets"] = "train_datasets"
     embedding_model: ModelEntry | None = None
+    called_models: dict[Role, ModelEntry] = {}
     merge_resources: Resources | None = None
     slurm: StageResources
 
@@ -100,6 +102,7 @@ class EffectiveConfig(Strict):
             yield Used("models", self.embedding_model_key, self.embedding_model, ("curation",))
         if self.difficulty_model_key is not None and self.difficulty_model is not None:
             yield Used("models", self.difficulty_model_key, self.difficulty_model, ("curation",))
+        yield from self._called()
         for key, entry in _parts(self.eval_datasets):
             yield Used("eval_datasets", key, entry, ("eval",))
         if self.eval.judge is not None and self.judge_model is not None:
@@ -107,6 +110,11 @@ class EffectiveConfig(Strict):
         if self.eval.few_shot is not None and self.few_shot_dataset is not None:
             for key, entry in self.few_shot_dataset.parts(self.eval.few_shot.dataset):
                 yield Used("train_datasets", key, entry, ("eval",))
+
+    def _called(self) -> Iterator[Used]:
+        for role, entry in self.called_models.items():
+            assert self.curation is not None
+            yield Used("models", self.curation.calls[role].model_key, entry, ("curation",))
 
 
 def _parts(entries: Mapping[str, DatasetEntry]) -> Iterator[tuple[str, DatasetEntry]]:

@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from registry.catalog import Catalog
-from registry.fields import EngineName
+from registry.fields import API_ENGINES, EngineName
 from registry.json_path import Steps
 from registry.layers import Layers
 from registry.problems import Problem
+from registry.rewriting_schema import PLACES
 from registry.schema import ExperimentConfig
 
-_Use = tuple[Steps, EngineName, str | None]
-"""Where an engine is named, which one, and the key of its model."""
+
+@dataclass(frozen=True)
+class _Use:
+    """Where an engine is named, which one, the key of its model, and what its stage may cost."""
+
+    steps: Steps
+    engine: EngineName
+    key: str | None
+    max_cost: float | None
 
 
 def misfits(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Iterator[Problem]:
     """What cannot run as it is written; keys that the catalog lacks are told elsewhere."""
-    for steps, engine, key in _uses(config):
-        entry = catalog.models.get(str(key))
-        if entry is None:
-            continue
-        if entry.api_model is not None and engine != "openai":
-            message = f"{engine} cannot load {key}, which is behind an API"
-            yield layers.problem(steps, message, "use openai")
-        if entry.api_model is None and engine == "openai":
-            message = f"openai asks a server, and {key} has no api_model in the catalog"
-            yield layers.problem(steps, message, "use vllm or transformers")
-    if config.eval.engine == "openai" and config.training_params is not None:
-        message = "a trained model is loaded from its folder, which openai does not"
+    uses = [use for use in _uses(config) if use.key in catalog.models]
+    for use in uses:
+        entry = catalog.models[str(use.key)]
+        if use.engine not in entry.engines:
+            place = "has weights of its own" if not entry.is_served else "is behind an API"
+            message = f"{use.engine} cannot run {use.key}, which {place}"
+            yield layers.problem((*use.steps, "engine"), message, f"use {' or '.join(entry.engines)}")
+        if entry.is_served and entry.prices is None and use.max_cost is not None:
+            message = f"max_cost {use.max_cost:g} cannot be kept: the catalog has no prices for {use.key}"
+            steps = (use.steps[0], "max_cost")
+            yield layers.problem(steps, message, f"give models.{use.key}.prices, or remove max_cost")
+    if config.eval.engine in API_ENGINES and config.training_params is not None:
+        message = f"a trained model is loaded from its folder, which {config.eval.engine} does not"
         yield layers.problem(("eval", "engine"), message, "use vllm or transformers")
     yield from _budgets(config, layers, catalog)
 
 
 def _uses(config: ExperimentConfig) -> Iterator[_Use]:
+    limit = config.eval.max_cost
     if config.training_params is None:
-        yield ("eval", "engine"), config.eval.engine, config.model_key
+        yield _Use(("eval",), config.eval.engine, config.model_key, limit)
     if config.eval.judge is not None:
-        yield ("eval", "judge", "engine"), config.eval.judge.engine, config.eval.judge.model_key
-    difficulty = config.curation.difficulty if config.curation else None
+        yield _Use(("eval", "judge"), config.eval.judge.engine, config.eval.judge.model_key, limit)
+    if config.curation is None:
+        return
+    difficulty, limit = config.curation.difficulty, config.curation.max_cost
     if difficulty is not None:
-        yield ("curation", "difficulty", "engine"), difficulty.engine, difficulty.model_key or config.model_key
+        key = difficulty.model_key or config.model_key
+        yield _Use(("curation", "difficulty"), difficulty.engine, key, limit)
+    for role, call in config.curation.calls.items():
+        yield _Use(PLACES[role], call.engine, call.model_key, limit)
 
 
 def _budgets(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Iterator[Problem]:

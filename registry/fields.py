@@ -1,7 +1,8 @@
 """What every model of a config is made of: strict and frozen, with fields that say what they are for.
 
 A field marked with `no_outcome` changes how fast or where a stage runs, never what comes out of it: it is left out
-of the fingerprint.
+of the fingerprint. One marked with `optional` is left out where it is null, so that a new field makes no old result
+stale.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 FormatName = Literal["huatuo", "qwen", "nemotron", "plain"]
-EngineName = Literal["vllm", "transformers", "openai"]
+EngineName = Literal["vllm", "transformers", "openai", "vertex"]
+API_ENGINES: frozenset[EngineName] = frozenset(("openai", "vertex"))
+"""The engines that ask a server; the others load a model themselves, for which a job should have a GPU."""
 Positive = Annotated[int, Field(ge=1)]
 # True or "2" must not pass for a number of nodes.
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -34,6 +37,11 @@ def seconds_of(time: int | str) -> int:
 def no_outcome(description: str, default: Any = None) -> Any:
     """A field that the fingerprint leaves out."""
     return Field(default, description=description, json_schema_extra={"no_outcome": True})
+
+
+def optional(description: str) -> Any:
+    """A field that is null unless it is given, and that the fingerprint leaves out then."""
+    return Field(None, description=description, json_schema_extra={"optional": True})
 
 
 def described(description: str, default: Any = ..., **constraints: Any) -> Any:

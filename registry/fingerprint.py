@@ -85,6 +85,8 @@ def own_inputs(
             inputs["queries"] = _dataset(config.query_dataset, contents, before.get("queries"))
         if config.embedding_model is not None:
             inputs["embedding_model"] = _model(config.embedding_model, contents, before.get("embedding_model"))
+        for role, entry in config.called_models.items():
+            inputs[f"{role}_model"] = _model(entry, contents, before.get(f"{role}_model"))
     elif stage == "training":
         assert config.training is not None
         inputs["training_params"] = outcome(config.training)
@@ -117,6 +119,10 @@ def pinned(config: EffectiveConfig, inputs: Inputs) -> EffectiveConfig:
         update["query_dataset"] = _pin(config.query_dataset, inputs["queries"])
     if "embedding_model" in inputs and config.embedding_model is not None:
         update["embedding_model"] = _pin(config.embedding_model, inputs["embedding_model"])
+    if config.called_models and inputs["stage"] == "curation":
+        update["called_models"] = {
+            role: _pin(entry, inputs[f"{role}_model"]) for role, entry in config.called_models.items()
+        }
     if "datasets" in inputs:
         update["eval_datasets"] = _pin_all(config.eval_datasets, inputs["datasets"])
     return config.model_copy(update=update)
@@ -165,6 +171,8 @@ def _decisive(model: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("no_outcome"):
             continue
         inner = getattr(model, name)
+        if inner is None and isinstance(extra, dict) and extra.get("optional"):
+            continue
         kept[name] = _decisive(inner, values[name]) if isinstance(inner, BaseModel) else values[name]
     return kept
 
@@ -203,6 +211,8 @@ def _model(entry: ModelEntry, contents: Contents, recorded: Mapping[str, Any] | 
         how["format"] = entry.format
     if entry.api_model is not None:
         return {"api_model": entry.api_model, **how}
+    if entry.vertex_model is not None:
+        return {"vertex_model": entry.vertex_model, **how}
     if entry.file_path is None:
         return {**_hub(entry, "model", recorded), **how}
     return {"content": contents.model(entry.file_path), **how}

@@ -39,9 +39,6 @@ class WrittenCuration(AnyCuration):  # type: ignore[valid-type, misc]
     """How training data is chosen and laid out, also in the original project's spelling."""
 
     huatuo_format: bool | None = described("Old spelling of format: huatuo.", None)
-    extract: str | list[str] | None = described("Original registries only; not built yet.", None)
-    perturbation: dict[str, Any] | None = described("Original registries only; not built yet.", None)
-    restore: bool | None = described("Original registries only; not built yet.", None)
 
 
 class WrittenResources(StageResources):
@@ -115,6 +112,7 @@ def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
         made["$defs"].get(definition, {}).pop("required", None)
     for part in _objects(made):
         part.pop("no_outcome", None)
+        part.pop("optional", None)
         part.pop("name_all_fields", None)
     return {"$schema": DIALECT, **made, "title": title}
 

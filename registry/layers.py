@@ -17,12 +17,9 @@ from registry.errors import UsageError
 from registry.json_path import ABSENT, Steps, below, join, split, startswith
 from registry.problems import ConfigError, Problem
 from registry.references import FIELDS, follow, target
+from registry.rewriting_schema import needs_rewriter
 from registry.schema import STAGES
 
-# Fields of the original project's registries that this version reads but cannot run yet.
-NOT_BUILT = {
-    "curation": ("extract", "perturbation", "restore"),
-}
 OWN, BUILT_IN, SET, CATALOG = "own", "built-in", "--set", "catalog"
 DEFAULTS, RESOURCES = "config.json defaults", "config.json slurm"
 CPU_RESOURCES, NO_MODEL = "config.json slurm.curation_cpu", "built-in for curation without a model"
@@ -163,17 +160,6 @@ def _modernised(config: Config, source: Mapping[str, str], name: str) -> list[Pr
     if isinstance(config.get("curation"), dict):
         config["curation"] = dict(config["curation"])
         problems += _read_format(config["curation"], stray, source.get("curation", name))
-    for section, fields in NOT_BUILT.items():
-        holder = source.get(section, name)
-        for field in fields:
-            if not isinstance(config.get(section), dict) or field not in config[section]:
-                continue
-            value = config[section][field]
-            config[section] = {key: kept for key, kept in config[section].items() if key != field}
-            if value:  # null, false and nothing at all mean the same: nothing is done that could be left out
-                place = join("experiments", holder, "config", section, field)
-                said = "not built yet in this version"
-                problems.append(Problem(place, said, "remove it for now", holder))
     return problems
 
 
@@ -224,9 +210,12 @@ def _calls_model(curation: object, catalog: Catalog) -> bool:
 
 
 def _curation_defaults(catalog: Catalog, curation: object) -> Config:
-    """The catalog's defaults of the fields that the curation's method has."""
-    method = curation.get("method") if isinstance(curation, dict) else None
-    return {field: value for field, value in catalog.defaults.curation.items() if field in fields_of(method)}
+    """The catalog's defaults of the fields that the curation's method has; a rewriter only where one is needed."""
+    own = curation if isinstance(curation, dict) else {}
+    defaults = catalog.defaults.curation
+    fields = fields_of(own.get("method"))
+    needless = set() if needs_rewriter({**defaults, **own}) else {"rewriter"}
+    return {field: value for field, value in defaults.items() if field in fields - needless}
 
 
 def _merged(written: Config, defaults: Mapping[str, Any]) -> Config:

@@ -22,6 +22,7 @@ from registry.layers import CATALOG, Layers, build, default_resources
 from registry.parts import part_names
 from registry.problems import ConfigError, Problem
 from registry.query_set import wrong_queries
+from registry.rewriting_schema import PLACES
 from registry.schema import ExperimentConfig, Resources
 
 E = TypeVar("E", bound=HubOrFile)
@@ -151,6 +152,12 @@ def _keys_of_curation(curation: Mapping[str, Any]) -> Iterator[tuple[Steps, str,
     if isinstance(decontamination, dict) and isinstance(decontamination.get("against"), list | tuple):
         for index, key in enumerate(decontamination["against"]):
             yield ("curation", "decontamination", "against", index), "eval_datasets", key
+    for steps in PLACES.values():
+        call: Any = {"curation": curation}
+        for step in steps:
+            call = call.get(step) if isinstance(call, dict) else None
+        if isinstance(call, dict):
+            yield (*steps, "model_key"), "models", call.get("model_key")
     if curation.get("embedding_model") != HASHING:
         yield ("curation", "embedding_model"), "models", curation.get("embedding_model")
 
@@ -170,7 +177,7 @@ def _contradictions(layers: Layers, catalog: Catalog) -> list[Problem]:
         mend = "add curation or remove training_params"
         problems.append(layers.problem(("training_params",), message, mend))
     entry = catalog.models.get(str(merged.get("model_key")))
-    if entry is not None and entry.api_model is not None:
+    if entry is not None and entry.is_served:
         for field in ("training_params", "curation"):  # curation counts tokens with the model's tokenizer
             if merged.get(field) is not None:
                 message = f"is behind an API, so {field} cannot use it"
@@ -212,6 +219,7 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
     judge = config.eval.judge.model_key if config.eval.judge else None
     shots = config.eval.few_shot.dataset if config.eval.few_shot else None
     embedder = config.curation.embedder if config.curation else None
+    calls = config.curation.calls if config.curation else {}
     curate, models, training_sets = datasets.curate, catalog.models, catalog.train_datasets
     return EffectiveConfig(
         experiment=name,
@@ -232,6 +240,7 @@ def _looked_up(name: str, config: ExperimentConfig, catalog: Catalog, folder: Pa
         benchmarks=_benchmarks(config, catalog, folder),
         **_queries(config, catalog, folder),
         embedding_model=None if embedder is None else catalog_entry(models, embedder, "models", folder),
+        called_models={role: catalog_entry(models, call.model_key, "models", folder) for role, call in calls.items()},
         slurm=config.slurm,
     )
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from registry.curation_schema import Curation
-from registry.fields import Count, Duration, EngineName, Memory, Positive, Strict, described, no_outcome
+from registry.fields import API_ENGINES, Count, Duration, EngineName, Memory, Positive, Strict, described, no_outcome
 from registry.sbatch_options import refused
 from registry.training_schema import TrainingParams
 
@@ -91,6 +91,9 @@ class EvalConfig(Strict):
     tensor_parallel: Positive = no_outcome("GPUs that share one copy of the model.", 1)
     data_parallel: Positive | None = no_outcome("Copies of the model; null: as many as the job's GPUs hold.")
     concurrency: Positive = no_outcome("Requests that an API server gets at a time.", 16)
+    max_cost: Annotated[float, Field(gt=0.0)] | None = no_outcome(
+        "Most US dollars for model calls, over all attempts; null: no limit."
+    )
 
     def repetitions_of(self, benchmark: str) -> int:
         """Answers per question of `benchmark`."""
@@ -105,7 +108,7 @@ class EvalConfig(Strict):
             raise ValueError(
                 "repetitions above 1 need a temperature above 0, or all answers to a question are the same"
             )
-        if self.thinking is not None and self.engine == "openai":
+        if self.thinking is not None and self.engine in API_ENGINES:
             raise ValueError("a budget of thinking needs an engine that goes on with an answer: vllm or transformers")
         return self
 

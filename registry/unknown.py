@@ -14,12 +14,11 @@ from pydantic import BaseModel
 
 from registry.curation_schema import AnyCuration
 from registry.json_path import Steps, join
-from registry.layers import NOT_BUILT
 from registry.schema import ExperimentConfig
 from registry.written import Experiment, RegistryFile
 
 # Old spellings that are read, by the field of a config that they stand in: they are known.
-_OLD = {"curation": ("huatuo_format", *NOT_BUILT["curation"])}
+_OLD = {"curation": ("huatuo_format",)}
 
 Known = dict[str, "Known | None"]
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from registry.schema import RubricName
+from scoring.structured import validated
 
 SCALE = (1, 2, 3, 4, 5)
 EXPLANATION = "explanation"
@@ -158,16 +159,9 @@ def parse_verdict(text: str, rubric: Rubric) -> Verdict | None:
     It must be exactly one JSON object with exactly the schema's keys and levels ("5" and 5.0 are no 5); a code fence,
     words around the object and a thinking before it are passed over.
     """
-    answer = text.rpartition("</think>")[2]
-    start = answer.find("{")
-    if start < 0:
-        return None
     try:
-        value, end = json.JSONDecoder(object_pairs_hook=_without_repeats).raw_decode(answer, start)
-        fields = _model(rubric).model_validate(value).model_dump()
-    except (ValueError, RecursionError):
-        return None
-    if "{" in answer[end:]:
+        fields = validated(text, _model(rubric)).model_dump()
+    except ValueError:
         return None
     return Verdict({c.name: fields[c.name] for c in rubric.criteria}, fields[EXPLANATION])
 
@@ -229,9 +223,3 @@ def _type(criterion: Criterion) -> Any:
     first, *_, last = criterion.levels
     # A Literal of numbers would take true for 1.
     return Literal[criterion.levels] if isinstance(first, str) else Annotated[int, Field(ge=first, le=last)]
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return dict(pairs)

@@ -15,8 +15,8 @@ from typing import Any
 ELSEWHERE = "/scratch/elsewhere"
 N_EXPERIMENTS = 75
 _START = datetime(2025, 3, 15, 9, 30, 0, 123456)
-_PERTURBATIONS = ("collapse_consecutive", "skip", "shuffle", "add_irrelevant", "wrong_answer")
-_EXTRACTS: tuple[str | list[str], ...] = ("step", "none", "list", "markdown", "evidence", ["step", "evidence"], "qa")
+_PERTURBATIONS = ("collapse_consecutive", "skip", "shuffle", "add_irrelevant", "answer")
+_EXTRACTS: tuple[str | list[str], ...] = ("step", "none", "list", "markdown", "step-evidence", ["cot", "step"], "qa")
 _TOTAL = 25371
 
 Body = dict[str, Any]

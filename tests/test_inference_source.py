@@ -25,9 +25,9 @@ def test_local_engines_get_the_folder_and_the_api_engine_the_server() -> None:
 
 
 def test_an_engine_never_gets_the_other_kind() -> None:
-    with pytest.raises(UsageError, match="model gpt is behind an API, which the engine vllm cannot load; use openai"):
+    with pytest.raises(UsageError, match="the engine vllm cannot run the model gpt; use openai"):
         model_source(SERVED, "gpt", "vllm", found)
-    with pytest.raises(UsageError, match="model tiny has no api_model in the catalog, which the engine openai needs"):
+    with pytest.raises(UsageError, match="the engine openai cannot run the model tiny; use vllm or transformers"):
         model_source(FOLDER, "tiny", "openai", found)
-    with pytest.raises(UsageError, match="the vllm engine cannot load gpt, an API's model; use the engine openai"):
+    with pytest.raises(UsageError, match="the vllm engine cannot load gpt, an API's model; use openai or vertex"):
         model_folder(EngineSpec("vllm", ApiModel("gpt", None, "KEY"), 100))

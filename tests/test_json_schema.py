@@ -59,7 +59,7 @@ def test_a_registry_of_the_original_project_keeps_to_the_schema_but_for_its_own_
         tuned(curation={"n_samples": 4}, training_params={"optimizer": {"adam_beta1": 0.8}}),
         tuned(curation=None, training_params=None, eval=None, slurm={"eval": None, "training": {"gpus": 2}}),
         tuned(curation={**CURATION, "huatuo_format": True, "extract": "step"}, format="huatuo"),
-        tuned(curation={**CURATION, "extract": ["step", "evidence"], "perturbation": {"type": "skip", "rate": 0.33}}),
+        tuned(curation={**CURATION, "extract": ["cot", "step"], "perturbation": {"type": "skip", "rate": 0.33}}),
         tuned(eval={"repetitions": {"GPQA_Medical_test": 5}}),
         {**base(), "tags": ["a"], "notes": ["plain", {"text": "x", "author": "y", "timestamp": "z"}]},
         {**base(), "results": {"curation": None, "training": {"model_path": "x", "metrics": None}, "eval": {"own": 1}}},
@@ -116,7 +116,7 @@ def test_editors_can_show_what_a_field_is_for() -> None:
     properties = SCHEMAS["results"]["$defs"]["WrittenConfig"]["properties"]
     assert properties["prompting"]["enum"] == ["plain", "strict", "step"]
     assert all("description" in field for field in properties.values())
-    assert not any("no_outcome" in part for part in _objects(SCHEMAS))
+    assert not any({"no_outcome", "optional"} & part.keys() for part in _objects(SCHEMAS))
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

@@ -19,14 +19,22 @@ JUDGE = {"judge": {"model_key": "judge", "rubrics": ["report"]}}
 @pytest.mark.parametrize(
     ("experiment", "models", "said"),
     [
-        (base(), {"tiny": SERVED}, "eval.engine: vllm cannot load tiny, which is behind an API; use openai"),
-        (base(eval={"engine": "openai"}), {"tiny": LOADED}, "eval.engine: openai asks a server, and tiny has no api"),
-        (base(eval=JUDGE), {"tiny": LOADED, "judge": LOADED}, "eval.judge.engine: openai asks a server, and judge has"),
+        (base(), {"tiny": SERVED}, "eval.engine: vllm cannot run tiny, which is behind an API; use openai"),
+        (
+            base(eval={"engine": "openai"}),
+            {"tiny": LOADED},
+            "eval.engine: openai cannot run tiny, which has weights of its own; use vllm",
+        ),
+        (
+            base(eval=JUDGE),
+            {"tiny": LOADED, "judge": LOADED},
+            "eval.judge.engine: openai cannot run judge, which has weights",
+        ),
         (tuned(eval={"engine": "openai"}), {"tiny": LOADED}, "eval.engine: a trained model is loaded from its folder"),
         (
             tuned(curation={"method": "s1", "n_samples": 5, "difficulty": {"engine": "openai"}}),
             {"tiny": LOADED},
-            "curation.difficulty.engine: openai asks a server, and tiny has no api_model",
+            "curation.difficulty.engine: openai cannot run tiny, which has weights",
         ),
         (
             base(eval={"thinking": {"budget_tokens": 8}, "max_tokens": 8}),

@@ -24,7 +24,8 @@ from registry.store import Registry
 from registry.training_schema import TrainingParams
 from tests.registry_case import TRAINING, tuned, write_lab
 
-MODELS = {name: {"file_path": "model", "max_length": 512} for name in ("tiny", "judge")}
+MODELS: dict[str, dict[str, Any]] = {name: {"file_path": "model", "max_length": 512} for name in ("tiny", "judge")}
+MODELS["other"] = {"file_path": "model", "max_length": 99}
 DATASETS = {name: {"file_path": "train.jsonl"} for name in ("train", "copy")}
 EVAL = {
     "max_tokens": 64,
@@ -33,9 +34,19 @@ EVAL = {
     "few_shot": {"dataset": "train"},
     "judge": {"model_key": "tiny", "engine": "vllm", "rubrics": ["report"]},
 }
-S1 = {"method": "s1", "n_samples": 1000, "difficulty": {"temperature": 0.5}}
+CALL: dict[str, Any] = {"model_key": "tiny", "engine": "transformers"}
+S1 = {
+    "method": "s1",
+    "n_samples": 1000,
+    "difficulty": {"temperature": 0.5, "judge": CALL},
+    "labels": CALL,
+    "extract": "step",
+    "perturbation": {"type": "skip", "rate": 1.0},
+    "rewriter": CALL,
+}
 STAGE: dict[str, Stage] = {"curation": "curation", "training_params": "training", "eval": "eval", "prompting": "eval"}
 
+CALLS = ("curation.difficulty.judge", "curation.labels", "curation.rewriter")
 # Another legal value for each field of the stages' models.
 OTHER: dict[str, Any] = {
     "curation.n_samples": 5000,
@@ -45,6 +56,7 @@ OTHER: dict[str, Any] = {
     "curation.quality.max_tokens": 99,
     "curation.difficulty": None,
     "curation.difficulty.model_key": "judge",
+    **{f"{place}.model_key": "other" for place in CALLS},
     "curation.difficulty.engine": "transformers",
     "curation.difficulty.samples": 4,
     "curation.difficulty.temperature": 0.6,
@@ -116,10 +128,27 @@ OTHER: dict[str, Any] = {
     "eval.judge.rubrics": ["report", "reasoning"],
     "eval.judge.max_tokens": 10,
     "eval.judge.temperature": 0.5,
+    **{
+        f"{place}.{field}": value
+        for place in CALLS
+        for field, value in {"engine": "vllm", "temperature": 0.5, "max_tokens": 7, "retries": 1}.items()
+    },
+    "curation.difficulty.judge": None,
+    "curation.labels": None,
+    "curation.labels.relabel": True,
+    "curation.extract": ["cot", "step"],
+    "curation.perturbation": None,
+    "curation.perturbation.type": "shuffle",
+    "curation.perturbation.rate": 0.25,
+    "curation.restore": True,
+    "curation.rewriter": {**CALL, "temperature": 1.0},
     "prompting": "step",
 }
 WITHOUT_OUTCOME = {
     "curation.shards": 4,
+    "curation.max_cost": 5.0,
+    "eval.max_cost": 5.0,
+    **{f"{place}.{field}": value for place in CALLS for field, value in {"concurrency": 2, "batch": True}.items()},
     "curation.decontamination.against": ["exam"],
     "training_params.per_device_batch_size": 4,
     "training_params.packing": True,
@@ -134,6 +163,9 @@ WITHOUT_OUTCOME = {
 }
 # What these decide is hashed as such: three numbers by their product, a catalog key by what lies behind it.
 HASHED_AS = {
+    "curation.difficulty.judge.model_key": "difficulty_judge_model",
+    "curation.labels.model_key": "labels_model",
+    "curation.rewriter.model_key": "rewriter_model",
     "curation.difficulty.model_key": "difficulty_model",
     "training_params.batch_size": "global_batch",
     "training_params.gradient_accumulation_steps": "global_batch",
@@ -318,13 +350,15 @@ def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
     for field, value in other.items():
         changed = config.model_copy(update={"train_dataset": config.train_dataset.model_copy(update={field: value})})
         assert sha256(Fingerprints(changed, Contents()).inputs("curation")) != before, field
-    for field, value in {"max_length": 10, "system_prompt": "Think.", "format": "qwen", "api_model": "x"}.items():
+    counted = {"max_length": 10, "system_prompt": "Think.", "format": "qwen", "api_model": "x", "vertex_model": "x"}
+    for field, value in counted.items():
         changed = config.model_copy(update={"model": config.model.model_copy(update={field: value})})
         assert sha256(Fingerprints(changed, Contents()).inputs("curation")) != before, field
     ungated = config.model_copy(update={"model": config.model.model_copy(update={"gated": True})})
     assert sha256(Fingerprints(ungated, Contents()).inputs("curation")) == before
-    places = {"hf_path", "revision", "file_path", "base_url", "api_key_env"}
-    assert places | {"max_length", "system_prompt", "gated", "format", "api_model"} == ModelEntry.model_fields.keys()
+    elsewhere = {"hf_path", "revision", "file_path", "base_url", "api_key_env", "vertex_project", "vertex_location"}
+    counts = {"max_length", "system_prompt", "format", "api_model", "vertex_model"}
+    assert elsewhere | counts | {"gated", "prices", "requests_per_minute"} == ModelEntry.model_fields.keys()
 
 
 def test_the_name_of_the_training_data_counts_as_the_source_of_its_rows(lab: Registry) -> None:

@@ -82,10 +82,10 @@ class TestNothingWrong:
 
     def test_names_that_the_original_wrote_alike_are_not_told_apart(self, document: Body) -> None:
         """The original left the `_` of a name out of its paths."""
-        name = "medqa-1k-random-wrong_answer-66"
+        name = "medqa-1k-random-add_irrelevant-33"
         entry(document, "eval", name).update(
             {
-                field: path.replace(name, "medqa-1k-random-wronganswer-66")
+                field: path.replace(name, "medqa-1k-random-addirrelevant-33")
                 for field, path in entry(document, "eval", name).items()
                 if isinstance(path, str)
             }

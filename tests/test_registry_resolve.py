@@ -254,27 +254,50 @@ def test_old_spellings_are_read(tmp_path: Path, config: dict[str, Any], expected
     assert found.format == expected
 
 
+def test_rewritings_as_the_original_wrote_them_take_the_catalogs_rewriter(tmp_path: Path) -> None:
+    curations = {
+        "one": {**CURATION, "extract": "step"},
+        "several": {**CURATION, "extract": ["cot", "step"], "perturbation": {"type": "skip", "rate": 0.33}},
+        "restored": {**CURATION, "extract": "step", "perturbation": {"type": "answer", "rate": 1}, "restore": True},
+        "none": {**CURATION, "extract": "none"},
+        "plain": {**CURATION, "extract": None, "perturbation": None, "restore": None},
+    }
+    tiny = {"file_path": "model", "max_length": 512}
+    models = {"tiny": tiny, "writer": {"api_model": "gpt", "max_length": 1000}}
+    defaults = {"curation": {"rewriter": {"model_key": "writer"}}}
+    experiments = {name: tuned(curation=curation) for name, curation in curations.items()}
+    lab = write_lab(tmp_path, experiments, models=models, defaults=defaults)
+    found = {name: lab.effective(lab.read(), name) for name in curations}
+    styles = {name: config.curation.styles for name, config in found.items() if config.curation}
+    assert styles == {
+        "one": ("step",),
+        "several": ("cot", "step"),
+        "restored": ("step",),
+        "none": ("none",),
+        "plain": (),
+    }
+    called = {name for name, config in found.items() if config.called_models}
+    assert called == {"one", "several", "restored"}
+
+
 @pytest.mark.parametrize(
-    ("section", "field", "value"),
+    ("curation", "said"),
     [
-        ("curation", "extract", "step"),
-        ("curation", "extract", ["step", "evidence"]),
-        ("curation", "perturbation", {"type": "skip", "rate": 0.33}),
-        ("curation", "restore", True),
+        ({"extract": "steps"}, "curation.extract"),
+        ({"extract": "step"}, "this takes a model that rewrites: give rewriter"),
+        ({"extract": ["none", "step"], "rewriter": {"model_key": "tiny"}}, "put it last"),
+        (
+            {"extract": "qa", "perturbation": {"type": "skip", "rate": 0.5}},
+            "extract ends with 'qa'; end it",
+        ),
+        ({"perturbation": {"type": "skip", "rate": 0}}, "curation.perturbation.rate"),
+        ({"restore": True, "rewriter": {"model_key": "tiny"}}, "restore mends what a perturbation has damaged"),
+        ({"extract": "step", "rewriter": {"model_key": "nobody"}}, "curation.rewriter.model_key"),
     ],
 )
-def test_what_is_not_built_yet_stops_its_own_experiment_only(
-    tmp_path: Path, section: str, field: str, value: Any
-) -> None:
-    body = {"curation": dict(CURATION), "eval": {}}
-    lab = write_lab(tmp_path, {"old": tuned(**{section: {**body[section], field: value}}), "new": base()})
-    before = lab.paths.file.read_bytes()
-    view = lab.read()
-    lab.fold()
-    assert lab.paths.file.read_bytes() == before
-    assert lab.effective(view, "new").experiment == "new"
-    with pytest.raises(UsageError, match=rf"experiments\.old\.config\.{section}\.{field}: not built yet"):
-        lab.effective(view, "old")
+def test_rewritings_that_cannot_be_are_refused(tmp_path: Path, curation: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        resolve_tuned(tmp_path, curation={**CURATION, **curation})
 
 
 def test_an_old_format_switch_that_names_no_format_is_not_guessed(tmp_path: Path) -> None:
@@ -320,10 +343,13 @@ def test_a_frozen_config_is_loaded_again_unchanged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("catalog", "message"),
     [
-        ({"models": {"tiny": {"max_length": 5}}}, "models.tiny: give one of hf_path, file_path and api_model"),
+        (
+            {"models": {"tiny": {"max_length": 5}}},
+            "models.tiny: give one of hf_path, file_path, api_model and",
+        ),
         (
             {"models": {"tiny": {"hf_path": "a/b", "file_path": "c", "max_length": 5}}},
-            "give one of hf_path, file_path and api_model",
+            "give one of hf_path, file_path, api_model and",
         ),
         ({"models": {"tiny": {"hf_path": "a/b"}}}, "models.tiny.max_length: Field required"),
         (

@@ -111,7 +111,6 @@ def test_no_problem_hides_another(tmp_path: Path) -> None:
         ({"curation": None}, "training_params", "add curation or remove training_params"),
         ({"datasets": {"eval": "exam"}}, "datasets.curate", "has curation but datasets.curate names no data set"),
         ({"curation": {**CURATION, "huatuo_format": False}}, "curation.huatuo_format", "give curation.format instead"),
-        ({"curation": {**CURATION, "restore": True}}, "curation.restore", "not built yet in this version"),
     ],
 )  # fmt: skip
 def test_a_problem_has_a_path_and_a_mend(tmp_path: Path, config: dict[str, Any], path: str, said: str) -> None:

@@ -1,0 +1,68 @@
+"""The models that a curation asks about its rows: opened, paid for, and their answers shared by all experiments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from data.hub import resolve
+from inference.answer_files import shared_answers
+from inference.dialogue import Query, Reply, converse
+from inference.engine import EngineSpec, Sampling, check_engine, model_source
+from inference.journal import Asking
+from registry.rewriting_schema import ModelCall, Role
+from registry.stage import StageContext
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is asked, `asking` what it has not answered before. Its answers are shared by all experiments."""
+
+    asking: Asking
+    call: ModelCall
+
+    def ask(self, queries: Sequence[Query[T]]) -> list[Reply[T]]:
+        """The replies in the order of the queries; see `inference.dialogue.converse`."""
+        spec, call = self.asking.spec, self.call
+        sampling = Sampling(call.max_tokens, call.temperature, seed=spec.seed)
+        return converse(self.asking, queries, sampling, call.retries)
+
+
+@contextmanager
+def called(context: StageContext, role: Role) -> Iterator[Model]:
+    """The model that the curation calls for `role`; the engine is opened when something must be asked.
+
+    Raises `MissingError` or `UsageError` for a model that cannot be asked.
+    """
+    assert context.config.curation is not None
+    call = context.config.curation.calls[role]
+    spec = spec_of(context, role)
+    with Asking(spec, shared_answers(spec, context.shared), context.stop) as asking:
+        yield Model(asking, call)
+
+
+def spec_of(context: StageContext, role: Role) -> EngineSpec:
+    """How the model for `role` is opened."""
+    assert context.config.curation is not None
+    call, entry = context.config.curation.calls[role], context.config.called_models[role]
+    # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
+    seed = context.config.curation.seed if call.temperature else 0
+    source = model_source(entry, call.model_key, call.engine, resolve, call.concurrency)
+    return EngineSpec(call.engine, source, entry.max_length, seed=seed)
+
+
+def check_calls(context: StageContext) -> None:
+    """Raise what can be told to be wrong with any of the models before hours are spent: a key that is not set."""
+    assert context.config.curation is not None
+    for role in context.config.curation.calls:
+        check_engine(spec_of(context, role))
+
+
+Ask = Callable[[Sequence[Query[T]]], list[Reply[T]]]
+"""How a rewriting asks its model: `Model.ask`."""

@@ -1,0 +1,1 @@
+"""Rewriting the reasoning of the chosen rows: styles, perturbations and their restoration."""

@@ -1,0 +1,40 @@
+"""A style: how reasoning is to read. What the model is told, what it gets to see, and what its answer must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from curation.rewriting.outcome import AskRows, Outcome, outcome_of
+from data.rows import Row
+from inference.dialogue import Query
+from registry.rewriting_schema import StyleName
+
+Read = Callable[[str, Row], Row]
+"""Makes the rewritten row of an answer, or raises `inference.dialogue.Complaint`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """One style. `prompt` is what the model is told about a row; `read` holds its answer to what was asked.
+
+    `expansion` is how long an answer is expected to be, in tokens per token of the row's reasoning, for estimates.
+    """
+
+    name: StyleName
+    prompt: Callable[[Row], str]
+    read: Read
+    expansion: float = 1.0
+
+    def query(self, row: Row) -> Query[Row]:
+        """The question about one row."""
+        return Query(({"role": "user", "content": self.prompt(row)},), lambda text: self.read(text, row))
+
+    def __call__(self, rows: Sequence[Row], ask: AskRows) -> list[Outcome]:
+        """Rewrite rows; see `curation.rewriting.outcome.Rewriting`."""
+        return [outcome_of(reply) for reply in ask([self.query(row) for row in rows])]
+
+
+def as_reasoning(check: Callable[[str], str]) -> Read:
+    """A reading that puts the checked text in the place of the row's reasoning."""
+    return lambda text, row: replace(row, reasoning=check(text))
