@@ -140,8 +140,12 @@ def _concludes_otherwise(ending: str, answer: str) -> bool:
 
 
 def _refusal(entry: Entry, config: QualityConfig) -> str | None:
-    openings = (text[:OPENING_CHARACTERS] for text in (entry.row.reasoning, entry.row.answer))
-    return "refusal" if any(_REFUSAL.search(opening) for opening in openings) else None
+    return "refusal" if any(map(is_refusal, (entry.row.reasoning, entry.row.answer))) else None
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text begins as a model that refuses does."""
+    return _REFUSAL.search(text[:OPENING_CHARACTERS]) is not None
 
 
 def _stated(text: str, entry: Entry, methods: frozenset[str]) -> str | None:

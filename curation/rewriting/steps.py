@@ -6,6 +6,16 @@ import re
 from collections.abc import Sequence
 
 _HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]*Step[ \t]+(\d+)[ \t]*[:.\-–—][ \t]*", re.MULTILINE | re.IGNORECASE)
+# How models write such headings: with a mark, bold, or with neither.
+_NUMBER = r"(?:\*\*|__)?[ \t]*Step[ \t]+(\d+)\b(?:\*\*|__)?"
+_WAYS = tuple(
+    re.compile(rf"^[ \t]*{way}", re.MULTILINE | re.IGNORECASE)
+    for way in (
+        rf"#{{1,6}}[ \t]*{_NUMBER}[ \t]*[:.)\-–—]?",
+        rf"(?:[-*+][ \t]+)?(?=\*\*|__){_NUMBER}[ \t]*[:.)\-–—]?",
+        rf"(?:[-*+][ \t]+)?{_NUMBER}[ \t]*[:.)\-–—]",
+    )
+)
 
 
 def split_steps(text: str) -> list[str]:
@@ -25,3 +35,20 @@ def numbers_of(text: str) -> list[int]:
 def join_steps(steps: Sequence[str]) -> str:
     """Return the steps as one text, numbered from 1."""
     return "\n\n".join(f"## Step {number}: {step.strip()}" for number, step in enumerate(steps, start=1))
+
+
+def with_headings(text: str) -> str:
+    """Return a text from its first step on, with `## Step 1: Title` for the ways in which models write headings.
+
+    Bold headings count where none has a `#`, bare ones ("Step 1. Title") where none is bold either, so that a word on
+    another step in a line of its own begins none.
+    """
+    pattern = next((way for way in _WAYS if way.search(text)), None)
+    if pattern is None:
+        return text
+    parts = pattern.split(text)[1:]
+    steps = []
+    for number, content in zip(parts[::2], parts[1::2], strict=True):
+        title, _, below = content.lstrip(" \t*_").partition("\n")
+        steps.append(f"## Step {number}: {title.replace('**', '').strip().rstrip(':')}\n{below.strip()}".strip())
+    return "\n\n".join(steps)

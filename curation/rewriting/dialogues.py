@@ -1,0 +1,75 @@
+"""Forms in which voices take turns: questions with answers, and a talk between experts. See `structures`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from curation.rewriting.structures import from_first
+from inference.dialogue import Complaint
+
+# "Q:", "**Q1:**", "Question 2.", and the same for answers.
+_QA: Final = re.compile(
+    r"[ \t]*(?:[-*+•][ \t]+|#{1,6}[ \t]*)?(?:\*\*|__)?(Q|A|Question|Answer)[ \t]*\d{0,3}[ \t]*"
+    r"(?:[:.)](?:\*\*|__)?|(?:\*\*|__)[:.)]?)[ \t]*(.*)\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+# A name is a few words, the first with a capital letter; "Dr. Lee (Cardiology)" is one.
+_NAME: Final = r"([^\W\d_a-z][\w.'’()/&-]*(?:[ \t][\w.'’()/&-]+){0,4})"
+_TURN: Final = re.compile(
+    rf"[ \t]*(?:[-*+•][ \t]+|#{{1,6}}[ \t]*)?(?:\*\*|__)?{_NAME}(?:\*\*|__)?:(?:\*\*|__)?(?:[ \t]+|\Z)(.*)\Z", re.DOTALL
+)
+LEAST_TURNS: Final = 3
+
+
+def questions_and_answers(text: str) -> str:
+    """At least two pairs of `Q: ...` and `A: ...`, by turns."""
+    turns = _blocks(text, lambda line: (found[1][0].upper(), found[2]) if (found := _QA.match(line)) else None)
+    for number, (name, said) in enumerate(turns):
+        wanted = "QA"[number % 2]
+        if name != wanted:
+            raise Complaint(
+                'Questions and answers do not take turns. Follow each "Q: ..." by exactly one "A: ..."; '
+                f"part {number + 1} should begin with {wanted}:"
+            )
+        if not said:
+            raise Complaint(f"A question or an answer is empty. It is part {number + 1}, a {name}:")
+    if not turns:
+        raise Complaint('There are no questions. Write lines that begin with "Q: " and "A: " by turns.')
+    if len(turns) % 2:
+        raise Complaint("The last question has no answer.")
+    if len(turns) < 4:
+        raise Complaint("There is only one question. Divide the reasoning into two or more.")
+    pairs = zip(turns[::2], turns[1::2], strict=True)
+    return "\n\n".join(f"Q: {question}\nA: {answer}" for (_, question), (_, answer) in pairs)
+
+
+def talk(text: str) -> str:
+    """At least three turns `Name: text` of two or more speakers, and a question in one of them."""
+    turns = _blocks(text, lambda line: (found[1], found[2]) if (found := _TURN.match(line)) else None)
+    if len(turns) < LEAST_TURNS:
+        raise Complaint(
+            f"There are too few turns. Write {LEAST_TURNS} or more, each with its speaker's name and a colon before it "
+            '("Cardiologist: ...").'
+        )
+    for number, (name, said) in enumerate(turns, start=1):
+        if not said:
+            raise Complaint(f"A speaker says nothing. It is {name} in turn {number}.")
+    if len({name.casefold() for name, _ in turns}) < 2:
+        raise Complaint("There is only one speaker. Let two or more experts talk with each other.")
+    if not any(sign in said for _, said in turns for sign in "?？"):
+        raise Complaint("Nobody asks a question. In a Socratic dialogue questions lead from thought to thought.")
+    return "\n\n".join(f"{name}: {said}" for name, said in turns)
+
+
+def _blocks(text: str, opened: Callable[[str], tuple[str, str] | None]) -> list[tuple[str, str]]:
+    """(name, what is said) of each turn; lines that open none belong to the turn before."""
+    blocks: list[tuple[str, list[str]]] = []
+    for line in from_first(text, lambda line: opened(line) is not None):
+        found = opened(line)
+        if found:
+            blocks.append((found[0], [found[1]]))
+        elif blocks:
+            blocks[-1][1].append(line)
+    return [(name, re.sub(r"\n{2,}", "\n", "\n".join(map(str.rstrip, lines))).strip()) for name, lines in blocks]

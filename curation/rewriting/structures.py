@@ -1,0 +1,137 @@
+"""Forms of a text that hold without its meaning: each function returns the text in the form's one spelling.
+
+What models vary without harm (heading levels, bullets, bold marks, a line of introduction) is made the same; whatever
+else is not the form raises `Complaint`, its first sentence without anything of the text, so that it can be counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from curation.rewriting.steps import join_steps, numbers_of, split_steps, with_headings
+from inference.dialogue import Complaint
+
+TITLE_CHARACTERS: Final = 160
+_BULLET: Final = re.compile(r"[ \t]*(?:[-*+•–]|\d{1,3}[.)])(?:[ \t]+|\Z)")
+_HEADING: Final = re.compile(r"[ \t]{0,3}(#{1,6})[ \t]*([^#\s].*?)[ \t#]*\Z")
+_BOLD_LINE: Final = re.compile(r"[ \t]*\*\*([^*]+?):?\*\*:?[ \t]*\Z")
+_FENCE: Final = re.compile(r"[ \t]{0,3}(?:```|~~~)")
+# With a colon, or as a heading of its own; "Evidence suggests" is neither.
+_EVIDENCE: Final = re.compile(
+    r"^[ \t]*(?:[-*+•][ \t]+)?(?:#{1,6}[ \t]*)?(?:[*_]{0,2}Evidence[*_]{0,2}[ \t]*:[*_]{0,2}"
+    r"|(?<=[#*_ ])[*_]{0,2}Evidence[*_]{0,2}[ \t]*$)[ \t]*",
+    re.MULTILINE | re.IGNORECASE,
+)
+
+
+def stepwise(text: str, least: int = 1) -> str:
+    """At least so many steps, numbered from 1 without a gap, each with a title and content below it."""
+    text = with_headings(text)
+    steps, numbers = split_steps(text), numbers_of(text)
+    if not steps:
+        raise Complaint('There are no steps. Head each with "## Step 1: Title", the number counting up.')
+    if numbers != list(range(1, len(steps) + 1)):
+        said = ", ".join(map(str, numbers))
+        raise Complaint(f"The steps are not numbered 1, 2, 3 and so on. Their numbers are {said}.")
+    for number, step in enumerate(steps, start=1):
+        title, _, content = step.partition("\n")
+        if not content.strip():
+            raise Complaint(
+                f"A step has no title or no content. Step {number} is one line; write its title behind the number and "
+                "its content on the lines below."
+            )
+        if len(title) > TITLE_CHARACTERS:
+            raise Complaint(f"The title of a step is too long. That of step {number} has {len(title)} characters.")
+    if len(steps) < least:
+        raise Complaint(f"There are too few steps. There is {len(steps)}; divide the reasoning into {least} or more.")
+    return join_steps(steps)
+
+
+def with_evidence(text: str, least: int = 1) -> str:
+    """Steps of which each closes with `**Evidence:** text`."""
+    steps = []
+    for number, step in enumerate(split_steps(stepwise(text, least)), start=1):
+        title, _, content = step.partition("\n")
+        before, *evidence = (part.strip() for part in _EVIDENCE.split(content))
+        if len(evidence) != 1 or not evidence[0]:
+            raise Complaint(
+                f"A step has no evidence, or several. Step {number} needs exactly one **Evidence:** with text behind."
+            )
+        if not before:
+            raise Complaint(f"A step has evidence and nothing that it is evidence for. It is step {number}.")
+        steps.append(f"{title}\n{before}\n**Evidence:** {evidence[0]}")
+    return join_steps(steps)
+
+
+def list_of_points(text: str) -> str:
+    """At least two items, each a line that begins with "- "."""
+    lines = from_first(text, lambda line: _BULLET.match(line) is not None)
+    items: list[str] = []
+    for before, line in zip(["", *lines], lines, strict=False):
+        bullet = _BULLET.match(line)
+        if bullet:
+            items.append(line[bullet.end() :].strip())
+        elif line.strip() and items and before.strip() and line[0].isspace():
+            items[-1] += f" {line.strip()}"
+        elif line.strip():
+            raise Complaint(f'There is a line that is no item. Begin every line with "- ", unlike "{_short(line)}".')
+    if not all(items):
+        raise Complaint("An item is empty. Write the fact behind each dash.")
+    if len(items) < 2:
+        raise Complaint("There are fewer than two items. Write each fact or step as an item of its own.")
+    return "\n".join(f"- {item}" for item in items)
+
+
+def markdown(text: str) -> str:
+    """Headings, the highest of them `##`, with text below, and no code block that stays open."""
+    lines = text.splitlines()
+    fenced = _in_fences(lines)
+    if not any(_HEADING.match(line) for line, inside in zip(lines, fenced, strict=True) if not inside):
+        lines = [_BOLD_LINE.sub(r"## \1", line) for line in lines]
+    headings = [None if inside else _HEADING.match(line) for line, inside in zip(lines, fenced, strict=True)]
+    first = next((index for index, heading in enumerate(headings) if heading), None)
+    if first is None:
+        raise Complaint('There is no heading. Divide the text with headings ("## ...").')
+    _check_preface(lines[:first])
+    shift = 2 - min(len(heading[1]) for heading in headings if heading)
+    written = [
+        f"{'#' * min(6, len(heading[1]) + shift)} {heading[2].replace('**', '').strip()}" if heading else line.rstrip()
+        for line, heading in zip(lines[first:], headings[first:], strict=True)
+    ]
+    if not any(line.strip() and not heading for line, heading in zip(written, headings[first:], strict=True)):
+        raise Complaint("There is nothing but headings. Write the reasoning below them.")
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(written)).strip()
+
+
+def _in_fences(lines: list[str]) -> list[bool]:
+    inside, found = False, []
+    for line in lines:
+        fence = _FENCE.match(line) is not None
+        found.append(inside or fence)
+        inside ^= fence
+    if inside:
+        raise Complaint("A code block is opened and never closed.")
+    return found
+
+
+def from_first(text: str, begins: Callable[[str], bool]) -> list[str]:
+    """Return the lines from the first that `begins` on; one line of introduction before it is cut off."""
+    lines = text.splitlines()
+    first = next((index for index, line in enumerate(lines) if begins(line)), None)
+    if first is None:
+        return lines
+    _check_preface(lines[:first])
+    return lines[first:]
+
+
+def _check_preface(lines: list[str]) -> None:
+    said = [line for line in lines if line.strip()]
+    if len(said) > 1:
+        raise Complaint(f'There is text before the beginning. Leave out what begins "{_short(said[0])}".')
+
+
+def _short(line: str) -> str:
+    line = line.strip()
+    return line if len(line) <= 60 else f"{line[:57]}..."
