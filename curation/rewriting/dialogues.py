@@ -34,7 +34,7 @@ def questions_and_answers(text: str) -> str:
                 f"part {number + 1} should begin with {wanted}:"
             )
         if not said:
-            raise Complaint(f"A question or an answer is empty. It is part {number + 1}, a {name}:")
+            raise Complaint(f"A question or an answer is empty. It is part {number + 1}, which begins with {name}:")
     if not turns:
         raise Complaint('There are no questions. Write lines that begin with "Q: " and "A: " by turns.')
     if len(turns) % 2:

@@ -21,17 +21,20 @@ NOTES: Final[Mapping[NoteKind, tuple[str, ...]]] = {
 _NAMES: Final = "|".join(sorted({name for names in NOTES.values() for name in names}))
 # A heading, a bold name, a name with a colon or alone on its line; its letter may stand before or behind it.
 _SECTION: Final = re.compile(
-    r"[ \t]*(?:#{1,6}[ \t]*)?(?:\*\*|__)?(?:\d{1,2}[.)][ \t]*)?(?:[A-Z][ \t]*[:–—-][ \t]*)?"
+    r"[ \t]*(?:#{1,6}[ \t]*)?(?:\d{1,2}[.)][ \t]*)?(?:\*\*|__)?(?:\d{1,2}[.)][ \t]*)?(?:[A-Z][ \t]*[:–—-][ \t]*)?"
     rf"(?P<name>{_NAMES})(?:[ \t]*\([A-Z]\))?"
     r"(?:[ \t]*(?::(?:\*\*|__)?|(?:\*\*|__):?)[ \t]*(?P<rest>.*)|[ \t]*)\Z",
     re.IGNORECASE,
 )
 
-_ARROW: Final = re.compile(r"[ \t]*(?:[-=–—]+>|→|⇒|➔|➜)[ \t]*")
+# The lookbehinds keep a line of nothing but blanks or dashes from costing the square of its length.
+_ARROW: Final = re.compile(r"(?:(?<![ \t])[ \t]+)?(?:(?<![-=–—])[-=–—]{1,9}>|→|⇒|➔|➜)[ \t]*")
 _DRAWN: Final = re.compile(r"[├└╰][─—-]*>?[ \t]*")
 _BULLET: Final = re.compile(r"\A(?:[-*+•]|\d{1,2}[.)])[ \t]+")
 _TAKEN: Final = re.compile(r"[ \t]*[*_]*[\[(][*_]*taken[*_]*[\])][*_]*[ \t]*\Z", re.IGNORECASE)
 TAKEN: Final = "[taken]"
+_MARK_CHARACTERS: Final = 30
+"""The mark is looked for in so much of a line's end."""
 
 
 def note(text: str, kinds: Sequence[NoteKind] = tuple(NOTES)) -> str:
@@ -100,7 +103,7 @@ def decision_tree(text: str) -> str:
 
 def _tree_lines(text: str) -> list[str]:
     """The lines with drawn branches as arrows; a line of introduction, which ends with a colon, is cut off."""
-    drawn = (_DRAWN.sub("-> ", line.expandtabs(4).replace("│", " ")) for line in text.splitlines())
+    drawn = (_DRAWN.sub("    -> ", line.expandtabs(4).replace("│", " ")) for line in text.splitlines())
     lines = [line for line in drawn if line.strip()]
     if len(lines) > 1 and lines[0].rstrip().endswith(":") and not (lines[1][0].isspace() or _ARROW.search(lines[1])):
         return lines[1:]
@@ -127,6 +130,6 @@ def _depths(indents: list[int]) -> list[int]:
 
 def _branch(line: str) -> str:
     branch = _BULLET.sub("", line.strip())
-    taken = _TAKEN.search(branch)
+    taken = _TAKEN.search(branch, max(0, len(branch) - _MARK_CHARACTERS))
     arrows = _ARROW.sub(" -> ", branch[: taken.start()] if taken else branch).strip()
     return f"{arrows} {TAKEN}" if taken else arrows

@@ -39,12 +39,15 @@ def one_sentence(text: str) -> str:
         raise Complaint("The sentence breaks off. End it with a full stop.")
     if sentence and sentence.rstrip("\"'”’)]")[-1:] not in tuple(".!?。！？"):
         sentence += "."
+    words = len(sentence.split())
+    too_long = Complaint(f"The sentence is too long. It has {words} words; {MOST_WORDS} are allowed.")
+    if len(sentence) > MOST_CHARACTERS:
+        raise too_long
     ends = [match for match in _END.finditer(sentence) if match.end() < len(sentence) and _is_end(sentence, match)]
     if ends:
         raise Complaint(f"There is more than one sentence. There are {len(ends) + 1}; join them into one.")
-    words = len(sentence.split())
-    if words > MOST_WORDS or len(sentence) > MOST_CHARACTERS:
-        raise Complaint(f"The sentence is too long. It has {words} words; {MOST_WORDS} are allowed.")
+    if words > MOST_WORDS:
+        raise too_long
     return sentence
 
 

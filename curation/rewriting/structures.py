@@ -74,7 +74,7 @@ def list_of_points(text: str) -> str:
         if bullet:
             items.append(line[bullet.end() :].strip())
         elif line.strip() and items and before.strip() and line[0].isspace():
-            items[-1] += f" {line.strip()}"
+            items[-1] = f"{items[-1]} {line.strip()}".lstrip()
         elif line.strip():
             raise Complaint(f'There is a line that is no item. Begin every line with "- ", unlike "{_short(line)}".')
     if not all(items):
@@ -97,7 +97,9 @@ def markdown(text: str) -> str:
     _check_preface(lines[:first])
     shift = 2 - min(len(heading[1]) for heading in headings if heading)
     written = [
-        f"{'#' * min(6, len(heading[1]) + shift)} {heading[2].replace('**', '').strip()}" if heading else line.rstrip()
+        f"{'#' * min(6, len(heading[1]) + shift)} {heading[2].replace('**', '').strip('# ')}"
+        if heading
+        else line.rstrip()
         for line, heading in zip(lines[first:], headings[first:], strict=True)
     ]
     if not any(line.strip() and not heading for line, heading in zip(written, headings[first:], strict=True)):

@@ -175,8 +175,8 @@ _STYLES: Final = (
     _rewriting(
         "socratic",
         "a Socratic dialogue between two or more medical experts of the fields that the content needs. Each turn "
-        'begins with the speaker\'s field and a colon ("Cardiologist: "). By questions they lead each other from thought '
-        "to thought, in a serious tone; the last turn concludes.",
+        'begins with the speaker\'s field and a colon ("Cardiologist: "). By questions they lead each other from '
+        "thought to thought, in a serious tone; the last turn concludes.",
         lambda text, _: talk(text),
         Lengths(0.15, 4.0),
         1.5,
