@@ -22,7 +22,7 @@ SLACK: Final = 400
 LINE_WORDS: Final = 8
 """From so many words on a line of the instructions that stands in an answer was copied."""
 
-_TAG: Final = re.compile(r"<(?=/?\s*the_(?:question|options|answer|reasoning)\b)", re.IGNORECASE)
+_TAG: Final = re.compile(r"<(?=\s*/?\s*the_(?:question|options|answer|reasoning)\b)", re.IGNORECASE)
 _WRAPPED: Final = re.compile(r"\A<(the_\w+)>(.*)</\1>\Z", re.DOTALL)
 _REFUSAL: Final = re.compile(
     r"\A(?:(?:I['’]m|I am) (?:very |so )?sorry|Sorry|I apologi[sz]e)\b"
