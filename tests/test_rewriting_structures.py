@@ -93,6 +93,17 @@ VARIANTS = [
         "## Subjective\nIll.\n\n## Objective\nFever.\n\n## Assessment\n- Flu\n\n## Plan\nPlan of rest.",
     ),
     (
+        as_soap,
+        "### Subjective\nIll.\n### Objective\n#### Vital signs:\n39 °C\n### Assessment\nFlu.\n### Plan: Rest.",
+        "## Subjective\nIll.\n\n## Objective\n**Vital signs:**\n39 °C\n\n## Assessment\nFlu.\n\n## Plan\nRest.",
+    ),
+    (stepwise, "## Step 1：Look\nFever.\n## Step 2：Conclude\nIt is flu.", TWO_STEPS),
+    (
+        questions_and_answers,
+        "Q：为什么？\nA：发热。\nQ：所以？\nA：流感。",
+        "Q: 为什么？\nA: 发热。\n\nQ: 所以？\nA: 流感。",
+    ),
+    (
         decision_tree,
         "The tree:\nFever?\n├── Yes → flu? (taken)\n│   └── No => cold\n└── No: well",
         "Fever?\n  -> Yes -> flu? [taken]\n    -> No -> cold\n  -> No: well",
@@ -132,6 +143,7 @@ FLAWS = [
     (stepwise, "## Step 1: Look\nFever.\n## Step 2: End", "no title or no content. Step 2"),
     (stepwise, "## Step 1: Fever, and so it is flu.", "no title or no content. Step 1"),
     (stepwise, f"## Step 1: {'fever ' * 40}\nFlu.", "title of a step is too long. That of step 1"),
+    (stepwise, f"{TWO_STEPS}\n## Summary\nFlu.", "heading that is no step. Make .## Summary. a step"),
     (lambda text: stepwise(text, 2), "## Step 1: Look\nFever.", "too few steps. There is 1; .* 2 or more"),
     (stepwise, "Well.\nLet me see.\n", "There are no steps"),
     (one_sentence, "It is flu. The fever says so.", "more than one sentence. There are 2"),

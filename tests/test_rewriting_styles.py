@@ -147,11 +147,14 @@ Rewrite = Callable[[StyleName, Sequence[Row]], list[Outcome]]
 
 
 @contextmanager
-def rewriting(url: str, folder: Path, name: str = "gpt-x", sampling: Sampling = SAMPLING) -> Iterator[Rewrite]:
-    """Rewrites with the model of a server, asking each row at most twice."""
-    spec = EngineSpec("openai", ApiModel(name, url, "LAB_KEY", 4), max_length=4096)
+def rewriting(spec: EngineSpec, folder: Path, sampling: Sampling = SAMPLING) -> Iterator[Rewrite]:
+    """Rewrites with a model, asking each row at most twice."""
     with Asking(spec, folder / "answers.jsonl") as asking:
         yield lambda style, rows: STYLES[style](rows, lambda queries: converse(asking, queries, sampling, 1))
+
+
+def served(url: str, name: str = "gpt-x") -> EngineSpec:
+    return EngineSpec("openai", ApiModel(name, url, "LAB_KEY", 4), max_length=4096)
 
 
 def scripted(first: str, second: str) -> Script:
@@ -177,7 +180,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_answer_is_accepted_repaired_or_given_up(
     first: str, second: str, status: str, asked: int, tmp_path: Path
 ) -> None:
-    with serving(scripted(first, second)) as server, rewriting(server.url, tmp_path) as rewrite:
+    with serving(scripted(first, second)) as server, rewriting(served(server.url), tmp_path) as rewrite:
         (outcome,) = rewrite("step", [row(1)])
     assert outcome.status == status
     assert len(server.bodies) == asked
@@ -196,7 +199,7 @@ def test_an_answer_is_accepted_repaired_or_given_up(
 
 def test_rows_without_reasoning_are_given_up_unasked_where_it_is_needed(tmp_path: Path) -> None:
     rows = [row(1, reasoning=" \n"), row(2)]
-    with serving(scripted(STEPS, "never asked")) as server, rewriting(server.url, tmp_path) as rewrite:
+    with serving(scripted(STEPS, "never asked")) as server, rewriting(served(server.url), tmp_path) as rewrite:
         empty, rewritten = rewrite("step", rows)
         assert (empty.status, empty.reason) == ("given up", "there is no reasoning to rewrite")
         assert rewritten.row is not None
@@ -209,18 +212,31 @@ def _shown(server: FaultyServer) -> list[str]:
     return [question.split("<the_reasoning>\n")[1][:15] for question in server.questions]
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model"), max_length=4096)
+
+
+def gives_all_up(rewrite: Rewrite) -> None:
+    for name in TEXT_STYLES:
+        outcomes = rewrite(name, [row(1), row(2)])
+        assert [(outcome.row, outcome.status) for outcome in outcomes] == [(None, "given up")] * 2
+        assert all(outcome.reason for outcome in outcomes)
+
+
+def test_nonsense_of_a_real_model_is_given_up_in_every_style(model: Path, tmp_path: Path) -> None:
+    with rewriting(EngineSpec("transformers", model, max_length=4096), tmp_path, Sampling(8)) as rewrite:
+        gives_all_up(rewrite)
+
+
+@pytest.mark.full
 @NEEDS_VLLM
-def test_nonsense_of_a_real_model_is_given_up_in_every_style(tmp_path: Path) -> None:
-    model = make_tiny_model(tmp_path / "model", max_length=4096)
-    log, sampling = tmp_path / "server.log", Sampling(max_tokens=24)
+def test_nonsense_of_a_real_server_is_given_up_in_every_style(model: Path, tmp_path: Path) -> None:
     with (
-        vllm_server(model, "tiny", log, "--max-model-len", "4096") as url,
-        rewriting(url, tmp_path, "tiny", sampling) as rewrite,
+        vllm_server(model, "tiny", tmp_path / "server.log", "--max-model-len", "4096") as url,
+        rewriting(served(url, "tiny"), tmp_path, Sampling(24)) as rewrite,
     ):
-        for name in TEXT_STYLES:
-            outcomes = rewrite(name, [row(1), row(2)])
-            assert [(outcome.row, outcome.status) for outcome in outcomes] == [(None, "given up")] * 2
-            assert all(outcome.reason for outcome in outcomes)
+        gives_all_up(rewrite)
 
 
 def test_stepwise_styles_are_the_ones_whose_answers_are_steps() -> None:
@@ -238,8 +254,8 @@ def test_the_new_style_of_the_docs_works_as_it_stands(monkeypatch: pytest.Monkey
     made, function = map(textwrap.dedent, blocks)
     monkeypatch.setitem(EXAMPLES, "telegram", "BEEKEEPER STUNG STOP")  # type: ignore[misc]
     names = {**vars(styles), "Complaint": Complaint}
-    exec(function, names)
-    (style,) = eval(f"({made})", names)
+    exec(function + made, names)
+    style = names["_TELEGRAM"]
     assert style.read("Fever STOP flu STOP", row(1)).reasoning == "Fever STOP\nflu STOP"
     with pytest.raises(Complaint, match="too few thoughts"):
         style.read("Fever STOP", row(1))

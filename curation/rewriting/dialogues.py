@@ -66,8 +66,12 @@ def talk(text: str) -> str:
 def _blocks(text: str, opened: Callable[[str], tuple[str, str] | None]) -> list[tuple[str, str]]:
     """(name, what is said) of each turn; lines that open none belong to the turn before."""
     blocks: list[tuple[str, list[str]]] = []
-    for line in from_first(text, lambda line: opened(line) is not None):
-        found = opened(line)
+
+    def turn(line: str) -> tuple[str, str] | None:
+        return opened(line) or opened(line.replace("：", ": ", 1))
+
+    for line in from_first(text, lambda line: turn(line) is not None):
+        found = turn(line)
         if found:
             blocks.append((found[0], [found[1]]))
         elif blocks:

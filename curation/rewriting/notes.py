@@ -53,18 +53,22 @@ def note(text: str, kinds: Sequence[NoteKind] = tuple(NOTES)) -> str:
 
 def _note_of(text: str, names: tuple[str, ...]) -> str:
     sections: list[tuple[str, list[str]]] = []
-    for line in from_first(text, lambda line: _opened(line, names) is not None):
+    lines = from_first(text, lambda line: _opened(line, names) is not None)
+    level = max((_level(line) for line in lines if _opened(line, names)), default=0)
+    for line in lines:
         found = _opened(line, names)
         if found:
             sections.append((found[0], [found[1]]))
-        elif line.lstrip().startswith("#"):
+        elif 0 < level < _level(line):
+            sections[-1][1].append(f"**{line.strip().strip('#* ')}**")
+        elif _level(line):
             raise Complaint(f'There is a heading that the note has not. It is "{line.strip()}"; write {_form(names)}.')
         elif sections:
             sections[-1][1].append(line.rstrip())
     if [name for name, _ in sections] != list(names):
         said = ", ".join(name for name, _ in sections) or "none of them"
         raise Complaint(f"The headings are not those of the note, in order. There is {said}; write {_form(names)}.")
-    written = [(name, "\n".join(lines).strip()) for name, lines in sections]
+    written = [(name, "\n".join(content).strip()) for name, content in sections]
     empty = ", ".join(name for name, content in written if not content)
     if empty:
         raise Complaint(f'A section is empty. Fill {empty}, or write "None mentioned." where nothing is known.')
@@ -76,6 +80,10 @@ def _opened(line: str, names: tuple[str, ...]) -> tuple[str, str] | None:
     found = _SECTION.match(line)
     name = next((name for name in names if found and name.casefold() == found["name"].casefold()), None)
     return None if found is None or name is None else (name, found["rest"] or "")
+
+
+def _level(line: str) -> int:
+    return len(line.lstrip()) - len(line.lstrip().lstrip("#"))
 
 
 def _form(names: tuple[str, ...]) -> str:

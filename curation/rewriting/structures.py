@@ -16,6 +16,7 @@ from inference.dialogue import Complaint
 TITLE_CHARACTERS: Final = 160
 _BULLET: Final = re.compile(r"[ \t]*(?:[-*+•–]|\d{1,3}[.)])(?:[ \t]+|\Z)")
 _HEADING: Final = re.compile(r"[ \t]{0,3}(#{1,6})[ \t]*([^#\s].*?)[ \t#]*\Z")
+_OTHER_HEADING: Final = re.compile(r"^##?[ \t]+(?!Step \d).+", re.MULTILINE)
 _BOLD_LINE: Final = re.compile(r"[ \t]*\*\*([^*]+?):?\*\*:?[ \t]*\Z")
 _FENCE: Final = re.compile(r"[ \t]{0,3}(?:```|~~~)")
 # With a colon, or as a heading of its own; "Evidence suggests" is neither.
@@ -35,6 +36,9 @@ def stepwise(text: str, least: int = 1) -> str:
     if numbers != list(range(1, len(steps) + 1)):
         said = ", ".join(map(str, numbers))
         raise Complaint(f"The steps are not numbered 1, 2, 3 and so on. Their numbers are {said}.")
+    other = _OTHER_HEADING.search(text)
+    if other:
+        raise Complaint(f'There is a heading that is no step. Make "{_short(other[0])}" a step or part of one.')
     for number, step in enumerate(steps, start=1):
         title, _, content = step.partition("\n")
         if not content.strip():
