@@ -39,8 +39,9 @@ def shipped_lab(tmp_path: Path) -> Lab:
     registry = json.loads((CHECKOUT / "results.json").read_text())
     catalog = json.loads((CHECKOUT / "config.json").read_text())
     for entry in catalog["models"].values():
-        entry.pop("hf_path", None)
-        entry.update(file_path="model", max_length=512)
+        if not entry.keys() & {"api_model", "vertex_model"}:
+            entry.pop("hf_path", None)
+            entry.update(file_path="model", max_length=512)
     for section, file in (("train_datasets", "train.jsonl"), ("eval_datasets", "eval.jsonl")):
         catalog[section] = {key: {"file_path": f"{key}-{file}"} for key in catalog[section]}
         for key in catalog[section]:

@@ -153,7 +153,7 @@ FLAWS = [
     (one_sentence, "提示流感。治疗。", "more than one sentence"),
     (one_sentence, "The findings are:", "breaks off"),
     (one_sentence, "fever " * 81, "too long. It has 81 words"),
-    (one_sentence, "热" * 900, "too long"),
+    (one_sentence, "热" * 1100, "too long"),
     (list_of_points, "It is flu.", 'no item. .*unlike "It is flu."'),
     (list_of_points, "- Fever", "fewer than two items"),
     (list_of_points, "- Fever\n-\n- Flu", "An item is empty"),

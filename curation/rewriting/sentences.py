@@ -9,7 +9,7 @@ from data.rows import Row, normalised
 from inference.dialogue import Complaint
 
 MOST_WORDS: Final = 80
-MOST_CHARACTERS: Final = 800
+MOST_CHARACTERS: Final = 1000
 """For languages that set no space between words."""
 LEAST_THOUGHTS: Final = 3
 
@@ -40,7 +40,10 @@ def one_sentence(text: str) -> str:
     if sentence and sentence.rstrip("\"'”’)]")[-1:] not in tuple(".!?。！？"):
         sentence += "."
     words = len(sentence.split())
-    too_long = Complaint(f"The sentence is too long. It has {words} words; {MOST_WORDS} are allowed.")
+    too_long = Complaint(
+        f"The sentence is too long. It has {words} words and {len(sentence)} characters; "
+        f"{MOST_WORDS} and {MOST_CHARACTERS} are allowed."
+    )
     if len(sentence) > MOST_CHARACTERS:
         raise too_long
     ends = [match for match in _END.finditer(sentence) if match.end() < len(sentence) and _is_end(sentence, match)]
