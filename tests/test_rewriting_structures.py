@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.rewriting.dialogues import questions_and_answers, talk
@@ -223,6 +223,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min
 STEPS = st.lists(st.tuples(WORDS, WORDS).map("\n".join).filter(lambda step: not re.search(r"step", step, re.I)))
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_steps_that_are_joined_come_apart_again(steps: list[str]) -> None:
     text = join_steps(steps)
@@ -230,11 +231,13 @@ def test_steps_that_are_joined_come_apart_again(steps: list[str]) -> None:
     assert numbers_of(text) == list(range(1, len(steps) + 1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.from_regex(r"[a-r]{1,9}( [a-r0-9,.]{1,9}){0,3}\n[a-r*#]{1,9}", fullmatch=True), min_size=1))
 def test_headings_in_their_one_spelling_stay_as_they_are(steps: list[str]) -> None:
     assert with_headings(join_steps(steps)) == join_steps(steps)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(FORMS)), st.text("QA:# \n-*>`1.Step?[]", max_size=60))
 def test_no_text_breaks_a_form_and_what_passes_passes_again(name: str, text: str) -> None:
     form = FORMS[name]

@@ -23,7 +23,7 @@ ONE_STEP_CHARACTERS: Final = 400
 
 _REWRITE: Final = (
     "You prepare texts from which a language model learns medical reasoning. Between <the_reasoning> tags below stands "
-    "reasoning about a medical question. Put it into another form."
+    "reasoning about a medical question. Put the reasoning into another form."
 )
 _KEEP_ALL: Final = (
     "- Keep all of its content: every finding, every number with its unit, every drug and dose, every alternative that "
