@@ -152,19 +152,30 @@ def model_folder(spec: EngineSpec) -> Path:
     return spec.model
 
 
+Known = Callable[[Request, int], Generation | None]
+"""The answer to a request of that index, where another process has got it meanwhile."""
+
+
 class Engine(Protocol):
     """An opened model."""
 
     name: EngineName
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        stop: StopFlag | None = None,
+        known: Known | None = None,
     ) -> Iterator[Generation]:
         """Yield one generation for each of `request.indices(sampling)`, in the order in which they finish.
 
         A request that cannot be answered (no room left in `max_length`, a chat template that refuses the messages)
         yields "error" generations; the others are answered. Leaves with `StageStopped`, in the middle of answers, when
         `stop` asks for it. Raises `UsageError` for a continuation or a schema that this engine has no way to follow.
+
+        An engine that asks a server calls `known` just before it sends a request for the first time, in the thread of
+        its event loop; an answer that it returns is yielded in place of one that is paid for. Others ignore it.
         """
         ...
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.adapter import read_adapter
 from inference.checkpoint import Checkpoint, load_checkpoint, opening
-from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
+from inference.engine import EngineSpec, Generation, Known, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
 from registry.errors import UsageError
@@ -45,16 +45,20 @@ class TransformersEngine:
         self._batch_tokens = _cache_bytes(model) // _cache_bytes_per_token(model)
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        stop: StopFlag | None = None,
+        known: Known | None = None,
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`."""
         if any(request.schema is not None for request in requests):
             raise UsageError(
                 "the transformers engine cannot hold answers to a JSON schema; use the engine vllm or openai"
             )
-        samples, known = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
+        samples, ready = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
         answers = self._run(samples, sampling, stop or StopFlag())
-        yield from track(chain(known, answers), len(samples) + len(known), self.name)
+        yield from track(chain(ready, answers), len(samples) + len(ready), self.name)
 
     def _run(self, samples: list[Sample], sampling: Sampling, stop: StopFlag) -> Iterator[Generation]:
         assert self._model is not None, "the engine is closed"

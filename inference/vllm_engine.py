@@ -11,7 +11,7 @@ from typing import Protocol
 from inference.adapter import read_adapter
 from inference.checkpoint import Checkpoint, load_checkpoint
 from inference.data_parallel import copies_of, open_workers
-from inference.engine import EngineSpec, Generation, Request, Sampling, model_folder
+from inference.engine import EngineSpec, Generation, Known, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
 from inference.vllm_core import Outcome, check_adapter, open_core
@@ -45,12 +45,16 @@ class VllmEngine:
         self._copies = copies
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, stop: StopFlag | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        stop: StopFlag | None = None,
+        known: Known | None = None,
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`."""
-        samples, known = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
+        samples, ready = prepare(self._checkpoint, requests, sampling, self._spec.max_length)
         answers = self._run(samples, stop or StopFlag())
-        yield from track(chain(known, answers), len(samples) + len(known), self.name)
+        yield from track(chain(ready, answers), len(samples) + len(ready), self.name)
 
     def _run(self, samples: Sequence[Sample], stop: StopFlag) -> Iterator[Generation]:
         for sample, outcome in self._copies.run(samples, stop):

@@ -123,6 +123,30 @@ def test_the_longest_messages_go_first() -> None:
         assert [len(text) for text in server.questions] == [9, 7, 3, 1]
 
 
+def test_an_answer_that_another_process_has_got_is_not_asked_for() -> None:
+    theirs = Generation("q03", 0, "an answer of theirs", "stop", 7, 3)
+    looked: list[str] = []
+
+    def known(request: Request, index: int) -> Generation | None:
+        looked.append(request.id)
+        return theirs if (request.id, index) == ("q03", 0) else None
+
+    with serving(once(refusal(500, "oh"))) as server, open_engine(spec(server.url)) as engine:
+        got = {g.id: g for g in engine.generate(requests(8), SAMPLING, known=known)}
+        assert Counter(server.questions) == {f"q{n:02}": 2 for n in range(8) if n != 3}
+    assert got["q03"] == theirs
+    assert len(got) == 8
+    assert sorted(looked) == sorted(got)  # once each, and not again before another try
+
+
+def test_processes_with_the_same_work_begin_at_different_ends() -> None:
+    with serving(echo) as server, open_engine(spec(server.url, concurrency=1)) as engine:
+        for _ in range(2):
+            list(engine.generate(requests(30), SAMPLING, known=lambda request, index: None))
+        assert server.questions[:30] != server.questions[30:]
+        assert sorted(server.questions[:30]) == sorted(server.questions[30:])
+
+
 def test_as_many_requests_as_allowed_are_on_their_way_and_never_more() -> None:
     together = threading.Barrier(3)
 
