@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -17,11 +14,11 @@ from openai import APIConnectionError, APIError, APIStatusError
 
 from inference.engine import ApiModel
 from inference.openai_wire import NEGOTIABLE
+from inference.served_faults import Fault, asked_wait, busy
 from registry.errors import MissingError, StageFailure, UsageError
 
 _ITS_OWN_FAULT = (400, 413, 422)
 _PASSING = (408, 409, 425)
-_LONGEST_WAIT_S = 600.0
 NO_KEY = "EMPTY"
 _UNKNOWN = re.compile(
     r"unsupported|not supported|unknown|unrecogni[sz]ed|unexpected|extra_forbidden|not permitted|not a valid field",
@@ -50,22 +47,6 @@ class Server:
         return " ".join(text.split())[:400]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a request got no answer.
-
-    "refused": this request will never get one. "passing": another try may help. "limited": every request must wait.
-    "unknown": the server does not know `field`. `wait` is what the server asks for, in seconds. `healthy` says that the
-    server works: it understood the request and found fault with it.
-    """
-
-    kind: Literal["refused", "passing", "limited", "unknown"]
-    text: str
-    wait: float | None = None
-    field: str = ""
-    healthy: bool = False
-
-
 def understand(error: APIError | ValueError, server: Server, sent: Mapping[str, Any], heard: bool) -> Fault:
     """Return what `error`, got for the request `sent`, means.
 
@@ -79,14 +60,8 @@ def understand(error: APIError | ValueError, server: Server, sent: Mapping[str, 
         text = server.masked(f"{error.message} {error.__cause__ or ''}")
         if _unreachable(error) and not heard:
             raise MissingError(f"cannot reach {server}: {text}; is the server up, and base_url right?")
-        return Fault("passing", text)
+        return Fault("passing", text, gone=_unreachable(error))
     return Fault("passing", server.masked(str(error)))
-
-
-def end_if_gone(error: APIError | ValueError, server: Server, fault: Fault) -> None:
-    """Raise `StageFailure` when the error of a request that has no try left is that there is no server any more."""
-    if _unreachable(error):
-        raise StageFailure(f"{server} is gone: {fault.text}; run the stage again when it is back")
 
 
 def _unreachable(error: Exception) -> bool:
@@ -100,10 +75,7 @@ def _of_status(error: APIStatusError, server: Server, sent: Mapping[str, Any], h
     if status in _ITS_OWN_FAULT:
         return _of_request(error, server, sent, text)
     if status == 429 or status >= 500 or status in _PASSING:
-        wait = _asked_wait(error.response.headers)
-        if wait is not None and wait > _LONGEST_WAIT_S:
-            raise StageFailure(f"{server} asks to wait {wait:.0f} s ({text}); run the stage again after that")
-        return Fault("limited" if status == 429 else "passing", text, wait)
+        return busy(server, status == 429, text, asked_wait(error.response.headers))
     return Fault("refused", text)
 
 
@@ -145,17 +117,3 @@ def _message(body: object) -> str:
                 return _message(body[key])
         return json.dumps(body)
     return "" if body is None else str(body)
-
-
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a response asks to wait: `Retry-After` in seconds or as a date (RFC 9110), or in milliseconds."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        after = headers.get("retry-after", "")
-        if re.fullmatch(r"[\d.]+", after):
-            return float(after)
-        date = parsedate_to_datetime(after)
-    except ValueError:
-        return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())

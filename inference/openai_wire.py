@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from inference.engine import ApiModel, FinishReason, Generation, Request, Sampling
-from inference.samples import sample_seed
+from inference.engine import ApiModel, FinishReason, Generation
+from inference.served_wire import Task, with_thinking
 
 # Fields that a server may not know, and that change no answer's distribution when another one or none is sent.
 NEGOTIABLE = frozenset({"max_completion_tokens", "seed"})
@@ -17,28 +17,11 @@ NEGOTIABLE = frozenset({"max_completion_tokens", "seed"})
 _OPENAI_DEFAULTS = {"temperature": 1.0, "top_p": 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One answer to ask for."""
-
-    request: Request
-    index: int
-    sampling: Sampling
-
-
-def tasks(requests: Sequence[Request], sampling: Sampling) -> list[Task]:
-    """Return the answers to ask for, those with the longest messages first."""
-    ordered = sorted(
-        requests, key=lambda request: (-sum(len(turn["content"]) for turn in request.messages), request.id)
-    )
-    return [Task(request, index, sampling) for request in ordered for index in request.indices(sampling)]
-
-
 def body(task: Task, model: ApiModel, unknown: Collection[str]) -> dict[str, Any]:
     """Return the JSON of the request, without the fields that the server said are `unknown` to it.
 
-    The seed has 31 bits, because some servers keep it in 32; a greedy answer needs none. OpenAI's own defaults are
-    not sent to OpenAI. Another server gets every value: its defaults may be those of the model's folder.
+    OpenAI's own defaults are not sent to OpenAI. Another server gets every value: its defaults may be those of the
+    model's folder.
     """
     sampling = task.sampling
     fields: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
@@ -46,8 +29,8 @@ def body(task: Task, model: ApiModel, unknown: Collection[str]) -> dict[str, Any
         fields = {name: value for name, value in fields.items() if value != _OPENAI_DEFAULTS[name]}
     limit = "max_tokens" if "max_completion_tokens" in unknown else "max_completion_tokens"
     fields[limit] = sampling.max_tokens
-    if sampling.temperature > 0 and "seed" not in unknown:
-        fields["seed"] = sample_seed(sampling.seed, task.request.id, task.index) >> 31
+    if task.seed is not None and "seed" not in unknown:
+        fields["seed"] = task.seed
     if task.request.schema is not None:
         schema = {"name": "answer", "schema": dict(task.request.schema), "strict": True}
         fields["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -92,9 +75,8 @@ _COMPLETION = TypeAdapter(_Completion)
 def read(task: Task, content: bytes) -> Generation:
     """Return the generation in a server's response; tokens that it does not count are 0.
 
-    Hidden thinking that the server gives beside the answer stands before it between the tags `<think>` and `</think>`;
-    thinking that the length limit cut off is not closed. A content filter makes an "error". Raises `ValueError` for
-    anything that is no answer.
+    Hidden thinking that the server gives beside the answer stands before it (`with_thinking`). A content filter makes
+    an "error". Raises `ValueError` for anything that is no answer.
     """
     try:
         completion = _COMPLETION.validate_json(content)
@@ -104,13 +86,15 @@ def read(task: Task, content: bytes) -> Generation:
     if not completion.choices:
         raise ValueError("the server's answer holds no choice")
     choice, usage = completion.choices[0], completion.usage or _Usage()
+    said = choice.message
+    answer = said.content or said.refusal or ""
     ended = choice.finish_reason or "none"
     # Gemini's endpoint puts its reason behind the word.
     filtered = f"the server withheld the answer ({ended})" if ended.startswith("content_filter") else None
     return Generation(
         id=task.request.id,
         index=task.index,
-        text="" if filtered else _text(choice.message, ended),
+        text="" if filtered else with_thinking(said.reasoning or said.reasoning_content, answer, ended == "length"),
         finish_reason="error" if filtered else _reason(ended),
         prompt_tokens=usage.prompt_tokens or 0,
         completion_tokens=usage.completion_tokens or 0,
@@ -125,12 +109,3 @@ def _reason(ended: str) -> FinishReason:
     if ended == "length":
         return "length"
     raise ValueError(f"the server ended the answer with finish_reason {ended!r}")
-
-
-def _text(message: _Message, ended: str) -> str:
-    answer = message.content or message.refusal or ""
-    thinking = message.reasoning or message.reasoning_content
-    if not thinking:
-        return answer
-    opened = f"<think>\n{thinking.strip()}"
-    return opened if ended == "length" and not answer else f"{opened}\n</think>\n\n{answer}"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from eval.stage import PREDICTIONS, run
-from inference import openai_engine
+from inference import served
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling, open_engine
 from inference.journal import generate_resumable
 from registry.catalog import DatasetEntry, ModelEntry
@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that no server asked for are short here; those that one asks for are real."""
-    monkeypatch.setattr(openai_engine, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(served, "_FIRST_WAIT_S", 0.001)
     monkeypatch.setenv("LAB_KEY", KEY)
 
 
@@ -488,7 +488,8 @@ def test_neither_the_log_nor_an_answer_holds_the_key(caplog: pytest.LogCaptureFi
 
 
 def test_openais_own_defaults_are_not_sent_to_openai() -> None:
-    from inference.openai_wire import body, tasks
+    from inference.openai_wire import body
+    from inference.served_wire import tasks
 
     (task,) = tasks([ask("q")], Sampling(24, temperature=1.0))
     own, other = (body(task, ApiModel("m", url, "K"), ()) for url in (None, "http://localhost/v1"))

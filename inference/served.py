@@ -1,0 +1,227 @@
+"""The engine for a model behind a server: many requests at a time, as many in a minute as it allows.
+
+Faults that pass (rate limits, 5xx, lost connections, answers that are none) are tried again; a request without an
+answer after that is an "error" and costs only itself. What every request would meet ends the stage with one line. How
+requests and faults look is the `Transport`'s affair.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from inference.engine import Generation, Known, Request, Sampling, ServedModel
+from inference.progress import track
+from inference.samples import failure
+from inference.served_faults import Fault
+from inference.served_wire import Task, tasks
+from registry.errors import StageFailure, UsageError
+from registry.fields import EngineName
+from registry.stopping import StopFlag
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 30.0
+_TICK_S = 0.5
+_QUEUE_S, _TOKEN_S = 600.0, 0.1
+# Tries of one request: 8 span more than a minute; rate limits are no fault, and get ten minutes or more.
+_TRIES = {"refused": 1, "passing": 8, "limited": 30}
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
+_DEAD_AFTER = 20
+
+Ask = Callable[[Task, bool], Awaitable[Generation | Fault]]
+"""Send one request and read the answer. The flag says whether the server has answered anything before.
+
+Raises `MissingError`, `UsageError` or `StageFailure` for what every other request would meet too.
+"""
+
+
+class Transport(Protocol):
+    """One vendor's client for one model; as a string it is `model at host`."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model and how much of it may be asked at a time."""
+        ...
+
+    def connected(self, patience: float) -> AbstractAsyncContextManager[Ask]:
+        """Connections for one event loop, on which an answer may take `patience` seconds. They make no retries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """`healthy` says that the server works, with an answer or with fault found in this one request.
+
+    Null: it was not asked, because the answer was known.
+    """
+
+    generation: Generation
+    healthy: bool | None
+
+
+_Hand = Callable[[_Outcome], None]
+
+
+class ServedEngine:
+    """An opened engine. Connections live as long as a call of `generate`."""
+
+    def __init__(self, name: EngineName, transport: Transport) -> None:
+        self.name: EngineName = name
+        self._transport = transport
+        self._heard = False
+        self._not_before = self._next_turn = 0.0
+        # Evenly spaced: a minute's worth in a burst and the next one behind it would be twice the limit in one minute.
+        # Kept here and not in aiolimiter's bucket, which belongs to one event loop (there is a new one for every call),
+        # and whose turn is lost when, once it has come, the answer is known and nothing is sent.
+        limit = transport.model.requests_per_minute
+        self._spacing = 60.0 / limit if limit else 0.0
+        log.info("%s engine: %s, up to %d requests at a time", name, transport, transport.model.concurrency)
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        stop: StopFlag | None = None,
+        known: Known | None = None,
+    ) -> Iterator[Generation]:
+        """See `inference.engine.Engine.generate`; raises `UsageError` for an answer in several rounds.
+
+        Raises `MissingError` when server, key or model are not there, `StageFailure` when the server has died.
+        """
+        if len({request.id for request in requests}) != len(requests):
+            raise ValueError("two requests share an id")
+        in_rounds = sampling.stop_text is not None or sampling.turn_tokens is not None
+        if in_rounds or any(request.continuation for request in requests):
+            raise UsageError(
+                f"{self._transport} cannot go on with an answer that has begun; "
+                "a thinking budget needs the engine vllm or transformers"
+            )
+        asked = tasks(requests, sampling)
+        if known is not None:
+            # Processes with the same work then begin at different ends, and find each other's answers.
+            random.shuffle(asked)
+        outcomes = _streamed(lambda hand: self._ask_all(asked, hand, known), stop or StopFlag())
+        yield from track(self._while_alive(outcomes), len(asked), self.name)
+
+    def _while_alive(self, outcomes: Iterator[_Outcome]) -> Iterator[Generation]:
+        """Hold failures back until the server shows life, so that a dead server's are not taken for answers."""
+        held: list[Generation] = []
+        for outcome in outcomes:
+            if outcome.healthy is None:
+                yield outcome.generation
+                continue
+            if outcome.healthy:
+                yield from held
+                held.clear()
+                yield outcome.generation
+                continue
+            held.append(outcome.generation)
+            if len(held) == _DEAD_AFTER:
+                raise StageFailure(
+                    f"{self._transport}: {_DEAD_AFTER} requests in a row failed, the last with {held[-1].error}; "
+                    "run the stage again when the server works: they will be asked again"
+                )
+        yield from held
+
+    async def _ask_all(self, asked: list[Task], hand: _Hand, known: Known | None) -> None:
+        import anyio
+
+        # A server may queue a request before it begins, and then writes 10 tokens per second at the least.
+        patience = _QUEUE_S + _TOKEN_S * max((task.sampling.max_tokens for task in asked), default=0)
+        pending = iter(asked)
+
+        async def work() -> None:
+            for task in pending:
+                hand(await self._answer(ask, task, known))
+
+        async with self._transport.connected(patience) as ask:
+            try:
+                async with anyio.create_task_group() as group:
+                    for _ in range(min(self._transport.model.concurrency, len(asked))):
+                        group.start_soon(work)
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+
+    async def _answer(self, ask: Ask, task: Task, known: Known | None) -> _Outcome:
+        """Ask until there is an answer or no try is left."""
+        import anyio
+
+        tries: Counter[str] = Counter()
+        while True:
+            await self._turn()
+            if known is not None and not tries and (found := known(task.request, task.index)):
+                return _Outcome(found, healthy=None)
+            self._next_turn = time.monotonic() + self._spacing
+            got = await ask(task, self._heard)
+            if isinstance(got, Generation):
+                self._heard = True
+                return _Outcome(got, healthy=True)
+            if got.kind == "unknown":
+                continue
+            tries[got.kind] += 1
+            if tries[got.kind] == _TRIES[got.kind]:
+                if got.gone:
+                    raise StageFailure(f"{self._transport} is gone: {got.text}; run the stage again when it is back")
+                return _Outcome(failure(task.request, task.index, 0, got.text), got.healthy)
+            await anyio.sleep(self._pause(got, tries[got.kind]))
+
+    async def _turn(self) -> None:
+        """Wait while the server wants no request; not all come back in the same moment.
+
+        The turn is taken by setting `_next_turn` before anything else is awaited.
+        """
+        import anyio
+
+        while True:
+            now = time.monotonic()
+            held, spaced = self._not_before - now, self._next_turn - now
+            if held <= 0 and spaced <= 0:
+                return
+            await anyio.sleep(max(held * random.uniform(1.0, 1.25), spaced))
+
+    def _pause(self, fault: Fault, tried: int) -> float:
+        """Seconds that this request waits; a wait that the server asked for holds all others back too."""
+        grown = min(_FIRST_WAIT_S * 2 ** (tried - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.0)
+        wait = fault.wait or grown
+        log.info("%s: %s; the next try is in %.1f s", self._transport, fault.text, wait)
+        if not fault.wait and fault.kind != "limited":
+            return wait
+        self._not_before = max(self._not_before, time.monotonic() + wait)
+        return 0.0
+
+    def close(self) -> None:
+        """See `inference.engine.Engine.close`; nothing is open between calls."""
+
+
+def _streamed(work: Callable[[_Hand], Awaitable[None]], stop: StopFlag) -> Iterator[_Outcome]:
+    """Yield what `work` hands over, as it comes, and raise what it raises.
+
+    Its event loop has a thread of its own, because a notebook already runs one in this thread.
+    """
+    from anyio.from_thread import start_blocking_portal
+
+    outcomes: SimpleQueue[_Outcome | None] = SimpleQueue()
+    with start_blocking_portal() as portal:
+        running = portal.start_task_soon(work, outcomes.put)
+        running.add_done_callback(lambda _: outcomes.put(None))
+        try:
+            while True:
+                stop.check("generation left off")
+                try:
+                    outcome = outcomes.get(timeout=_TICK_S)
+                except Empty:
+                    continue
+                if outcome is None:
+                    break
+                yield outcome
+        finally:
+            running.cancel()
+        running.result()

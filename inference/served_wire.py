@@ -1,0 +1,41 @@
+"""What the wire formats of all served models share: the tasks, their seeds, and where hidden thinking stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.engine import Request, Sampling
+from inference.samples import sample_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One answer to ask for."""
+
+    request: Request
+    index: int
+    sampling: Sampling
+
+    @property
+    def seed(self) -> int | None:
+        """31 bits, because some servers keep it in 32; a greedy answer needs none."""
+        if self.sampling.temperature == 0:
+            return None
+        return sample_seed(self.sampling.seed, self.request.id, self.index) >> 31
+
+
+def tasks(requests: Sequence[Request], sampling: Sampling) -> list[Task]:
+    """Return the answers to ask for, those with the longest messages first."""
+    ordered = sorted(
+        requests, key=lambda request: (-sum(len(turn["content"]) for turn in request.messages), request.id)
+    )
+    return [Task(request, index, sampling) for request in ordered for index in request.indices(sampling)]
+
+
+def with_thinking(thinking: str | None, answer: str, cut: bool) -> str:
+    """Hidden thinking before its answer, between the tags `<think>` and `</think>`; not closed where it was `cut`."""
+    if not thinking:
+        return answer
+    opened = f"<think>\n{thinking.strip()}"
+    return opened if cut and not answer else f"{opened}\n</think>\n\n{answer}"
