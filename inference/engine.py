@@ -187,9 +187,13 @@ class Engine(Protocol):
 def check_engine(spec: EngineSpec) -> None:
     """Raise what can be told to be wrong before hours are spent on something else: a key that is not set."""
     if spec.name == "openai":
-        from inference.openai_engine import server_of
+        from inference import openai_engine
 
-        server_of(spec)
+        openai_engine.server_of(spec)
+    if spec.name == "vertex":
+        from inference import vertex_engine
+
+        vertex_engine.server_of(spec)
 
 
 @contextmanager
@@ -216,6 +220,10 @@ def _open(spec: EngineSpec) -> Engine:
         from inference.openai_engine import open_openai
 
         return open_openai(spec)
+    if spec.name == "vertex":
+        from inference.vertex_engine import open_vertex
+
+        return open_vertex(spec)
     from inference.transformers_engine import open_transformers
 
     return open_transformers(spec)

@@ -91,20 +91,32 @@ class FaultyServer:
                 self._at_once -= 1
 
 
+Route = Callable[[FaultyServer, str, bytes, str | None], Reply]
+"""What the server says to a path, a body and an `Authorization`."""
+
+
+def chat_completions(server: FaultyServer, path: str, content: bytes, key: str | None) -> Reply:
+    """The route of OpenAI-compatible servers."""
+    return server.answer(json.loads(content), key) if path == "/v1/chat/completions" else nothing_at(path)
+
+
+def nothing_at(path: str) -> Reply:
+    """There is no such page."""
+    return refusal(404, f"no page {path}")
+
+
 @contextmanager
-def serving(script: Script) -> Iterator[FaultyServer]:
-    """Serve chat completions on loopback until the end of the block; `url` is the base URL."""
+def serving(script: Script, route: Route = chat_completions, root: str = "/v1") -> Iterator[FaultyServer]:
+    """Serve on loopback until the end of the block; `url` is the base URL."""
     faulty = FaultyServer(script)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer leaves in one piece; two of them wait 40 ms for each other
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path == "/v1/chat/completions":
-                self._send(faulty.answer(body, self.headers["Authorization"]))
-            else:
-                self._send(refusal(404, f"no page {self.path}"))
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            self._send(route(faulty, self.path, content, self.headers["Authorization"]))
 
         def _send(self, answer: Reply) -> None:
             if answer.hang_up:
@@ -128,7 +140,7 @@ def serving(script: Script) -> Iterator[FaultyServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    faulty.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    faulty.url = f"http://127.0.0.1:{server.server_address[1]}{root}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
