@@ -49,7 +49,7 @@ class VertexTransport:
         """See `inference.served.Transport.connected`."""
         import httpx2
         from google.genai.errors import APIError
-        from google.genai.types import GenerateContentConfig, HttpOptions
+        from google.genai.types import AutomaticFunctionCallingConfig, GenerateContentConfig, HttpOptions
 
         timeout = httpx2.Timeout(patience, connect=CONNECT_S)
 
@@ -63,18 +63,21 @@ class VertexTransport:
             config = GenerateContentConfig(
                 http_options=HttpOptions(extra_body=sent),
                 should_return_http_response=True,
-                automatic_continuation=False,  # it would send requests that nobody counts
+                # Both would send requests that nobody counts.
+                automatic_continuation=False,
+                automatic_function_calling=AutomaticFunctionCallingConfig(disable=True),
             )
             try:
                 response = await client.aio.models.generate_content(
                     model=self.model.name, contents=sent["contents"], config=config
                 )
                 return read(task, response.sdk_http_response.body)
-            except (APIError, httpx2.TransportError, GoogleAuthError, ValueError) as error:
+            except (APIError, httpx2.RequestError, GoogleAuthError, ValueError) as error:
                 return understand(error, self._server, sent, heard)
 
         # A client of our own, because the one that google-genai would take sends a lost request again by itself.
-        async with httpx2.AsyncClient(event_hooks={"request": [set_timeout]}) as connections:
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self.model.concurrency)
+        async with httpx2.AsyncClient(event_hooks={"request": [set_timeout]}, limits=limits) as connections:
             client = open_client(self._server, httpx_async_client=connections)
             yield ask
 

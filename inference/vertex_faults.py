@@ -53,7 +53,7 @@ class Server:
 
 
 def understand(
-    error: APIError | httpx2.TransportError | auth.GoogleAuthError | ValueError,
+    error: APIError | httpx2.RequestError | auth.GoogleAuthError | ValueError,
     server: Server,
     sent: Mapping[str, Any],
     heard: bool,
@@ -67,7 +67,7 @@ def understand(
     text = server.masked(f"{type(error).__name__}: {error}")
     if isinstance(error, APIError):
         return _of_status(error, server, sent, heard)
-    if isinstance(error, httpx2.TransportError):
+    if isinstance(error, httpx2.RequestError):
         gone = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
         if gone and not heard:
             raise MissingError(

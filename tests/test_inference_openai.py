@@ -50,8 +50,8 @@ def requests(count: int) -> list[Request]:
     return [ask(f"q{number:02}") for number in range(count)]
 
 
-def spec(url: str | None, concurrency: int = 4, name: str = "gpt-x") -> EngineSpec:
-    return EngineSpec("openai", ApiModel(name, url, "LAB_KEY", concurrency), max_length=256)
+def spec(url: str | None, concurrency: int = 4, name: str = "gpt-x", per_minute: int | None = None) -> EngineSpec:
+    return EngineSpec("openai", ApiModel(name, url, "LAB_KEY", concurrency, per_minute), max_length=256)
 
 
 def generate(
@@ -157,6 +157,20 @@ def test_as_many_requests_as_allowed_are_on_their_way_and_never_more() -> None:
     with serving(script) as server:
         assert all(g.error is None for g in generate(server, requests(12), concurrency=3))
         assert server.most_at_once == 3
+
+
+def test_no_minute_sees_more_requests_than_allowed_and_tries_count() -> None:
+    flag = StopFlag()
+
+    def script(body: Body, before: int) -> Reply:
+        flag.handle(signal.SIGTERM, None)
+        return refusal(429, "slow down", {"Retry-After": "0"})
+
+    with serving(script) as server, open_engine(spec(server.url, per_minute=1)) as engine:
+        for _ in range(2):  # the minute is not over with another call
+            with pytest.raises(StageStopped):  # half a second later; another try would have come at once
+                list(engine.generate(requests(4), SAMPLING, flag))
+            assert len(server.bodies) == 1
 
 
 def test_an_answer_is_handed_over_while_others_are_still_waited_for() -> None:
