@@ -101,6 +101,8 @@ def _end_the_stage(error: APIError, server: Server, text: str, heard: bool) -> N
             f"{server}: the credentials may not use it ({text}); enable the project's Vertex AI API "
             "and give the account the role roles/aiplatform.user"
         )
+    if error.status == "FAILED_PRECONDITION":  # of the project or the region, and no fault of a request
+        raise MissingError(f"{server} cannot be asked as things are ({text})")
     if error.code == 404:
         raise MissingError(
             f"there is no {server} ({text}); see the entry's vertex_model, vertex_location and vertex_project"

@@ -141,7 +141,7 @@ def serving(script: Script, route: Route = chat_completions, root: str = "/v1") 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     faulty.url = f"http://127.0.0.1:{server.server_address[1]}{root}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield faulty

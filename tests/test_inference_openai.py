@@ -160,17 +160,23 @@ def test_as_many_requests_as_allowed_are_on_their_way_and_never_more() -> None:
 
 
 def test_no_minute_sees_more_requests_than_allowed_and_tries_count() -> None:
-    flag = StopFlag()
+    flags = [StopFlag(), StopFlag()]
+
+    def stop_soon(flag: StopFlag) -> None:
+        threading.Timer(0.5, flag.handle, (signal.SIGTERM, None)).start()  # without a limit, all tries fit into it
 
     def script(body: Body, before: int) -> Reply:
-        flag.handle(signal.SIGTERM, None)
+        stop_soon(flags[0])
         return refusal(429, "slow down", {"Retry-After": "0"})
 
     with serving(script) as server, open_engine(spec(server.url, per_minute=1)) as engine:
-        for _ in range(2):  # the minute is not over with another call
-            with pytest.raises(StageStopped):  # half a second later; another try would have come at once
-                list(engine.generate(requests(4), SAMPLING, flag))
-            assert len(server.bodies) == 1
+        with pytest.raises(StageStopped):
+            list(engine.generate(requests(4), SAMPLING, flags[0]))
+        assert len(server.bodies) == 1
+        stop_soon(flags[1])
+        with pytest.raises(StageStopped):  # the minute is not over with another call
+            list(engine.generate(requests(4), SAMPLING, flags[1]))
+        assert len(server.bodies) == 1
 
 
 def test_an_answer_is_handed_over_while_others_are_still_waited_for() -> None:
