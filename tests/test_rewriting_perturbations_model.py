@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from curation.rewriting.perturbations_answer import ALL_RIGHT, NO_GOLD
 from curation.rewriting.perturbations_plain import NO_STEPS
 from curation.rewriting.steps import join_steps, split_steps
 from data.rows import Row
-from tests.rewriting_case import KEY_VARIABLE, answering, no_model
+from tests.rewriting_case import KEY_VARIABLE, Answering, Scripted, no_model, scripted
 from tests.stages import row
 
 STEPS = (
@@ -27,18 +26,17 @@ STEPS = (
     "Conclude\nPrednisone is the right choice, so the answer is B) Prednisone.",
 )
 STEPWISE = join_steps(STEPS)
-Answer = Callable[[str, int], str]
 
 
-@pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, "k-0123456789")
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
+    with pytest.MonkeyPatch.context() as patch, scripted(tmp_path_factory.mktemp("answers")) as server:
+        patch.setenv(KEY_VARIABLE, "k-0123456789")
+        yield server
 
 
-def collapsed(folder: Path, given: Row, rate: float, answer: Answer) -> tuple[Outcome, int]:
-    with answering(folder, answer) as (ask, server):
-        (outcome,) = PERTURBATIONS["collapse_consecutive"](rate, 0)([given], ask)
-        return outcome, len(server.bodies)
+def collapsed(model: Scripted, given: Row, rate: float, answer: Answering) -> Outcome:
+    return model.rewrite(PERTURBATIONS["collapse_consecutive"](rate, 0), [given], answer)[0]
 
 
 def told(prompt: str) -> list[str]:
@@ -51,11 +49,11 @@ def merged(prompt: str) -> str:
     return "## Step 1: One step\n" + " ".join(step.partition("\n")[2] for step in told(prompt))
 
 
-def test_all_content_survives_a_rate_of_1(tmp_path: Path) -> None:
-    outcome, calls = collapsed(tmp_path, row(1, reasoning=STEPWISE), 1.0, lambda prompt, _: merged(prompt))
+def test_all_content_survives_a_rate_of_1(model: Scripted) -> None:
+    outcome = collapsed(model, row(1, reasoning=STEPWISE), 1.0, lambda prompt, _: merged(prompt))
     assert outcome.row is not None
     (step,) = split_steps(outcome.row.reasoning)
-    assert (outcome.status, calls) == ("accepted", 1)
+    assert (outcome.status, model.calls) == ("accepted", 1)
     for part in STEPS:
         content = part.partition("\n")[2]
         assert content in step
@@ -63,26 +61,25 @@ def test_all_content_survives_a_rate_of_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rate", "steps"), [(0.01, 3), (0.33, 3), (0.66, 2), (1.0, 1)])
-def test_as_many_borders_are_dissolved_as_the_rate_says(tmp_path: Path, rate: float, steps: int) -> None:
-    outcome, calls = collapsed(tmp_path, row(1, reasoning=STEPWISE), rate, lambda prompt, _: merged(prompt))
+def test_as_many_borders_are_dissolved_as_the_rate_says(model: Scripted, rate: float, steps: int) -> None:
+    outcome = collapsed(model, row(1, reasoning=STEPWISE), rate, lambda prompt, _: merged(prompt))
     assert outcome.row is not None
     found = split_steps(outcome.row.reasoning)
     assert len(found) == steps
-    assert calls == sum(step not in STEPS for step in found)
+    assert model.calls == sum(step not in STEPS for step in found)
     assert re.findall(r"\d+ \S+", " ".join(found)) == re.findall(r"\d+ \S+", " ".join(STEPS))
 
 
-def test_a_step_that_lacks_a_number_is_repaired(tmp_path: Path) -> None:
+def test_a_step_that_lacks_a_number_is_repaired(model: Scripted) -> None:
     asked: list[str] = []
 
     def answer(prompt: str, turn: int) -> str:
         asked.append(prompt)
         return merged(prompt) if turn else merged(prompt).replace("900 ng/mL", "raised").replace("45 %", "45")
 
-    with answering(tmp_path, answer) as (ask, server):
-        (outcome,) = PERTURBATIONS["collapse_consecutive"](1.0, 0)([row(1, reasoning=STEPWISE)], ask)
+    (outcome,) = model.rewrite(PERTURBATIONS["collapse_consecutive"](1.0, 0), [row(1, reasoning=STEPWISE)], answer)
     assert (outcome.status, outcome.reason) == ("repaired", None)
-    complaint = server.bodies[1]["messages"][-1]["content"]
+    (complaint,) = model.complaints
     assert "Of step 2 it lacks: 900 ng/ml. Of step 3 it lacks: 45 %." in complaint
 
 
@@ -102,10 +99,10 @@ def test_a_step_that_lacks_a_number_is_repaired(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_of_which_a_step_never_passes_is_given_up(
-    tmp_path: Path, bad: Callable[[str], str], complaint: str
+    model: Scripted, bad: Callable[[str], str], complaint: str
 ) -> None:
-    outcome, calls = collapsed(tmp_path, row(1, reasoning=STEPWISE), 1.0, lambda prompt, _: bad(prompt))
-    assert (outcome.row, outcome.status, calls) == (None, "given up", 2)  # the third is asked as the second was
+    outcome = collapsed(model, row(1, reasoning=STEPWISE), 1.0, lambda prompt, _: bad(prompt))
+    assert (outcome.row, outcome.status, model.calls) == (None, "given up", 2)  # the third is asked as the second was
     assert complaint in (outcome.reason or "")
 
 
@@ -140,15 +137,22 @@ def ending_in(letter: str, text: str) -> str:
     return f"## Step 4: Conclude\nAll of this fits {text} best, so the answer is {letter}) {text}."
 
 
+def wronged(model: Scripted, rows: Sequence[Row], rate: float, answer: Answering) -> list[Outcome]:
+    return model.rewrite(PERTURBATIONS["answer"](rate, 0), rows, answer)
+
+
 def option_in(prompt: str) -> tuple[str, str]:
-    letter, text = prompt.rpartition("<the_answer>\n")[2].partition("\n")[0].split(") ")
+    letter, text = prompt.rpartition("<the_answer>\n")[2].partition("\n")[0].split(". ")
     return letter, text
 
 
-def test_a_wrong_option_really_replaces_the_answer(tmp_path: Path) -> None:
+def as_told(prompt: str, _: int) -> str:
+    return ending_in(*option_in(prompt))
+
+
+def test_a_wrong_option_really_replaces_the_answer(model: Scripted) -> None:
     rows = [row(number, reasoning=STEPWISE) for number in range(6)]
-    with answering(tmp_path, lambda prompt, _: ending_in(*option_in(prompt))) as (ask, _):
-        outcomes = PERTURBATIONS["answer"](1.0, 0)(rows, ask)
+    outcomes = wronged(model, rows, 1.0, as_told)
     for before, outcome in zip(rows, outcomes, strict=True):
         after = outcome.row
         assert after is not None
@@ -162,12 +166,11 @@ def test_a_wrong_option_really_replaces_the_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rate", "changed"), [(0.01, 1), (0.33, 3), (0.66, 7), (1.0, 10)])
-def test_the_rate_is_the_part_of_the_rows(tmp_path: Path, rate: float, changed: int) -> None:
+def test_the_rate_is_the_part_of_the_rows(model: Scripted, rate: float, changed: int) -> None:
     rows = [row(number, reasoning=STEPWISE) for number in range(10)]
-    with answering(tmp_path, lambda prompt, _: ending_in(*option_in(prompt))) as (ask, _):
-        outcomes = PERTURBATIONS["answer"](rate, 0)(rows, ask)
-        assert PERTURBATIONS["answer"](rate, 0)(rows[::-1], ask) == outcomes[::-1]
-        everything = PERTURBATIONS["answer"](1.0, 0)(rows, ask)
+    outcomes = wronged(model, rows, rate, as_told)
+    assert wronged(model, rows[::-1], rate, as_told) == outcomes[::-1]
+    everything = wronged(model, rows, 1.0, as_told)
     assert [outcome.status for outcome in outcomes].count("accepted") == changed
     assert all(
         outcome in (Outcome(before, "unchanged"), every)
@@ -175,14 +178,13 @@ def test_the_rate_is_the_part_of_the_rows(tmp_path: Path, rate: float, changed: 
     )
 
 
-def test_a_step_that_comes_to_the_right_option_again_is_repaired(tmp_path: Path) -> None:
+def test_a_step_that_comes_to_the_right_option_again_is_repaired(model: Scripted) -> None:
     def answer(prompt: str, turn: int) -> str:
         return ending_in(*option_in(prompt)) if turn else ending_in("B", "Prednisone")
 
-    with answering(tmp_path, answer) as (ask, server):
-        (outcome,) = PERTURBATIONS["answer"](1.0, 0)([row(1, reasoning=STEPWISE)], ask)
+    (outcome,) = wronged(model, [row(1, reasoning=STEPWISE)], 1.0, answer)
     assert outcome.status == "repaired"
-    assert "another option than the given one. It ends on B." in server.bodies[1]["messages"][-1]["content"]
+    assert "another option than the given one. It ends on B." in model.complaints[0]
 
 
 @pytest.mark.parametrize(
@@ -193,29 +195,26 @@ def test_a_step_that_comes_to_the_right_option_again_is_repaired(tmp_path: Path)
         ("The answer is not clear.", "not one step"),
     ],
 )
-def test_an_option_that_is_never_concluded_gives_the_row_up(tmp_path: Path, bad: str, complaint: str) -> None:
-    with answering(tmp_path, lambda *_: bad) as (ask, _):
-        (outcome,) = PERTURBATIONS["answer"](1.0, 0)([row(1, reasoning=STEPWISE)], ask)
+def test_an_option_that_is_never_concluded_gives_the_row_up(model: Scripted, bad: str, complaint: str) -> None:
+    (outcome,) = wronged(model, [row(1, reasoning=STEPWISE)], 1.0, lambda *_: bad)
     assert (outcome.row, outcome.status) == (None, "given up")
     assert complaint in (outcome.reason or "")
 
 
-def test_an_option_may_be_concluded_by_its_name(tmp_path: Path) -> None:
+def test_an_option_may_be_concluded_by_its_name(model: Scripted) -> None:
     named = {"A": "lisinopril", "C": "ibuprofen", "D": "caffeine"}
 
     def answer(prompt: str, _: int) -> str:
         return f"## Step 4: End\nAll in all {named[option_in(prompt)[0]]} is meant."
 
-    with answering(tmp_path, answer) as (ask, _):
-        (outcome,) = PERTURBATIONS["answer"](1.0, 0)([row(1, reasoning=STEPWISE)], ask)
+    (outcome,) = wronged(model, [row(1, reasoning=STEPWISE)], 1.0, answer)
     assert outcome.status == "accepted"
 
 
-def test_several_right_options_become_one_wrong_one(tmp_path: Path) -> None:
+def test_several_right_options_become_one_wrong_one(model: Scripted) -> None:
     several = replace(row(1, reasoning=STEPWISE), answer_idx="A,B,C", answer="Lisinopril, Prednisone, Ibuprofen")
     every = replace(several, id="1" * 16, answer_idx="A,B,C,D")
-    with answering(tmp_path, lambda prompt, _: ending_in(*option_in(prompt))) as (ask, _):
-        outcomes = PERTURBATIONS["answer"](1.0, 0)([several, every], ask)
+    outcomes = wronged(model, [several, every], 1.0, as_told)
     assert outcomes[0].row is not None
     assert (outcomes[0].row.answer_idx, outcomes[0].row.answer) == ("D", "Caffeine")
     assert outcomes[1].reason == ALL_RIGHT
@@ -228,13 +227,12 @@ def made_up(answer: str, said: str | None = None, **more: str) -> str:
     return json.dumps({"final_step": f"## Step 4: Conclude\nIt must be {said or answer}.", "answer": answer, **more})
 
 
-def test_without_options_the_model_makes_up_a_wrong_answer(tmp_path: Path) -> None:
-    with answering(tmp_path, lambda *_: f"```json\n{made_up('Wilson disease')}\n```") as (ask, server):
-        (outcome,) = PERTURBATIONS["answer"](1.0, 0)([OPEN], ask)
+def test_without_options_the_model_makes_up_a_wrong_answer(model: Scripted) -> None:
+    (outcome,) = wronged(model, [OPEN], 1.0, lambda *_: f"```json\n{made_up('Wilson disease')}\n```")
     assert outcome.row is not None
     assert (outcome.row.answer, outcome.row.answer_idx) == ("Wilson disease", None)
     assert split_steps(outcome.row.reasoning) == [*STEPS[:-1], "Conclude\nIt must be Wilson disease."]
-    assert server.bodies[0]["response_format"]["json_schema"]["schema"]["required"] == ["final_step", "answer"]
+    assert model.server.bodies[0]["response_format"]["json_schema"]["schema"]["required"] == ["final_step", "answer"]
 
 
 @pytest.mark.parametrize(
@@ -249,13 +247,11 @@ def test_without_options_the_model_makes_up_a_wrong_answer(tmp_path: Path) -> No
         ("It must be Wilson disease.", "not the JSON object"),
     ],
 )
-def test_a_made_up_answer_that_does_not_pass_is_repaired_or_given_up(tmp_path: Path, bad: str, complaint: str) -> None:
-    with answering(tmp_path / "bad", lambda *_: bad) as (ask, _):
-        (never,) = PERTURBATIONS["answer"](1.0, 0)([OPEN], ask)
+def test_a_made_up_answer_that_does_not_pass_is_repaired_or_given_up(model: Scripted, bad: str, complaint: str) -> None:
+    (never,) = wronged(model, [OPEN], 1.0, lambda *_: bad)
     assert (never.row, never.status) == (None, "given up")
     assert complaint in (never.reason or "")
-    with answering(tmp_path / "mended", lambda _, turn: made_up("Wilson disease") if turn else bad) as (ask, _):
-        (mended,) = PERTURBATIONS["answer"](1.0, 0)([OPEN], ask)
+    (mended,) = wronged(model, [OPEN], 1.0, lambda _, turn: made_up("Wilson disease") if turn else bad)
     assert mended.status == "repaired"
 
 

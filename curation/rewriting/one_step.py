@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from curation.rewriting.steps import split_steps, with_headings
 from inference.dialogue import Complaint
 
-FORM = """The step is written in this form, and nothing stands before or after it:
-## Step 1: A short title
-The content, in whole sentences."""
+ONE_STEP: Final = 'a single step: the line "## Step 1: Title" with a short title, the content on the lines below.'
+EXAMPLE: Final = """\
+## Step 1: Read the timing
+The beekeeper of 34 years was stung 10 minutes before the itching began, which fits an immediate reaction."""
 
 
 def one_step(text: str) -> str:
