@@ -159,7 +159,9 @@ def _check_open(step: str, answer: str, row: Row) -> None:
     if text_matches(row.answer, answer) or text_matches(answer, row.answer):
         raise Complaint("The answer is the right one again, or another name for it. Choose one that is wrong.")
     if not text_matches(answer, step):
-        raise Complaint(f'The step does not come to the answer that is given with it. End it with: "{answer}"')
+        raise Complaint(
+            f"The step does not come to the answer that is given with it. End it with: The answer is {answer}."
+        )
     if text_matches(row.answer, step):
         raise Complaint("The step mentions the right answer. Leave it out.")
 

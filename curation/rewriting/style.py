@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from curation.rewriting.outcome import AskRows, Outcome, given_up, outcome_of
 from data.rows import Row
@@ -19,7 +20,7 @@ class Style:
     """One style. `prompt` is what the model is told about a row; `read` holds its answer to what was asked.
 
     `expansion` is how long an answer is expected to be, in tokens per token of the row's reasoning, for estimates.
-    A row without reasoning is given up unasked where the style needs it.
+    A row without reasoning is given up unasked where the style needs it. `schema` is a JSON Schema of the answer.
     """
 
     name: StyleName
@@ -27,10 +28,12 @@ class Style:
     read: Read
     expansion: float = 1.0
     needs_reasoning: bool = True
+    schema: Mapping[str, Any] | None = None
 
     def query(self, row: Row) -> Query[Row]:
         """The question about one row."""
-        return Query(({"role": "user", "content": self.prompt(row)},), lambda text: self.read(text, row))
+        messages = ({"role": "user", "content": self.prompt(row)},)
+        return Query(messages, lambda text: self.read(text, row), self.schema)
 
     def __call__(self, rows: Sequence[Row], ask: AskRows) -> list[Outcome]:
         """Rewrite rows; see `curation.rewriting.outcome.Rewriting`."""
