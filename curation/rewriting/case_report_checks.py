@@ -38,7 +38,8 @@ _WEIGHING: Final = re.compile(
     re.IGNORECASE,
 )
 _ALOUD: Final = re.compile(
-    r"\b(?:hmm*|oh|ah|wait|okay|hold on|let me|let['’]s|actually|I wonder|what if|I think|maybe)\b|\b(?:well|now|so|right),",
+    r"\b(?:hmm*|oh|ah|wait|okay|hold on|let me|let['’]s|actually|I wonder|what if|I think|maybe)\b"
+    r"|\b(?:well|now|so|right),",
     re.IGNORECASE,
 )
 _SENTENCE_END: Final = re.compile(r"(?<!\b[DdMm]r\.)(?<!\bDrs\.)(?<!\bFig\.)(?<!\bProf\.)(?<=[.!?])\s+|\n+")
