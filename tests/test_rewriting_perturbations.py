@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.rewriting.add_irrelevant import report
 from curation.rewriting.outcome import Outcome
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.perturbations_plain import NO_STEPS, ONE_QUESTION
@@ -163,3 +166,15 @@ def test_without_steps_a_row_is_given_up(kind: PerturbationName) -> None:
 def test_one_step_alone_is_unchanged(kind: PerturbationName) -> None:
     given_row = stepwise(1, 1)
     assert perturbed(kind, [given_row], 1.0) == [Outcome(given_row, "unchanged")]
+
+
+def test_the_benchmark_finds_every_row_as_promised() -> None:
+    found = report([40, 120], lambda _: None)
+    assert found.sound
+    assert [run["right"] for run in found.data["runs"]] == [40] * 3 + [120] * 3
+
+
+def test_the_page_has_a_row_for_each_perturbation() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "perturbations.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == {*PERTURBATIONS, "type"}
+    assert all(page.count(f"| `{name}` |") == 1 for name in PERTURBATIONS)

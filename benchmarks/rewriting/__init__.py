@@ -1,0 +1,1 @@
+"""What rewriting promises, measured."""
