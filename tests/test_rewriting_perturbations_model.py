@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation.rewriting.content import missing_numbers, missing_words
 from curation.rewriting.outcome import Outcome
@@ -125,6 +127,26 @@ def test_which_numbers_are_missing(whole: str, lost: list[str]) -> None:
     part = "1. As Step 7 says, 5-10 mg for 2 days; platelets 150,000; BP 120/80 mmHg; B12 low."
     assert missing_numbers(part, whole) == lost
     assert missing_numbers(part, part) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "whole"),
+    [
+        ("BP 120/80 mm Hg, IL-6 and T2-weighted images", "BP 120/80 mmHg, IL6, T2 weighted"),
+        ("10 mg/day from post-op day-3 on", "10 mg daily from post-op day 3 on"),
+        ("5.0 kg/m² at 37 °C and 10^9/L", "5 kg/m2, 37 C, 10^9 per L"),
+        ("the 2nd of 3", "3, the 2nd"),
+    ],
+)
+def test_spelling_makes_no_other_number(part: str, whole: str) -> None:
+    assert missing_numbers(part, whole) == []
+
+
+@given(st.lists(st.text("0123456789.,/-– abmg%°CIL\n", max_size=40), min_size=1, max_size=4), st.integers(0, 3))
+def test_nothing_is_missing_of_a_text_in_a_text_that_holds_it(parts: list[str], place: int) -> None:
+    part = parts[place % len(parts)]
+    assert missing_numbers(part, "\n".join(parts)) == []
+    assert missing_words(part, "\n".join(parts))[0] == []
 
 
 def test_which_words_are_missing() -> None:

@@ -44,6 +44,8 @@ _ALIASES: Final = {
     "units": "unit",
     "u": "unit",
     "beats/min": "bpm",
+    "mg/day": "mg",
+    "mg/d": "mg",
     "c": "°c",
     "f": "°f",
     "milligram": "mg",
@@ -59,7 +61,7 @@ _ALIASES: Final = {
 }
 _UNIT_WORDS = """
     % kg g mg mcg ng pg l dl ml cm mm mmhg meq mmol mol iu unit bpm °c °f hour minute second day week month year
-    mg/dl g/dl mmol/l meq/l iu/l u/l unit/l ng/ml pg/ml mcg/l mg/kg mcg/kg ml/min ml/kg mg/l g/l mg/day kpa
+    mg/dl g/dl mmol/l meq/l iu/l u/l unit/l ng/ml pg/ml mcg/l mg/kg mcg/kg ml/min ml/kg mg/l g/l kpa
     mg/m2 kg/m2 cells/mm3 /mm3 /min"""
 _UNITS: Final = frozenset(_UNIT_WORDS.split())
 _REFERENCE = re.compile(r"\bsteps?\s+\d+(?:(?:\s*(?:,|-|–|to|and)\s*)\d+)*", re.IGNORECASE)
@@ -68,7 +70,7 @@ _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 _NUMBER = re.compile(r"(?<![\w.])(?<![^\W\d_]-)\d+(?:[.,:/]\d+)*")
 _RANGE = re.compile(r"\s*(?:-|–|—|to|or|and)\s*\d+(?:[.,]\d+)?")
 _UNIT = re.compile(r"[ \t-]*(%|°?[^\W\d_]+(?:/[^\W\d_]+\d?)*|/[^\W\d_]+\d?)")
-_IN_A_NAME = re.compile(r"(?<![\w/-])[^\W\d_][\w-]*\d[\w-]*")
+_IN_A_NAME = re.compile(r"(?<![\w/-])[^\W\d_]\w*-?\d\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,11 @@ class Content:
 
 def content_of(text: str) -> Content:
     """What a text says; references to steps by number and the numbers of lists are no content."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("*", "")
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("*", "").replace("mm hg", "mmhg")
     plain = _LIST_MARK.sub("", _REFERENCE.sub(" ", plain))
     plain = _GROUPED.sub(lambda match: match.group().replace(",", ""), plain)
     words = {word[:STEM]: word for word in _WORD.findall(plain) if word not in _COMMON}
-    names = frozenset(name.replace("-", "") for name in _IN_A_NAME.findall(plain))
+    names = frozenset(map(_squeezed, _IN_A_NAME.findall(plain)))
     numbers = frozenset((_shortest(match.group()), _unit(plain, match.end())) for match in _NUMBER.finditer(plain))
     return Content(numbers, names, words)
 
@@ -95,12 +97,13 @@ def missing_numbers(part: str, whole: str) -> list[str]:
     """The numbers and the names with digits of `part` that `whole` has not, or has only with another unit."""
     wanted, found = content_of(part), content_of(whole)
     there = {number for number, _ in found.numbers}
+    squeezed = _squeezed(whole)
     gone = [
         f"{number} {unit}".strip()
         for number, unit in sorted(wanted.numbers)
         if (number, unit) not in found.numbers and not (not unit and number in there)
     ]
-    return gone + sorted(wanted.names - found.names)
+    return gone + sorted(name for name in wanted.names if name not in squeezed)
 
 
 def missing_words(part: str, whole: str) -> tuple[list[str], float]:
@@ -108,6 +111,11 @@ def missing_words(part: str, whole: str) -> tuple[list[str], float]:
     wanted, found = content_of(part).words, content_of(whole).words
     gone = [word for stem, word in wanted.items() if stem not in found]
     return gone, len(gone) / len(wanted) if wanted else 0.0
+
+
+def _squeezed(text: str) -> str:
+    """The text in one spelling of names: "IL-6", "IL 6" and "il6" are the same."""
+    return re.sub(r"[\s-]+", "", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _shortest(number: str) -> str:
