@@ -136,6 +136,7 @@ def test_which_numbers_are_missing(whole: str, lost: list[str]) -> None:
         ("10 mg/day from post-op day-3 on", "10 mg daily from post-op day 3 on"),
         ("5.0 kg/m² at 37 °C and 10^9/L", "5 kg/m2, 37 C, 10^9 per L"),
         ("the 2nd of 3", "3, the 2nd"),
+        ("患者54岁，服用5mg的药物", "54岁的患者每天服用 5 mg"),
     ],
 )
 def test_spelling_makes_no_other_number(part: str, whole: str) -> None:
@@ -153,6 +154,7 @@ def test_which_words_are_missing() -> None:
     gone, share = missing_words("The infections of the kidney were treated.", "An infectious disease of kidneys")
     assert (gone, share) == (["treated"], 1 / 3)
     assert missing_words("", "") == ([], 0.0)
+    assert missing_words("患者发热", "发热的患者") == ([], 0.0)
 
 
 def ending_in(letter: str, text: str) -> str:

@@ -1,1 +1,1 @@
-"""What rewriting promises, measured."""
+"""What model calls and rewritings promise, measured."""

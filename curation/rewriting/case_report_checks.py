@@ -1,4 +1,4 @@
-"""What reasoning out of a case report must show, for each thing that a prompt may ask for. Pure text.
+"""What reasoning out of a case report must show, for each thing that a prompt may ask for: English text, as reports are.
 
 Each check raises `Complaint`, its first sentence without anything of the text, so that it can be counted.
 """

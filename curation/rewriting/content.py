@@ -1,7 +1,8 @@
 """What one text says that another does not: its numbers, each with its unit, and its words. Pure text.
 
 Words count by their beginnings, so that "infections" is the same as "infectious", and common ones not at all. A number
-must be there as digits; where the text gives it a unit of `_UNITS`, another unit does not do.
+must be there as digits; where the text gives it a unit of `_UNITS`, another unit does not do. Of Chinese and Japanese,
+which set no blanks, every character is a word.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Final
 STEM: Final = 6
 """So many letters at its beginning are compared of a word."""
 
-_WORD = re.compile(r"[^\W\d_]{3,}")
+_CHARACTERS = "\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_CHARACTERS}]|[^\W\d_{_CHARACTERS}]{{3,}}")
 _COMMON_WORDS = """
     about above after again all also although among and another any are because been before being below between
     both but can cannot could did does due during each either for from further given had has have having hence here
@@ -64,13 +66,14 @@ _UNIT_WORDS = """
     mg/dl g/dl mmol/l meq/l iu/l u/l unit/l ng/ml pg/ml mcg/l mg/kg mcg/kg ml/min ml/kg mg/l g/l kpa
     mg/m2 kg/m2 cells/mm3 /mm3 /min"""
 _UNITS: Final = frozenset(_UNIT_WORDS.split())
+_LETTERS = "a-zα-ω"  # of units and names, case-folded
 _REFERENCE = re.compile(r"\bsteps?\s+\d+(?:(?:\s*(?:,|-|–|to|and)\s*)\d+)*", re.IGNORECASE)
 _LIST_MARK = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+", re.MULTILINE)
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
-_NUMBER = re.compile(r"(?<![\w.])(?<![^\W\d_]-)\d+(?:[.,:/]\d+)*")
+_NUMBER = re.compile(rf"(?<![{_LETTERS}\d_.])(?<![{_LETTERS}]-)\d+(?:[.,:/]\d+)*")
 _RANGE = re.compile(r"\s*(?:-|–|—|to|or|and)\s*\d+(?:[.,]\d+)?")
-_UNIT = re.compile(r"[ \t-]*(%|°?[^\W\d_]+(?:/[^\W\d_]+\d?)*|/[^\W\d_]+\d?)")
-_IN_A_NAME = re.compile(r"(?<![\w/-])[^\W\d_]\w*-?\d\w*")
+_UNIT = re.compile(rf"[ \t-]*(%|°?[{_LETTERS}]+(?:/[{_LETTERS}]+\d?)*|/[{_LETTERS}]+\d?)")
+_IN_A_NAME = re.compile(rf"(?<![{_LETTERS}\d_/-])[{_LETTERS}][{_LETTERS}\d]*-?\d[{_LETTERS}\d]*")
 
 
 @dataclass(frozen=True, slots=True)

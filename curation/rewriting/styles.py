@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from curation.rewriting.case_reports import CASE_REPORT_STYLES
 from curation.rewriting.checks import Check, Lengths, Part
 from curation.rewriting.dialogues import questions_and_answers, talk
 from curation.rewriting.examples import EXAMPLES
@@ -192,4 +193,5 @@ _STYLES: Final = (
 STYLES: Final[Mapping[StyleName, Rewriting]] = {
     **{style.name: style for style in _STYLES},
     "none": without_reasoning,
+    **CASE_REPORT_STYLES,
 }
