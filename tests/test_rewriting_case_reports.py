@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from curation.rewriting.case_report_checks import mentions_of
-from curation.rewriting.case_reports import CASE_REPORT_STYLES, LADDER
+from curation.rewriting.case_reports import CASE_REPORT_STYLES, EXAM_EXAMPLE, LADDER
 from curation.rewriting.style import Style
 from data.rows import Row, question_id_of
 from inference.dialogue import Complaint
@@ -81,6 +81,12 @@ def test_reasoning_may_come_to_an_option_by_its_letter() -> None:
     assert "does not come to the answer" in str(complaint("nejmcr-reason-extraction", "Some drug is it.", asked))
 
 
+def test_reasoning_comes_to_an_answer_of_digits() -> None:
+    asked = replace(CASE, answer="T4 5 mg")
+    assert complaint("nejmcr-reason-extraction", "From all of this follows T4, and of it 5 mg.", asked) is None
+    assert "never says: t4" in str(complaint("nejmcr-reason-extraction", "From all of this follows 5 mg.", asked))
+
+
 @pytest.mark.parametrize(
     ("text", "gist"),
     [
@@ -128,6 +134,7 @@ def test_an_exam_question_takes_the_place_of_question_and_answer(model: Scripted
         (QUESTION, "not the JSON object"),
         (exam(note="x"), "not the JSON object"),
         (exam(""), "not the JSON object"),
+        (EXAM_EXAMPLE.model_dump_json(), "repeats the instructions"),
         (exam("What is the diagnosis?"), "no vignette"),
         (exam(QUESTION.replace("?", ".")), "no vignette"),
         (exam(f"{QUESTION} Is it strongyloidiasis?"), "answer stands in the question"),
@@ -179,9 +186,7 @@ def test_what_needs_no_cleaning_may_stay_as_it_is() -> None:
 def test_which_words_are_mentions_of_a_report() -> None:
     said = "Dr. Hart, Doctor Hart, NEJM, Fig. 2, figures 1 and tables 3, Panel B, the authors, this article, Video 1"
     assert len(mentions_of(said)) == 10
-    innocent = (
-        "The doctor read the pathology report: a tilt table test, a panel of 5 tests, figure-of-eight, vitamin tables."
-    )
+    innocent = "The doctor read the pathology report: tilt table test, a panel of 5 tests, supplemental oxygen, tables."
     assert mentions_of(innocent) == []
 
 

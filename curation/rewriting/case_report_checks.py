@@ -1,4 +1,4 @@
-"""What reasoning out of a case report must show, for each thing that a prompt may ask for: English text, as reports are.
+"""What texts made out of a case report must show, for each thing that a prompt may ask for. English, as reports are.
 
 Each check raises `Complaint`, its first sentence without anything of the text, so that it can be counted.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from curation.rewriting.content import missing_words
+from curation.rewriting.content import content_of, missing_numbers, missing_words
 from data.rows import Row, normalised
 from inference.dialogue import Complaint
 from scoring.extraction import extract_choice
@@ -26,7 +26,7 @@ KEPT: Final = 0.8
 
 _MENTION: Final = re.compile(
     r"(?i:\bcase[ -](?:reports?|records?)\b|\b(?:this|the|our) (?:report|article|paper|manuscript|authors?)\b"
-    r"|\bthe (?:discussants?|editors?|journal)\b|\bnew england journal\b|\b(?:supplementary|supplemental) \w+"
+    r"|\bthe (?:discussants?|editors?|journal)\b|\bnew england journal\b|\bsupplementa(?:ry|l) (?:appendix|material)"
     r"|\b(?:fig(?:ure|s|\.)?s?|tables?|videos?) ?S?\d+\w?\b)"
     r"|\b[Pp]anels? [A-H]\b|\bNEJM\b|\b(?:Drs?\.?|[Dd]octors?|Prof(?:essor|\.)?) [A-Z]\w*"
 )
@@ -62,10 +62,13 @@ def check_pure(text: str) -> None:
 
 
 def check_comes_to_the_answer(text: str, row: Row) -> None:
-    """The answer's option, or most of its words."""
+    """The answer's option, or most of its words; of an answer without words its numbers."""
     if row.options and extract_choice(text, row.choices).letter in (row.answer_idx or "").split(","):
         return
     missing, share = missing_words(row.answer, text)
+    if not content_of(row.answer).words:
+        missing = missing_numbers(row.answer, text)
+        share = float(bool(missing))
     if share > ANSWER_WORDS:
         raise Complaint(f"The reasoning does not come to the answer. It never says: {', '.join(missing)}.")
 

@@ -23,20 +23,18 @@ from curation.rewriting.case_report_checks import (
     check_weighs,
     cleaned_of_mentions,
 )
-from curation.rewriting.checks import Check, Lengths, checked
+from curation.rewriting.checks import Check, Lengths, checked, object_of
 from curation.rewriting.examples import EXAMPLES
 from curation.rewriting.prompts import Told, told_style
 from curation.rewriting.sentences import check_own_reasoning, thoughts
 from curation.rewriting.style import Style
 from data.rows import Row, question_id_of
-from inference.dialogue import Complaint
 from registry.rewriting_schema import StyleName
-from scoring.structured import validated
 
 _LENGTHS: Final = Lengths(0.02, 3.0)
 _UNSEEN: Final = (
-    "- Write as a physician who has the question in front of him and has never seen the report. Never speak of the "
-    "report, of its figures, tables, authors or doctors: what it says of medicine is said as a fact of medicine.",
+    "- Write as a physician who knows the question and has never seen the report. Never speak of the report, of "
+    "its figures, tables, authors or doctors: what it says of medicine is said as a fact of medicine.",
 )
 _GROUNDS: Final = (
     "- Take the medical knowledge out of the report, and no finding that neither the report nor the question holds.",
@@ -179,6 +177,11 @@ class ExamQuestion(BaseModel):
     answer: str = Field(min_length=1)
 
 
+EXAM_EXAMPLE: Final = ExamQuestion(
+    question="A beekeeper of 34 years has itching palms 10 minutes after a sting, wheals on both arms and a blood "
+    "pressure of 84/50 mmHg. What is to be injected first?",
+    answer="Adrenaline into the thigh muscle",
+)
 _EXAM: Final = Told(
     "You write questions for a hard examination of experienced physicians. Below stand a medical question, its answer "
     "and, between <the_reasoning> tags, the text of a case report. Make one exam question and its answer out of them.",
@@ -192,19 +195,15 @@ _EXAM: Final = Told(
         "- Never speak of the report, of its figures, tables, authors or doctors.",
     ),
     'one JSON object with the keys "question" and "answer".',
-    '{"question": "A beekeeper of 34 years has itching palms 10 minutes after a sting, wheals on both arms and a blood '
-    'pressure of 84/50 mmHg. What is to be injected first?", "answer": "Adrenaline into the thigh muscle"}',
+    EXAM_EXAMPLE.model_dump_json(),
     ("question", "options", "answer", "reasoning"),
 )
-_hold_text = checked(_EXAM.instructions, lambda text, _: text, Lengths())
+_hold_text = checked(f"{_EXAM.instructions}\n{EXAM_EXAMPLE.question}", lambda text, _: text, Lengths())
 
 
 def _read_exam(text: str, row: Row) -> Row:
     """The row with another question and answer, and so without options; its reasoning stays the report."""
-    try:
-        found = validated(text, ExamQuestion)
-    except ValueError as error:
-        raise Complaint(f"The answer is not the JSON object that was asked for. In it, {error}.") from None
+    found = object_of(text, ExamQuestion)
     asked = replace(row, options=(), answer_idx=None)
     question, answer = (_hold_text(part, asked) for part in (found.question, found.answer))
     check_exam_question(question, answer)

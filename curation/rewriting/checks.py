@@ -12,6 +12,7 @@ from data.rows import Row, normalised
 from inference.dialogue import Complaint
 from scoring import statements
 from scoring.extraction import extract_choice
+from scoring.structured import M, validated
 
 Part = Literal["question", "options", "answer", "reasoning"]
 Check = Callable[[str, Row], str]
@@ -64,6 +65,14 @@ def checked(instructions: str, check: Check, lengths: Lengths) -> Check:
         return found
 
     return whole
+
+
+def object_of(text: str, model: type[M]) -> M:
+    """The JSON object of an answer as a `model`; `Complaint` says what is wrong with it."""
+    try:
+        return validated(text, model)
+    except ValueError as error:
+        raise Complaint(f"The answer is not the JSON object that was asked for. What is wrong: {error}.") from None
 
 
 def _unwrapped(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from curation.rewriting.checks import Lengths, checked
+from curation.rewriting.checks import Lengths, checked, object_of
 from curation.rewriting.one_step import EXAMPLE, ONE_STEP, one_step
 from curation.rewriting.outcome import AskRows, Outcome, given_up, outcome_of
 from curation.rewriting.perturbations_plain import NO_STEPS, part_of, rng_of, unchanged, with_steps
@@ -26,7 +26,6 @@ from inference.dialogue import Complaint, Query
 from scoring.choices import choices_of
 from scoring.extraction import extract_choice
 from scoring.free_text import text_matches
-from scoring.structured import validated
 from scoring.text import clean
 
 NO_GOLD = "the right answer is not known"
@@ -139,13 +138,10 @@ def _check_option(step: str, row: Row, wrong: Option) -> None:
 
 
 def _open_query(row: Row) -> Query[Row]:
-    check = checked(_MADE_UP.instructions, _new_step, Lengths())
+    check = checked(f"{_MADE_UP.instructions}\n{EXAMPLE}", _new_step, Lengths())
 
     def read(text: str) -> Row:
-        try:
-            found = validated(text, WrongAnswer)
-        except ValueError as error:
-            raise Complaint(f"The answer is not the JSON object that was asked for. In it, {error}.") from None
+        found = object_of(text, WrongAnswer)
         answer, step = found.answer.strip(), check(found.final_step, row)
         _check_open(step, answer, row)
         return replace(_ending_with(row, step), answer=answer, answer_idx=None)
