@@ -104,7 +104,8 @@ def test_a_row_of_which_a_step_never_passes_is_given_up(
     model: Scripted, bad: Callable[[str], str], complaint: str
 ) -> None:
     outcome = collapsed(model, row(1, reasoning=STEPWISE), 1.0, lambda prompt, _: bad(prompt))
-    assert (outcome.row, outcome.status, model.calls) == (None, "given up", 2)  # the third is asked as the second was
+    assert (outcome.row, outcome.status) == (None, "given up")
+    assert model.calls > 1
     assert complaint in (outcome.reason or "")
 
 
