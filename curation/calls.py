@@ -54,7 +54,8 @@ def spec_of(context: StageContext, role: Role) -> EngineSpec:
     # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
     seed = context.config.curation.seed if call.temperature else 0
     source = model_source(entry, call.model_key, call.engine, resolve, call.concurrency)
-    return EngineSpec(call.engine, source, entry.max_length, seed=seed)
+    batch = context.run_dir / "batches" / role if call.batch else None
+    return EngineSpec(call.engine, source, entry.max_length, seed=seed, batch=batch)
 
 
 def check_calls(context: StageContext) -> None:

@@ -95,7 +95,10 @@ class ApiModel:
 
 @dataclass(frozen=True, slots=True)
 class VertexModel:
-    """A model on Vertex AI; `project` null is that of the application-default credentials."""
+    """A model on Vertex AI; `project` null is that of the application-default credentials.
+
+    `bucket` is the folder in Cloud Storage (`gs://…`) where batches are put.
+    """
 
     name: str
     project: str | None
@@ -103,6 +106,7 @@ class VertexModel:
     base_url: str | None = None
     concurrency: int = CONCURRENCY
     requests_per_minute: int | None = None
+    bucket: str | None = None
 
 
 ServedModel = ApiModel | VertexModel
@@ -113,7 +117,8 @@ class EngineSpec:
     """Which engine to open on which model: a folder, or one behind a server for `openai` and `vertex`.
 
     `max_length` bounds prompt plus answer, in tokens. `data_parallel` copies of the model share the requests;
-    null is as many as the visible GPUs hold.
+    null is as many as the visible GPUs hold. `batch` is the folder that remembers what a vendor's batch API was sent,
+    for an engine that asks one; null: every request is sent by itself.
     """
 
     name: EngineName
@@ -122,6 +127,7 @@ class EngineSpec:
     tensor_parallel: int = 1
     data_parallel: int | None = None
     seed: int = 0
+    batch: Path | None = None
 
 
 def model_source(
@@ -141,6 +147,7 @@ def model_source(
     if entry.api_model is not None:
         return ApiModel(entry.api_model, entry.base_url, entry.api_key_env, **limits)
     if entry.vertex_model is not None:
+        limits["bucket"] = entry.vertex_bucket
         return VertexModel(entry.vertex_model, entry.vertex_project, entry.vertex_location, entry.base_url, **limits)
     return resolve(entry, "model", key)
 
@@ -212,6 +219,10 @@ def open_engine(spec: EngineSpec) -> Iterator[Engine]:
 
 
 def _open(spec: EngineSpec) -> Engine:
+    if spec.batch is not None:
+        from inference.batch import open_batch
+
+        return open_batch(spec)
     if spec.name == "vllm":
         from inference.vllm_engine import open_vllm
 

@@ -21,7 +21,7 @@ from registry.errors import MissingError, UsageError
 
 log = logging.getLogger(__name__)
 
-_OPENAI = "https://api.openai.com/v1"
+OPENAI = "https://api.openai.com/v1"
 
 
 class OpenAITransport:
@@ -58,7 +58,7 @@ class OpenAITransport:
 
         async with AsyncOpenAI(
             api_key=self._server.key,
-            base_url=self.model.base_url or _OPENAI,
+            base_url=self.model.base_url or OPENAI,
             max_retries=0,
             timeout=Timeout(patience, connect=CONNECT_S),
         ) as client:
@@ -84,7 +84,7 @@ def server_of(spec: EngineSpec) -> Server:
     model = spec.model
     if not isinstance(model, ApiModel):
         raise UsageError(f"the openai engine asks a server, and {model} is a folder; use the engine vllm")
-    address = urlsplit(model.base_url or _OPENAI)
+    address = urlsplit(model.base_url or OPENAI)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise UsageError(f"{model.name}: base_url {model.base_url} is no address such as http://localhost:8000/v1")
     # The client refuses an empty key, and a server of one's own asks for none. Hosted ones are never plain http.

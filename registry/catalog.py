@@ -60,6 +60,7 @@ class ModelEntry(HubOrFile):
     vertex_model: str | None = described("Its name on Vertex AI, such as gemini-2.5-flash.", None)
     vertex_project: str | None = described("Google Cloud project; null: the credentials' own.", None)
     vertex_location: str = described("Region of Vertex AI.", "us-central1")
+    vertex_bucket: str | None = described("Folder in Cloud Storage for its batches, such as gs://lab/batches.", None)
     base_url: str | None = described("The server, such as http://localhost:8000/v1; null: the vendor's.", None)
     api_key_env: str = described("Environment variable that holds the server's key.", "OPENAI_API_KEY")
     requests_per_minute: Positive | None = described("Most requests that one job sends in a minute; null: any.", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from registry.catalog import Catalog
+from registry.catalog import Catalog, ModelEntry
 from registry.fields import API_ENGINES, EngineName
 from registry.json_path import Steps
 from registry.layers import Layers
@@ -16,12 +16,13 @@ from registry.schema import ExperimentConfig
 
 @dataclass(frozen=True)
 class _Use:
-    """Where an engine is named, which one, the key of its model, and what its stage may cost."""
+    """Where an engine is named, which one, its model's key, what its stage may cost, and whether it asks by batch."""
 
     steps: Steps
     engine: EngineName
     key: str | None
     max_cost: float | None
+    batch: bool = False
 
 
 def misfits(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Iterator[Problem]:
@@ -37,6 +38,8 @@ def misfits(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Itera
             message = f"max_cost {use.max_cost:g} cannot be kept: the catalog has no prices for {use.key}"
             steps = (use.steps[0], "max_cost")
             yield layers.problem(steps, message, f"give models.{use.key}.prices, or remove max_cost")
+        if use.batch:
+            yield from _batch_misfits(use, entry, layers)
     if config.eval.engine in API_ENGINES and config.training_params is not None:
         message = f"a trained model is loaded from its folder, which {config.eval.engine} does not"
         yield layers.problem(("eval", "engine"), message, "use vllm or transformers")
@@ -56,7 +59,16 @@ def _uses(config: ExperimentConfig) -> Iterator[_Use]:
         key = difficulty.model_key or config.model_key
         yield _Use(("curation", "difficulty"), difficulty.engine, key, limit)
     for role, call in config.curation.calls.items():
-        yield _Use(PLACES[role], call.engine, call.model_key, limit)
+        yield _Use(PLACES[role], call.engine, call.model_key, limit, call.batch)
+
+
+def _batch_misfits(use: _Use, entry: ModelEntry, layers: Layers) -> Iterator[Problem]:
+    if use.engine not in API_ENGINES:
+        message = f"only a vendor has a batch API, and {use.key} runs here"
+        yield layers.problem((*use.steps, "batch"), message, "remove batch")
+    elif entry.vertex_model is not None and not (entry.vertex_bucket or "").startswith("gs://"):
+        message = f"a batch of {use.key} needs a folder in Cloud Storage"
+        yield layers.problem((*use.steps, "batch"), message, f"give models.{use.key}.vertex_bucket, gs://…")
 
 
 def _budgets(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Iterator[Problem]:
