@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from inference.batch_records import Record, clear, new_record, records, write
-from inference.batch_service import BatchService, JobState, Passing, Result, Unanswered
+from inference.batch_service import BatchService, JobState, Passing, Unanswered
 from inference.engine import EngineSpec, Generation, Known, Request, Sampling
 from inference.samples import failure
 from inference.served_wire import Task, tasks
@@ -35,11 +35,12 @@ _LONGEST_WAIT_S = 60.0
 # Waits of 1, 2, 4 … 60 s: an outage of 25 minutes costs nothing.
 _TRIES = 30
 _TURNS = 3
+_LACKING = Unanswered("the batch ended without an answer", again=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Harvest:
-    """What a job brought: the generations, the ids to send again, those refused for good, and what ends the stage."""
+    """What a job brought: generations, the ids to send again and those refused for good, and what ends the stage."""
 
     generations: list[Generation] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
@@ -74,10 +75,8 @@ class BatchEngine:
         wanted = {_custom_id(task): task for task in tasks(requests, sampling)}
         if len(wanted) != sum(len(request.indices(sampling)) for request in requests):
             raise ValueError("two requests share an id")
-        for custom_id, task in list(wanted.items()) if known is not None else ():
-            if found := known(task.request, task.index):
-                del wanted[custom_id]
-                yield found
+        if known is not None:
+            yield from _known(wanted, known)
         yield from self._answers(wanted, stop or StopFlag())
 
     def close(self) -> None:
@@ -178,27 +177,23 @@ class BatchEngine:
         mine = {custom_id: wanted[custom_id] for custom_id in record.ids}
         results = self._patiently(lambda: dict(self._service.results(str(record.job), mine)), stop)
         harvest = _Harvest()
+        last_turn = state.phase == "ended" and record.turn == _TURNS
         for custom_id, task in mine.items():
-            lacking = Unanswered("the batch ended without an answer", again=True)
-            self._sort(custom_id, task, results.get(custom_id, lacking), record.turn, harvest)
-        if state.phase == "cancelled" and harvest.again and not harvest.ends:
-            rest = f"the {len(harvest.again)} requests that it left are sent again when the stage is run again"
-            harvest.ends.append(
-                StageFailure(f"{self._service}: batch {record.job} was cancelled at the vendor; {rest}")
-            )
+            result = results.get(custom_id, _LACKING)
+            if isinstance(result, Generation):
+                harvest.generations.append(result)
+            elif result.ends is not None:
+                harvest.ends[:] = [result.ends]
+            elif result.again and not last_turn:
+                harvest.again.append(custom_id)
+            else:
+                harvest.generations.append(failure(task.request, task.index, 0, result.text))
+                if not result.again:
+                    harvest.refused.append(custom_id)
+        if state.phase != "ended" and harvest.again and not harvest.ends:
+            rest = f"{len(harvest.again)} requests without an answer are sent again when the stage is run again"
+            harvest.ends.append(StageFailure(f"{self._service}: batch {record.job} failed: {state.text}; {rest}"))
         return harvest
-
-    def _sort(self, custom_id: str, task: Task, result: Result, turn: int, harvest: _Harvest) -> None:
-        if isinstance(result, Generation):
-            harvest.generations.append(result)
-        elif result.ends is not None:
-            harvest.ends[:] = [result.ends]
-        elif result.again and turn < _TURNS:
-            harvest.again.append(custom_id)
-        else:
-            harvest.generations.append(failure(task.request, task.index, 0, result.text))
-            if not result.again:
-                harvest.refused.append(custom_id)
 
     def _patiently(self, call: Callable[[], T], stop: StopFlag) -> T:
         """What `call` returns, tried again while its fault passes."""
@@ -245,7 +240,19 @@ def open_batch(spec: EngineSpec) -> BatchEngine:
         from inference.batch_openai import open_openai_batch
 
         return BatchEngine(open_openai_batch(spec), spec.batch)
+    if spec.name == "vertex":
+        from inference.batch_vertex import open_vertex_batch
+
+        return BatchEngine(open_vertex_batch(spec), spec.batch)
     raise UsageError(f"the engine {spec.name} has no batch API; remove batch, or use openai or vertex")
+
+
+def _known(wanted: dict[str, Task], known: Known) -> Iterator[Generation]:
+    """Take out of `wanted` what is known already."""
+    for custom_id, task in list(wanted.items()):
+        if found := known(task.request, task.index):
+            del wanted[custom_id]
+            yield found
 
 
 def _custom_id(task: Task) -> str:
