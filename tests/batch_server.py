@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -171,10 +171,25 @@ def _uploaded(content: bytes, headers: Mapping[str, str]) -> bytes:
     return uploaded
 
 
-@contextmanager
-def openai_batches(vendor: Vendor, key: str) -> Iterator[Vendor]:
+def openai_batches(vendor: Vendor, key: str) -> AbstractContextManager[Vendor]:
     """Serve OpenAI's batch API on loopback until the end of the block; `vendor.url` is the base URL."""
     pages = _OpenAI(vendor)
+
+    def page(method: str, target: str, content: bytes, headers: Mapping[str, str]) -> Reply:
+        if headers["Authorization"] != f"Bearer {key}":
+            return refusal(401, "Incorrect API key provided", code="invalid_api_key")
+        return pages.page(method, target, content, headers)
+
+    return served(vendor, page, "/v1")
+
+
+Page = Callable[[str, str, bytes, Mapping[str, str]], Reply]
+"""Answers a request: method, target, content, headers."""
+
+
+@contextmanager
+def served(vendor: Vendor, page: Page, root: str) -> Iterator[Vendor]:
+    """Serve the vendor's pages, one request at a time; `vendor.url` ends with `root`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -182,15 +197,10 @@ def openai_batches(vendor: Vendor, key: str) -> Iterator[Vendor]:
         def do_GET(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with vendor.lock:
-                self._send(self._page(content))
+                instead = vendor.before(self.command, self.path)
+                self._send(instead or page(self.command, self.path, content, dict(self.headers)))
 
-        do_POST = do_GET  # noqa: N815 - the library's names
-
-        def _page(self, content: bytes) -> Reply:
-            if self.headers["Authorization"] != f"Bearer {key}":
-                return refusal(401, "Incorrect API key provided", code="invalid_api_key")
-            instead = vendor.before(self.command, self.path)
-            return instead or pages.page(self.command, self.path, content, dict(self.headers))
+        do_POST = do_GET  # noqa: N815 - the library's name
 
         def _send(self, answer: Reply) -> None:
             if answer.hang_up:
@@ -213,7 +223,7 @@ def openai_batches(vendor: Vendor, key: str) -> Iterator[Vendor]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    vendor.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    vendor.url = f"http://127.0.0.1:{server.server_address[1]}{root}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -13,6 +13,7 @@ from tests.registry_case import base, tuned, write_lab
 SERVED = {"api_model": "gpt", "max_length": 1000}
 LOADED = {"file_path": "model", "max_length": 1000}
 QWEN = {**LOADED, "format": "qwen"}
+LABELLED = {"method": "random", "n_samples": 5}
 JUDGE = {"judge": {"model_key": "judge", "rubrics": ["report"]}}
 
 
@@ -35,6 +36,16 @@ JUDGE = {"judge": {"model_key": "judge", "rubrics": ["report"]}}
             tuned(curation={"method": "s1", "n_samples": 5, "difficulty": {"engine": "openai"}}),
             {"tiny": LOADED},
             "curation.difficulty.engine: openai cannot run tiny, which has weights",
+        ),
+        (
+            tuned(curation={**LABELLED, "labels": {"model_key": "tiny", "engine": "vllm", "batch": True}}),
+            {"tiny": LOADED},
+            "curation.labels.batch: only a vendor has a batch API, and tiny runs here; remove batch",
+        ),
+        (
+            tuned(curation={**LABELLED, "labels": {"model_key": "judge", "engine": "vertex", "batch": True}}),
+            {"tiny": LOADED, "judge": {"vertex_model": "gemini", "max_length": 1000}},
+            "curation.labels.batch: a batch of judge needs a folder in Cloud Storage; give models.judge.vertex_bucket",
         ),
         (
             base(eval={"thinking": {"budget_tokens": 8}, "max_tokens": 8}),
