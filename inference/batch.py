@@ -64,9 +64,11 @@ class BatchEngine:
         sampling: Sampling,
         stop: StopFlag | None = None,
         known: Known | None = None,
+        gate: object = None,
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`; raises `UsageError` for an answer in several rounds.
 
+        No gate is asked for single requests: whether a batch may be paid for is known before all of it is sent.
         Raises `MissingError` when key or model are not there, `StageFailure` for a job that failed or was cancelled.
         """
         in_rounds = sampling.stop_text is not None or sampling.turn_tokens is not None
@@ -226,7 +228,8 @@ class BatchEngine:
             return
         self._said = now
         done, total = sum(state.done for state in states), sum(len(record.ids) for record in under_way)
-        line = f"{self.name}: {done:,} of {total:,} answers in {len(under_way)} batches at {self._service}"
+        batches = "1 batch" if len(under_way) == 1 else f"{len(under_way)} batches"
+        line = f"{self.name}: {done:,} of {total:,} answers in {batches} at {self._service}"
         print(line, file=sys.stderr, flush=True)
 
 

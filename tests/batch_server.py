@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -80,7 +81,7 @@ class _OpenAI:
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
 
-    def page(self, method: str, target: str, content: bytes, headers: Mapping[str, str]) -> Reply:
+    def page(self, method: str, target: str, content: bytes, headers: Message) -> Reply:
         vendor, path = self.vendor, urlsplit(target).path.removeprefix("/v1")
         if method == "POST" and path == "/files":
             return reply({"id": vendor.keep(_uploaded(content, headers)), "object": "file", "purpose": "batch"})
@@ -159,7 +160,7 @@ class _OpenAI:
         return good, bad
 
 
-def _uploaded(content: bytes, headers: Mapping[str, str]) -> bytes:
+def _uploaded(content: bytes, headers: Message) -> bytes:
     """The file in a multipart form."""
     form = message_from_bytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + content)
     parts = {
@@ -175,7 +176,7 @@ def openai_batches(vendor: Vendor, key: str) -> AbstractContextManager[Vendor]:
     """Serve OpenAI's batch API on loopback until the end of the block; `vendor.url` is the base URL."""
     pages = _OpenAI(vendor)
 
-    def page(method: str, target: str, content: bytes, headers: Mapping[str, str]) -> Reply:
+    def page(method: str, target: str, content: bytes, headers: Message) -> Reply:
         if headers["Authorization"] != f"Bearer {key}":
             return refusal(401, "Incorrect API key provided", code="invalid_api_key")
         return pages.page(method, target, content, headers)
@@ -183,7 +184,7 @@ def openai_batches(vendor: Vendor, key: str) -> AbstractContextManager[Vendor]:
     return served(vendor, page, "/v1")
 
 
-Page = Callable[[str, str, bytes, Mapping[str, str]], Reply]
+Page = Callable[[str, str, bytes, Message], Reply]
 """Answers a request: method, target, content, headers."""
 
 
@@ -198,7 +199,7 @@ def served(vendor: Vendor, page: Page, root: str) -> Iterator[Vendor]:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with vendor.lock:
                 instead = vendor.before(self.command, self.path)
-                self._send(instead or page(self.command, self.path, content, dict(self.headers)))
+                self._send(instead or page(self.command, self.path, content, self.headers))
 
         do_POST = do_GET  # noqa: N815 - the library's name
 

@@ -14,14 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from curation.calls import called
 from inference.batch_openai import OpenAIBatches
 from inference.dialogue import Complaint, Query, converse
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling, open_engine
 from inference.journal import Asking
+from registry.catalog import ModelEntry
 from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
 from registry.stopping import StopFlag
 from tests.batch_server import Job, Vendor, openai_batches
 from tests.faulty_server import Body, Reply, completion, echo, question, refusal
+from tests.stages import make_context
 
 KEY = "k-0123456789-secret"
 SAMPLING = Sampling(max_tokens=24)
@@ -365,6 +368,22 @@ def test_every_round_of_a_conversation_is_a_batch(vendor: Vendor, tmp_path: Path
     with Asking(spec(vendor, tmp_path), tmp_path / "answers.jsonl") as asking:
         assert [(reply.value, reply.tries) for reply in converse(asking, queries, SAMPLING, retries=2)] == [(4, 2)] * 3
     assert [len(job.lines) for job in vendor.jobs.values()] == [3, 3]
+
+
+def test_a_curation_keeps_the_batches_of_a_model_in_its_run(vendor: Vendor, tmp_path: Path) -> None:
+    labels = {"model_key": "gpt", "batch": True, "max_tokens": 24}
+    context = make_context(tmp_path / "run", tmp_path, curation={"method": "random", "n_samples": 1, "labels": labels})
+    entry = ModelEntry(api_model="gpt-x", base_url=vendor.url, api_key_env="LAB_KEY", max_length=256)
+    context = replace(context, config=context.config.model_copy(update={"called_models": {"labels": entry}}))
+    vendor.plan = lambda job: kept.extend(context.run_dir.glob("batches/labels/*.json"))
+    kept: list[Path] = []
+    for _ in range(2):  # the second time nothing is asked
+        with called(context, "labels") as model:
+            (reply,) = model.ask([Query(({"role": "user", "content": "which specialty?"},), str)])
+        assert reply.value == "answer to which specialty?"
+    (record,) = kept
+    assert not record.exists()
+    assert len(vendor.jobs) == 1
 
 
 def test_a_record_that_is_none_is_named(vendor: Vendor, tmp_path: Path) -> None:

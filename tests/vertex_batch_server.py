@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from email import message_from_bytes
+from email.message import Message
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.batch_server import Job, Vendor, served
@@ -26,11 +27,11 @@ class _Pages:
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
 
-    def page(self, method: str, target: str, content: bytes, headers: Mapping[str, str]) -> Reply:
+    def page(self, method: str, target: str, content: bytes, headers: Message) -> Reply:
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
         if path == "/token":
             return token(3600)
-        if headers.get("Authorization", headers.get("authorization")) != f"Bearer {TOKEN}":
+        if headers["Authorization"] != f"Bearer {TOKEN}":
             return refused(401, "UNAUTHENTICATED", "who are you?")
         if path.startswith(_PARENT):
             return self._jobs(method, path.removeprefix(_PARENT), query, content)
@@ -43,9 +44,8 @@ class _Pages:
             return Reply(self.vendor.files[unquote(found[1])])
         return refused(404, "NOT_FOUND", f"no page {path}")
 
-    def _uploaded(self, content: bytes, headers: Mapping[str, str]) -> Reply:
-        kind = next(value for name, value in headers.items() if name.lower() == "content-type")
-        form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + content)
+    def _uploaded(self, content: bytes, headers: Message) -> Reply:
+        form = message_from_bytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + content)
         about, data = (part.get_payload(decode=True) for part in form.walk() if not part.is_multipart())
         assert isinstance(about, bytes)
         assert isinstance(data, bytes)
