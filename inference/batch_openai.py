@@ -152,11 +152,12 @@ class OpenAIBatches:
         about = said.get("error", said) if isinstance(said, dict) else said
         answer = httpx2.Response(response["status_code"], request=httpx2.Request("POST", OPENAI))
         error = APIStatusError("", response=answer, body=about)
+        sent = body(task, self._server.model, ())  # it may have been sent before a field was known to be unknown
         try:
-            fault = understand(error, self._server, body(task, self._server.model, self._unknown), heard=True)
+            fault = understand(error, self._server, sent, heard=True)
         except Meds1Error as ends:
             return Unanswered(str(ends), again=True, ends=ends)
-        if fault.kind == "unknown":
+        if fault.kind == "unknown" and fault.field not in self._unknown:
             log.warning("%s does not know %s: it is sent without", self, fault.field)
             self._unknown.add(fault.field)
         return Unanswered(fault.text, again=fault.kind != "refused")

@@ -393,6 +393,28 @@ def test_a_record_that_is_none_is_named(vendor: Vendor, tmp_path: Path) -> None:
         generate(vendor, tmp_path, requests(1))
 
 
+def test_where_ids_cannot_be_kept_nothing_is_sent(vendor: Vendor, tmp_path: Path) -> None:
+    (tmp_path / "batches").write_text("no folder")
+    with pytest.raises(StageFailure, match="the ids of batches cannot be kept here"):
+        generate(vendor, tmp_path, requests(1))
+    assert not vendor.files
+
+
+def test_a_field_that_the_model_does_not_know_is_left_out_of_the_next_batch(vendor: Vendor, tmp_path: Path) -> None:
+    said = refusal(400, "Unsupported parameter: 'max_completion_tokens'", param="max_completion_tokens")
+    vendor.script = lambda body, before: said if "max_completion_tokens" in body else echo(body, before)
+    assert texts(generate(vendor, tmp_path, requests(2))) == right(2)
+    assert [line["body"]["max_tokens"] for line in vendor.jobs["batch-1"].lines] == [24, 24]
+
+
+def test_what_another_process_knows_is_not_sent(vendor: Vendor, tmp_path: Path) -> None:
+    theirs = Generation("q01", 0, "theirs", "stop", 7, 3)
+    with open_engine(spec(vendor, tmp_path)) as engine:
+        known = engine.generate(requests(2), SAMPLING, None, lambda request, _: theirs if request.id == "q01" else None)
+        assert texts(list(known)) == {"q00": "answer to q00", "q01": "theirs"}
+    assert vendor.questions == {"q00": 1}
+
+
 def test_an_answer_in_rounds_is_refused(vendor: Vendor, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot go on with an answer that has begun"):
         generate(vendor, tmp_path, requests(1), replace(SAMPLING, turn_tokens=8))
