@@ -144,20 +144,18 @@ class _OpenAI:
         return shown | job.files | {"request_counts": {**counts, "failed": len(job.lines) - counts["completed"]}}
 
     def _run(self, job: Job) -> tuple[bytes, bytes]:
-        good, bad = b"", b""
+        good: list[bytes] = []
+        bad: list[bytes] = []
         for number, line in enumerate(job.lines):
             result: Body = {"id": f"r{number}", "custom_id": line["custom_id"], "response": None, "error": None}
             if job.answered is not None and number >= job.answered:
                 result["error"] = {"code": "batch_expired", "message": "This request could not be executed in time."}
-                bad += json.dumps(result).encode() + b"\n"
+                bad.append(json.dumps(result).encode() + b"\n")
                 continue
             said = self.vendor.answer(line["body"])
             result["response"] = {"status_code": said.status, "request_id": "x", "body": json.loads(said.content)}
-            if said.status == 200:
-                good = json.dumps(result).encode() + b"\n" + good  # in another order than they were sent
-            else:
-                bad += json.dumps(result).encode() + b"\n"
-        return good, bad
+            (good if said.status == 200 else bad).append(json.dumps(result).encode() + b"\n")
+        return b"".join(reversed(good)), b"".join(bad)  # in another order than they were sent
 
 
 def _uploaded(content: bytes, headers: Message) -> bytes:
