@@ -13,7 +13,10 @@ from inference.answer_files import shared_answers
 from inference.dialogue import Query, Reply, converse
 from inference.engine import EngineSpec, Sampling, check_engine, model_source
 from inference.journal import Asking
+from inference.spending import Purse, prices_of
+from registry.catalog import ModelEntry
 from registry.rewriting_schema import ModelCall, Role
+from registry.spending import FOLDER
 from registry.stage import StageContext
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,8 @@ def called(context: StageContext, role: Role) -> Iterator[Model]:
     assert context.config.curation is not None
     call = context.config.curation.calls[role]
     spec = spec_of(context, role)
-    with Asking(spec, shared_answers(spec, context.shared), context.stop) as asking:
+    purse = purse_of(context, call.model_key, context.config.called_models[role], call.batch)
+    with Asking(spec, shared_answers(spec, context.shared), context.stop, purse) as asking:
         yield Model(asking, call)
 
 
@@ -56,6 +60,13 @@ def spec_of(context: StageContext, role: Role) -> EngineSpec:
     source = model_source(entry, call.model_key, call.engine, resolve, call.concurrency)
     batch = context.run_dir / "batches" / role if call.batch else None
     return EngineSpec(call.engine, source, entry.max_length, seed=seed, batch=batch)
+
+
+def purse_of(context: StageContext, model_key: str, entry: ModelEntry, batch: bool = False) -> Purse:
+    """What a model's answers are paid with; all models of a curation share its `max_cost`."""
+    assert context.config.curation is not None
+    max_cost = context.config.curation.max_cost
+    return Purse(context.run_dir / FOLDER, model_key, prices_of(entry), max_cost, batch)
 
 
 def check_calls(context: StageContext) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation.calls import purse_of
 from curation.ledger import Ledger, Removals
 from data.hub import resolve
 from data.rows import Row
@@ -65,7 +66,8 @@ def answered(entries: Ledger, context: StageContext, config: DifficultyConfig) -
     sampling = Sampling(config.max_tokens, config.temperature, seed=spec.seed, n=config.samples)
     journal = shared_answers(spec, context.shared)
     by_request: dict[str, list[Generation]] = defaultdict(list)
-    for generation in generate_resumable(spec, list(requests.values()), sampling, journal, context.stop):
+    purse = purse_of(context, key, context.config.difficulty_model or context.config.model)
+    for generation in generate_resumable(spec, list(requests.values()), sampling, journal, context.stop, purse):
         by_request[generation.id].append(generation)
     return {row_id: by_request[request.id] for row_id, request in prompts.items()}, {"model": key}
 

@@ -1,7 +1,7 @@
 """The model's answers to all questions: asked for now, or taken from stored predictions that are scored again.
 
 All benchmarks and repetitions are one queue. With budgets of thinking every budget is a run over all questions in the
-same opened engine. Every finished answer is in the journal at once, and a killed attempt asks only what is missing.
+same opened engine. Every finished answer is kept at once, and a killed attempt asks only what is missing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any
 from data.tokens import count_tokens
 from eval.questions import Question
 from inference.budget import ThinkingLimit, answer_within
-from inference.engine import EngineSpec, Generation, Sampling
+from inference.engine import Generation, Sampling
 from inference.formats import ChatFormat
 from inference.journal import Asking
 from registry.errors import MissingError, StageFailure
 from registry.schema import EvalConfig
-from registry.stopping import StopFlag
 
 _STORED = ("finish_reason", "prompt_tokens", "completion_tokens", "error", "reasoning_tokens", "thinking_cut")
 _Asked = tuple[str, str, int | None, int]
@@ -37,28 +36,21 @@ class Answer:
     generation: Generation
 
 
-def ask(
-    questions: Sequence[Question],
-    spec: EngineSpec,
-    settings: EvalConfig,
-    chat_format: ChatFormat,
-    journal: Path,
-    stop: StopFlag,
-) -> list[Answer]:
-    """Ask every question, for every budget of thinking; what `journal` holds already is not asked again."""
+def ask(questions: Sequence[Question], asking: Asking, settings: EvalConfig, chat_format: ChatFormat) -> list[Answer]:
+    """Ask every question, for every budget of thinking."""
     requests = [question.request for question in questions]
     by_id = {question.request.id: question for question in questions}
     sampling = Sampling(settings.max_tokens, settings.temperature, settings.top_p, settings.seed)
     answers: list[Answer] = []
-    with Asking(spec, journal, stop) as asking:
-        if settings.thinking is None:
-            answers = [Answer(by_id[made.id], None, made) for made in asking.ask(requests, sampling)]
-        else:
-            for budget in settings.thinking.budgets:
-                limit = ThinkingLimit(budget, settings.thinking.waits)
-                made_within = answer_within(asking, requests, sampling, chat_format, limit)
-                answers += [Answer(by_id[made.id], budget, made) for made in made_within]
-    return _with_reasoning_tokens(answers, chat_format, spec.model if isinstance(spec.model, Path) else None)
+    if settings.thinking is None:
+        answers = [Answer(by_id[made.id], None, made) for made in asking.ask(requests, sampling)]
+    else:
+        for budget in settings.thinking.budgets:
+            limit = ThinkingLimit(budget, settings.thinking.waits)
+            made_within = answer_within(asking, requests, sampling, chat_format, limit)
+            answers += [Answer(by_id[made.id], budget, made) for made in made_within]
+    model = asking.spec.model
+    return _with_reasoning_tokens(answers, chat_format, model if isinstance(model, Path) else None)
 
 
 def _with_reasoning_tokens(answers: Sequence[Answer], chat_format: ChatFormat, model: Path | None) -> list[Answer]:

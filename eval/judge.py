@@ -1,4 +1,4 @@
-"""Verdicts of a judge model on answers: asked once for each different content, kept in a journal, counted whole.
+"""Verdicts of a judge model on answers: asked once for each different content, counted whole.
 
 An item whose graded part is empty gets the lowest score without being sent. The cause of a mistake is asked only for
 a wrong answer that says something; the others have their failure mode by rule.
@@ -12,14 +12,12 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from inference.engine import EngineSpec, Generation, Request, Sampling
-from inference.journal import generate_resumable
+from inference.journal import Asking
 from registry.errors import StageFailure
 from registry.schema import JudgeConfig, RubricName
-from registry.stopping import StopFlag
 from scoring.failure_modes import FailureMode
 from scoring.judging import (
     FAILURE_MODES,
@@ -63,20 +61,18 @@ Grades = Mapping[RubricName, Mapping[str, Grade]]
 """Rubric -> item's id -> grade, for the items that the rubric is about."""
 
 
-def judge_answers(
-    items: Sequence[JudgedItem], config: JudgeConfig, spec: EngineSpec, journal: Path, stop: StopFlag | None = None
-) -> Grades:
-    """Let the model of `spec` judge every item by every rubric of the config; ids of items are unique.
+def judge_answers(items: Sequence[JudgedItem], config: JudgeConfig, asking: Asking) -> Grades:
+    """Let the model of `asking` judge every item by every rubric of the config; ids of items are unique.
 
-    Verdicts are kept in `journal` and resumed from it; items with the same content share a request. Raises
-    `StageFailure` when every request ended in an error, and what `generate_resumable` raises.
+    Items with the same content share a request. Raises `StageFailure` when every request ended in an error, and what
+    `Asking.ask` raises.
     """
     rubrics = [RUBRICS[name] for name in config.rubrics]
-    asked = _requests(items, rubrics, spec)
+    asked = _requests(items, rubrics, asking.spec)
     requests = {request.id: request for request in asked.values()}
-    sampling = Sampling(config.max_tokens, config.temperature, seed=spec.seed)
+    sampling = Sampling(config.max_tokens, config.temperature, seed=asking.spec.seed)
     log.info("the judge %s is asked for %d verdicts on %d items", config.model_key, len(requests), len(items))
-    answers = {a.id: a for a in generate_resumable(spec, list(requests.values()), sampling, journal, stop)}
+    answers = {answer.id: answer for answer in asking.ask(list(requests.values()), sampling)}
     _require_answers(list(answers.values()), config)
     return {
         rubric.name: {

@@ -1,8 +1,9 @@
 """The eval stage: ask the model every question of every benchmark, extract the answers, count.
 
 An experiment that has training is evaluated with the model its training recorded, never with the base model. Answers
-are kept in `eval_predictions.partial.jsonl` as they come, and a killed attempt asks only what is missing; the end
-writes `eval_predictions.jsonl` and `eval_results.json`. Where the context names earlier predictions, these are scored
+are kept in `eval_predictions.partial.jsonl` as they come (those of a served model, and verdicts, among the answers that
+all experiments share), and a killed attempt asks only what is missing; the end writes `eval_predictions.jsonl` and
+`eval_results.json`. Where the context names earlier predictions, these are scored
 again, and no model is asked.
 """
 
@@ -21,9 +22,11 @@ from eval.models import answer_format, engine_spec
 from eval.predictions import Prediction, judge, write_predictions
 from eval.questions import Question, questions_of
 from eval.summary import details, headline, require_output, summarise
-from eval.verdicts import Judged, judge_spec, judged
-from inference.engine import EngineSpec
+from eval.verdicts import Judged, judge_spec, judged, purse_of
+from inference.answer_files import shared_answers
+from inference.engine import EngineSpec, ServedModel
 from inference.formats import ChatFormat
+from inference.journal import Asking
 from registry.durable import write_durably
 from registry.stage import StageContext, StageOutput
 
@@ -31,7 +34,6 @@ log = logging.getLogger(__name__)
 
 PARTIAL = "eval_predictions.partial.jsonl"
 PREDICTIONS = "eval_predictions.jsonl"
-VERDICTS = "eval_verdicts.jsonl"
 RESULTS = "eval_results.json"
 
 
@@ -87,7 +89,11 @@ def _answers(
         assert context.earlier is not None
         log.info("%s: scoring %s again; the model is not asked", context.config.experiment, context.earlier)
         return stored(context.earlier, questions, settings)
-    return ask(questions, spec, settings, chat_format, context.run_dir / PARTIAL, context.stop)
+    served = isinstance(spec.model, ServedModel)
+    journal = shared_answers(spec, context.shared) if served else context.run_dir / PARTIAL
+    purse = purse_of(context, context.config.model_key, context.config.model) if served else None
+    with Asking(spec, journal, context.stop, purse) as asking:
+        return ask(questions, asking, settings, chat_format)
 
 
 def _verdicts(
@@ -96,7 +102,7 @@ def _verdicts(
     if spec is None:
         return None
     rows = {question.row.id: question.row for question in questions}
-    return judged(context, spec, predictions, rows, context.run_dir / VERDICTS)
+    return judged(context, spec, predictions, rows)
 
 
 def _say(experiment: str, summary: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from data.hub import resolve
 from data.rows import Row
 from eval.judge import Grades, JudgedItem, judge_answers, summarise_grades
 from eval.predictions import Prediction
+from inference.answer_files import shared_answers
 from inference.engine import EngineSpec, check_engine, model_source
+from inference.journal import Asking
+from inference.spending import Purse, prices_of
+from registry.catalog import ModelEntry
 from registry.effective import EffectiveConfig
+from registry.spending import FOLDER
 from registry.stage import StageContext
 from scoring.judging import Material
 
@@ -42,19 +46,29 @@ def judge_spec(config: EffectiveConfig) -> EngineSpec | None:
     if settings is None or entry is None:
         return None
     model = model_source(entry, settings.model_key, settings.engine, resolve, config.eval.concurrency)
-    spec = EngineSpec(settings.engine, model, entry.max_length, seed=config.eval.seed)
+    # Greedy verdicts are drawn from no seed, so that experiments which differ in it share them.
+    seed = config.eval.seed if settings.temperature else 0
+    spec = EngineSpec(settings.engine, model, entry.max_length, seed=seed)
     check_engine(spec)
     return spec
 
 
 def judged(
-    context: StageContext, spec: EngineSpec, predictions: Sequence[Prediction], rows: Mapping[str, Row], journal: Path
+    context: StageContext, spec: EngineSpec, predictions: Sequence[Prediction], rows: Mapping[str, Row]
 ) -> Judged:
-    """Ask the judge about every answer; `rows` by id. Its verdicts are kept in `journal`."""
-    settings = context.config.eval.judge
+    """Ask the judge about every answer; `rows` by id. All experiments share its verdicts."""
+    settings, entry = context.config.eval.judge, context.config.judge_model
     assert settings is not None
+    assert entry is not None
     items = {_key(p): _item(p, rows[p.id]) for p in predictions}
-    return Judged(items, judge_answers(list(items.values()), settings, spec, journal, context.stop))
+    purse = purse_of(context, settings.model_key, entry)
+    with Asking(spec, shared_answers(spec, context.shared), context.stop, purse) as asking:
+        return Judged(items, judge_answers(list(items.values()), settings, asking))
+
+
+def purse_of(context: StageContext, model_key: str, entry: ModelEntry) -> Purse:
+    """What a model's answers are paid with; the evaluated model and the judge share the eval's `max_cost`."""
+    return Purse(context.run_dir / FOLDER, model_key, prices_of(entry), context.config.eval.max_cost)
 
 
 def _key(prediction: Prediction) -> str:

@@ -12,12 +12,13 @@ import logging
 import os
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -26,9 +27,12 @@ from registry.canonical import sha256
 from registry.contents import Contents
 from registry.durable import make_folder, mode_for
 from registry.errors import StageFailure
+from registry.tail import NewLines
 from registry.versions import ANSWERS_VERSION
 
 log = logging.getLogger(__name__)
+_FRESH_S = 0.2
+_BEGINNING = b'{"request": "'
 Key = tuple[str, str]
 """A request's id and the digest of what it asks."""
 Found = defaultdict[Key, dict[int, Generation]]
@@ -108,15 +112,8 @@ class SharedAnswers:
     max_length: int
 
     def read(self) -> Lookup:
-        """See `Journal.read`; each lookup goes through the files, which hold all that was ever asked.
-
-        Of several answers to the same the one in the oldest file counts.
-        """
-        return self._lookup
-
-    def _lookup(self, digests: AbstractSet[str]) -> Found:
-        files = sorted(self.place.glob("*.jsonl"), reverse=True)
-        return _found(answer for file in files for answer in _readable(file, digests))
+        """See `Journal.read`; what others write meanwhile is found too."""
+        return _Index(self.place)
 
     @contextmanager
     def writing(self) -> Iterator[Keep]:
@@ -157,7 +154,67 @@ def shared_answers(spec: EngineSpec, shared: Path) -> SharedAnswers:
     return SharedAnswers(shared / "answers" / digest[:16], spec.max_length)
 
 
-_BEGINNING = b'{"request": "'
+@dataclass(frozen=True, slots=True, order=True)
+class _Place:
+    file: Path
+    offset: int
+    size: int
+    digest: str
+
+
+class _Index:
+    """Where the answers to each digest lie. Every file is read once; a lookup reads what has been added since."""
+
+    def __init__(self, place: Path) -> None:
+        self._lines = NewLines(place)
+        self._places: defaultdict[str, list[_Place]] = defaultdict(list)
+        self._next_look = 0.0
+
+    def __call__(self, digests: AbstractSet[str]) -> Found:
+        """Of several answers to the same the one in the oldest file counts."""
+        unreadable = self._look()
+        found: Found = defaultdict(dict)
+        wanted = [place for digest in digests for place in self._places.get(digest, ())]
+        for path, places in groupby(sorted(wanted, reverse=True), key=lambda place: place.file):
+            for place, line in _lines_at(path, list(places)):
+                try:
+                    digest, answer = _parse(line)
+                except _UNREADABLE:
+                    unreadable[path] += 1
+                    self._places[place.digest].remove(place)
+                else:
+                    found[answer.id, digest][answer.index] = answer
+        for path, lines in unreadable.items():
+            log.warning("%s: %d lines are no answers: they are asked again", path, lines)
+        return found
+
+    def _look(self) -> Counter[Path]:
+        """Take in what is new, unless that was done a moment ago; how many lines of which files are no answers."""
+        unreadable: Counter[Path] = Counter()
+        began = time.monotonic()
+        if began < self._next_look:
+            return unreadable
+        for line in self._lines.read():
+            digest = _digest_of(line.content)
+            if digest is None:
+                unreadable[line.file] += 1
+            else:
+                self._places[digest].append(_Place(line.file, line.offset, len(line.content), digest))
+        ended = time.monotonic()
+        # A request looks just before it is sent: hundreds of files on NFS must not take a tenth of the time.
+        self._next_look = ended + max(_FRESH_S, 10 * (ended - began))
+        return unreadable
+
+
+def _lines_at(path: Path, places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:
+    try:
+        with path.open("rb") as file:
+            for place in places:
+                yield place, os.pread(file.fileno(), place.size, place.offset)
+    except OSError as error:
+        log.warning("%s cannot be read (%s): what it holds is asked again", path, error.strerror)
+
+
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -173,28 +230,12 @@ def _found(answers: Iterable[tuple[str, Generation]]) -> Found:
     return found
 
 
-def _readable(file: Path, digests: AbstractSet[str]) -> Iterator[tuple[str, Generation]]:
-    wanted = {digest.encode() for digest in digests}
-    unreadable = 0
-    try:
-        with file.open("rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n") or _is_about_others(line, wanted):
-                    continue
-                try:
-                    yield _parse(line)
-                except _UNREADABLE:
-                    unreadable += 1
-    except OSError as error:
-        log.warning("%s cannot be read (%s): what it holds is asked again", file, error.strerror)
-    if unreadable:
-        log.warning("%s: %d lines are no answers: they are asked again", file, unreadable)
-
-
-def _is_about_others(line: bytes, wanted: AbstractSet[bytes]) -> bool:
-    """Whether a line begins with another digest, which is told without reading on."""
+def _digest_of(line: bytes) -> str | None:
+    """What a line says that it answers, which is told without reading on."""
+    if not line.startswith(_BEGINNING):
+        return None
     start = len(_BEGINNING)
-    return line.startswith(_BEGINNING) and line[start : line.find(b'"', start)] not in wanted
+    return line[start : line.find(b'"', start)].decode(errors="replace")
 
 
 @contextmanager

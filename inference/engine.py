@@ -163,6 +163,22 @@ Known = Callable[[Request, int], Generation | None]
 """The answer to a request of that index, where another process has got it meanwhile."""
 
 
+class Gate(Protocol):
+    """Whose money is spent: asked before a request is sent and told of its answer, in the thread of the event loop."""
+
+    def admits(self, request: Request, index: int) -> bool:
+        """Whether it may be sent now; false: ask again soon. Raises `StageFailure` when it never may."""
+        ...
+
+    def settles(self, made: Generation) -> None:
+        """This is what came of a request that was admitted."""
+        ...
+
+    def told(self) -> str:
+        """What is spent, for the progress."""
+        ...
+
+
 class Engine(Protocol):
     """An opened model."""
 
@@ -174,6 +190,7 @@ class Engine(Protocol):
         sampling: Sampling,
         stop: StopFlag | None = None,
         known: Known | None = None,
+        gate: Gate | None = None,
     ) -> Iterator[Generation]:
         """Yield one generation for each of `request.indices(sampling)`, in the order in which they finish.
 
@@ -182,7 +199,8 @@ class Engine(Protocol):
         `stop` asks for it. Raises `UsageError` for a continuation or a schema that this engine has no way to follow.
 
         An engine that asks a server calls `known` just before it sends a request for the first time, in the thread of
-        its event loop; an answer that it returns is yielded in place of one that is paid for. Others ignore it.
+        its event loop; an answer that it returns is yielded in place of one that is paid for. It sends what `gate`
+        admits, and tells it every answer. Others ignore both.
         """
         ...
 

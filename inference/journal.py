@@ -17,8 +17,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
-from inference.answer_files import Found, Journal, Keep, Key, OwnFile
+from inference.answer_files import Found, Journal, Keep, Key, Lookup, OwnFile
 from inference.engine import Engine, EngineSpec, Generation, Request, Sampling, open_engine
+from inference.spending import Budget, Purse, Till
 from registry.errors import StageFailure, StageStopped
 from registry.stopping import StopFlag
 
@@ -32,25 +33,30 @@ def generate_resumable(
     sampling: Sampling,
     journal: Path | Journal,
     stop: StopFlag | None = None,
+    purse: Purse | None = None,
 ) -> list[Generation]:
     """Ask one round of questions; see `Asking`."""
-    with Asking(spec, journal, stop) as asking:
+    with Asking(spec, journal, stop, purse) as asking:
         return asking.ask(requests, sampling)
 
 
 class Asking:
     """Rounds of questions to one model, with one journal; a path is a file of the run's own. Its end closes the engine.
 
-    The engine is opened when something is asked that the journal does not hold. Raises what `open_engine` raises, and
-    `StageFailure` for a journal that is damaged or can keep nothing.
+    The engine is opened when something is asked that the journal does not hold, and paid for out of `purse`; without
+    one nothing is counted. Raises what `open_engine` and `Till` raise, and `StageFailure` for a journal that is
+    damaged or can keep nothing.
     """
 
-    def __init__(self, spec: EngineSpec, journal: Path | Journal, stop: StopFlag | None = None) -> None:
+    def __init__(
+        self, spec: EngineSpec, journal: Path | Journal, stop: StopFlag | None = None, purse: Purse | None = None
+    ) -> None:
         self.spec = spec
         self._journal = OwnFile(journal) if isinstance(journal, Path) else journal
         self._stop = stop or StopFlag()
         self._lookup = self._journal.read()
         self._found: Found = defaultdict(dict)
+        self._till = Till(purse) if purse is not None else None
         self._opened = ExitStack()
         self._engine: tuple[Engine, Keep] | None = None
 
@@ -62,12 +68,15 @@ class Asking:
     ) -> None:
         self._engine = None
         self._opened.close()
+        if self._till is not None:
+            self._till.close()
 
     def ask(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
         """Return the answers in the order of `requests`, each request's in the order of their indices.
 
         Request ids must be unique within a call. Raises `StageFailure` for an engine that leaves requests without an
-        answer, `StageStopped` with every finished answer in the journal when a stop was asked for.
+        answer, `StageStopped` with every finished answer in the journal when a stop was asked for, and what `Budget`
+        raises when `max_cost` of the purse is too little.
         """
         keys: _Keys = {request.id: (request.id, _digest(request, sampling)) for request in requests}
         if len(keys) != len(requests):
@@ -77,6 +86,8 @@ class Asking:
         if len(missing) < len(requests):
             answered = len(requests) - len(missing)
             log.info("%s: %d of %d requests are answered already", self._journal.place, answered, len(requests))
+        if self._till is not None:
+            self._till.find(_name(key, index) for key in keys.values() for index in self._found[key])
         if missing:
             try:
                 self._generate(missing, keys, sampling)
@@ -103,16 +114,62 @@ class Asking:
 
     def _generate(self, missing: Sequence[Request], keys: _Keys, sampling: Sampling) -> None:
         self._stop.check("generation had not begun")
+        asked = _Round(keys, self._lookup, Budget(self._till, missing, sampling) if self._till is not None else None)
         engine, keep = self._engine or self._open()
-        for generation in engine.generate(missing, sampling, self._stop):
-            request_id, digest = keys[generation.id]
-            keep(digest, generation)
-            self._found[request_id, digest][generation.index] = generation
+        gate = asked if asked.budget is not None else None
+        for generation in engine.generate(missing, sampling, self._stop, asked.known, gate):
+            asked.settles(generation)
+            key = keys[generation.id]
+            if not asked.was_handed(generation):
+                keep(key[1], generation)
+            elif self._till is not None:
+                self._till.find([_name(key, generation.index)])
+            self._found[key][generation.index] = generation
 
     def _open(self) -> tuple[Engine, Keep]:
         keep = self._opened.enter_context(self._journal.writing())  # a full disk is met before the model is loaded
         self._engine = self._opened.enter_context(open_engine(self.spec)), keep
         return self._engine
+
+
+class _Round:
+    """One call of the engine: what others have got answered meanwhile, and what may be sent. The engine's `Gate`."""
+
+    def __init__(self, keys: _Keys, lookup: Lookup, budget: Budget | None) -> None:
+        self._keys, self._lookup, self.budget = keys, lookup, budget
+        self._handed: set[tuple[str, int]] = set()
+        self._settled: set[tuple[str, int]] = set()
+
+    def known(self, request: Request, index: int) -> Generation | None:
+        """See `inference.engine.Known`."""
+        key = self._keys[request.id]
+        found = self._lookup({key[1]}).get(key, {}).get(index)
+        if found is not None:
+            self._handed.add((request.id, index))
+        return found
+
+    def admits(self, request: Request, index: int) -> bool:
+        """See `inference.engine.Gate`."""
+        return self.budget is None or self.budget.admits(request, index)
+
+    def settles(self, made: Generation) -> None:
+        """See `inference.engine.Gate`; for the engines that know no gate the answer is settled when it is kept."""
+        if self.budget is not None and (made.id, made.index) not in self._settled:
+            self._settled.add((made.id, made.index))
+            self.budget.settle(made, _name(self._keys[made.id], made.index), self.was_handed(made))
+
+    def told(self) -> str:
+        """See `inference.engine.Gate`."""
+        return "" if self.budget is None else self.budget.told()
+
+    def was_handed(self, made: Generation) -> bool:
+        """Whether the answer is another process's."""
+        return (made.id, made.index) in self._handed
+
+
+def _name(key: Key, index: int) -> str:
+    """What an answer is called among those that were paid for."""
+    return f"{key[1]}/{key[0]}/{index}"
 
 
 def _digest(request: Request, sampling: Sampling) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from inference.engine import Generation, Known, Request, Sampling, ServedModel
+from inference.engine import Gate, Generation, Known, Request, Sampling, ServedModel
 from inference.progress import track
 from inference.samples import failure
 from inference.served_faults import Fault
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_S = 30.0
 _TICK_S = 0.5
+_GATE_S = 0.1
 _QUEUE_S, _TOKEN_S = 600.0, 0.1
 # Tries of one request: 8 span more than a minute; rate limits are no fault, and get ten minutes or more.
 _TRIES = {"refused": 1, "passing": 8, "limited": 30}
@@ -91,6 +92,7 @@ class ServedEngine:
         sampling: Sampling,
         stop: StopFlag | None = None,
         known: Known | None = None,
+        gate: Gate | None = None,
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`; raises `UsageError` for an answer in several rounds.
 
@@ -108,8 +110,8 @@ class ServedEngine:
         if known is not None:
             # Processes with the same work then begin at different ends, and find each other's answers.
             random.shuffle(asked)
-        outcomes = _streamed(lambda hand: self._ask_all(asked, hand, known), stop or StopFlag())
-        yield from track(self._while_alive(outcomes), len(asked), self.name)
+        outcomes = _streamed(lambda hand: self._ask_all(asked, hand, known, gate), stop or StopFlag())
+        yield from track(self._while_alive(outcomes), len(asked), self.name, gate.told if gate else None)
 
     def _while_alive(self, outcomes: Iterator[_Outcome]) -> Iterator[Generation]:
         """Hold failures back until the server shows life, so that a dead server's are not taken for answers."""
@@ -131,7 +133,7 @@ class ServedEngine:
                 )
         yield from held
 
-    async def _ask_all(self, asked: list[Task], hand: _Hand, known: Known | None) -> None:
+    async def _ask_all(self, asked: list[Task], hand: _Hand, known: Known | None, gate: Gate | None) -> None:
         import anyio
 
         # A server may queue a request before it begins, and then writes 10 tokens per second at the least.
@@ -140,7 +142,12 @@ class ServedEngine:
 
         async def work() -> None:
             for task in pending:
-                hand(await self._answer(ask, task, known))
+                while gate is not None and not gate.admits(task.request, task.index):
+                    await anyio.sleep(_GATE_S)
+                outcome = await self._answer(ask, task, known)
+                if gate is not None:
+                    gate.settles(outcome.generation)
+                hand(outcome)
 
         async with self._transport.connected(patience) as ask:
             try:

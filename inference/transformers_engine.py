@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.adapter import read_adapter
 from inference.checkpoint import Checkpoint, load_checkpoint, opening
-from inference.engine import EngineSpec, Generation, Known, Request, Sampling, model_folder
+from inference.engine import EngineSpec, Gate, Generation, Known, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
 from registry.errors import UsageError
@@ -50,6 +50,7 @@ class TransformersEngine:
         sampling: Sampling,
         stop: StopFlag | None = None,
         known: Known | None = None,
+        gate: Gate | None = None,
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`."""
         if any(request.schema is not None for request in requests):

@@ -11,7 +11,7 @@ from typing import Protocol
 from inference.adapter import read_adapter
 from inference.checkpoint import Checkpoint, load_checkpoint
 from inference.data_parallel import copies_of, open_workers
-from inference.engine import EngineSpec, Generation, Known, Request, Sampling, model_folder
+from inference.engine import EngineSpec, Gate, Generation, Known, Request, Sampling, model_folder
 from inference.progress import track
 from inference.samples import Sample, failure, finish, prepare
 from inference.vllm_core import Outcome, check_adapter, open_core
@@ -50,6 +50,7 @@ class VllmEngine:
         sampling: Sampling,
         stop: StopFlag | None = None,
         known: Known | None = None,
+        gate: Gate | None = None,
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`."""
         samples, ready = prepare(self._checkpoint, requests, sampling, self._spec.max_length)

@@ -25,6 +25,7 @@ from registry.paths import stop_mark
 from registry.provenance import gather, now, process_start, restart_count, slurm_job_id, user_name
 from registry.records import Event
 from registry.secrets import masked
+from registry.spending import spending_field
 from registry.stage import StageOutput
 from registry.store import Registry
 
@@ -76,6 +77,7 @@ class Attempt:
             ) from None
         with uninterrupted():
             self.completed = True
+            result |= spending_field(Path(self.job.run_dir))
             self.job.save(self.registry, "completed", result, self._ended())
         return result
 
@@ -121,6 +123,7 @@ class Attempt:
             "error": masked(shown),
             "traceback": text.splitlines()[-_TRACEBACK_LINES:],
             "log": str(self.job.folder),
+            **spending_field(Path(self.job.run_dir)),
         }
         try:
             save_end(self.registry, self.job, event, result, self._ended())

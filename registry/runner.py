@@ -27,15 +27,16 @@ from registry.provenance import now
 from registry.ranks import ranks
 from registry.reading import View
 from registry.schema import Stage
+from registry.spending import spending_field
 from registry.stage import ENTRY_POINT, SHARD_ENTRY_POINT, ShardFunction, StageContext, StageFunction, Upstream
 from registry.stopping import StopFlag
 from registry.store import Registry
 
 log = logging.getLogger("meds1")
-# What a result says of itself, and not of what was made.
+# What a result says of itself, and not of what was made: a result that is reused has cost nothing.
 _OWN = frozenset(
     ("status", "fingerprint", "inputs", "attempt", "restart", "provenance", "record", "timestamp", "last_attempt")
-) | {"overrides"}
+) | {"overrides", "spending"}
 End = Literal["failed", "cancelled"]
 
 
@@ -111,7 +112,8 @@ def record_failure(job: Job, error: str) -> None:
 def record_end(job: Job, event: End, error: str) -> None:
     """Record for an attempt how it ended."""
     registry = job.open()
-    result = {"job": job_identity(), "error": error, "log": str(job.folder)}
+    spent = spending_field(Path(job.run_dir))
+    result = {"job": job_identity(), "error": error, "log": str(job.folder), **spent}
     save_end(registry, job, event, result, {"ended": now()})
     fold_or_warn(registry)
 

@@ -30,6 +30,7 @@ from registry.options import (
 from registry.reading import View
 from registry.schema import STAGES
 from registry.selection import model_of, of_model
+from registry.spending import told
 from registry.status import Word, ended_as
 from registry.store import Registry, experiments_of, open_registry, results_of
 from registry.unknown import unknown_fields
@@ -115,6 +116,9 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
             answer.lines.append(f"{title}: {shown}")
         for stage, state in states.items():
             answer.lines.append(f"{stage}: {': '.join(filter(None, [state['status'], state['reason']]))}")
+        for stage, result in results_of(view, name).items():
+            if (result or {}).get("spending"):
+                answer.lines.append(f"{stage} spent: {told(result['spending'])}")
         funnel = _funnel((results_of(view, name).get("curation") or {}).get("metrics") or {})
         if funnel is not None:
             answer.lines.append(funnel)

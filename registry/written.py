@@ -41,6 +41,7 @@ class Result(BaseModel):
     model_path: str | None = described("Training: the folder of the trained model.", None)
     predictions_path: str | None = described("Eval: the file of all answers.", None)
     metrics: dict[str, Any] | None = described("What was measured.", None)
+    spending: dict[str, Any] | None = described("What calls of models cost, over all attempts, in US dollars.", None)
     fingerprint: str | None = described("Hash of what decides the outcome; none for results of other programs.", None)
     inputs: dict[str, Any] | None = described("What the fingerprint hashes.", None)
     provenance: dict[str, Any] | None = described("Commit, host, versions and times.", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.judge import Grade, JudgedItem, judge_answers, summarise_grades
+from eval.judge import Grade, Grades, JudgedItem, judge_answers, summarise_grades
 from inference.engine import ApiModel, EngineSpec
+from inference.journal import Asking
 from registry.errors import MissingError, StageFailure
 from registry.schema import JudgeConfig, RubricName
 from scoring.judging import (
@@ -189,9 +190,14 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> EngineSpec:
     )
 
 
+def ask_judge(items: Sequence[JudgedItem], settings: JudgeConfig, spec: EngineSpec, journal: Path) -> Grades:
+    with Asking(spec, journal) as asking:
+        return judge_answers(items, settings, asking)
+
+
 def test_a_judge_that_writes_no_json_is_counted_as_such_for_every_item(spec: EngineSpec, tmp_path: Path) -> None:
     journal = tmp_path / "verdicts.jsonl"
-    grades = judge_answers(ITEMS, config("report", "reasoning", "failure_modes"), spec, journal)
+    grades = ask_judge(ITEMS, config("report", "reasoning", "failure_modes"), spec, journal)
     assert {name: len(graded) for name, graded in grades.items()} == {"report": 5, "reasoning": 5, "failure_modes": 2}
     summary = summarise_grades(grades, ITEMS)
     report = summary["report"]
@@ -210,16 +216,16 @@ def test_a_judge_that_writes_no_json_is_counted_as_such_for_every_item(spec: Eng
 
 def test_verdicts_are_resumed_and_never_paid_for_twice(spec: EngineSpec, tmp_path: Path) -> None:
     journal = tmp_path / "verdicts.jsonl"
-    first = judge_answers(ITEMS, config("report"), spec, journal)
+    first = ask_judge(ITEMS, config("report"), spec, journal)
     gone = EngineSpec("transformers", tmp_path / "no model", max_length=4096)
-    assert judge_answers(ITEMS[::-1], config("report"), gone, journal) == first
+    assert ask_judge(ITEMS[::-1], config("report"), gone, journal) == first
     with pytest.raises(MissingError):  # another rubric asks something new
-        judge_answers(ITEMS, config("report", "reasoning"), gone, journal)
+        ask_judge(ITEMS, config("report", "reasoning"), gone, journal)
 
 
 def test_nothing_to_ask_opens_no_engine(tmp_path: Path) -> None:
     gone = EngineSpec("transformers", tmp_path / "no model", max_length=64)
-    grades = judge_answers(ITEMS[4:], config("report", "failure_modes"), gone, tmp_path / "verdicts.jsonl")
+    grades = ask_judge(ITEMS[4:], config("report", "failure_modes"), gone, tmp_path / "verdicts.jsonl")
     assert grades["report"]["silent"].status == "empty"
     assert grades["failure_modes"] == {}
 
@@ -228,14 +234,14 @@ def test_verdicts_in_the_journal_are_read_as_the_model_wrote_them(spec: EngineSp
     """The answers of a real run are exchanged for others, as a better judge would have given them."""
     journal = tmp_path / "verdicts.jsonl"
     items = [JudgedItem(name, Material(f"Question {name}?", "B", "It is B."), None) for name in "abcd"]
-    judge_answers(items, config("report"), spec, journal)
+    ask_judge(items, config("report"), spec, journal)
     answers = iter([(GOOD, "stop"), (f"```json\n{GOOD}\n```", "stop"), (GOOD[:-3], "length"), ("Good.", "stop")])
     lines = []
     for line in journal.read_text().splitlines():
         text, reason = next(answers)
         lines.append(json.dumps({**json.loads(line), "text": text, "finish_reason": reason}))
     journal.write_text("\n".join(lines) + "\n")
-    grades = judge_answers(items, config("report"), spec, journal)["report"]
+    grades = ask_judge(items, config("report"), spec, journal)["report"]
     statuses = sorted(grade.status for grade in grades.values())
     assert statuses == ["read", "read", "truncated", "unparsable"]
     assert [grade.verdict for grade in grades.values() if grade.verdict] == [VERDICT, VERDICT]
@@ -247,7 +253,7 @@ def test_verdicts_in_the_journal_are_read_as_the_model_wrote_them(spec: EngineSp
 def test_a_judge_that_answers_nothing_at_all_ends_the_eval(spec: EngineSpec, tmp_path: Path) -> None:
     short = EngineSpec("transformers", spec.model, max_length=32)
     with pytest.raises(StageFailure, match=r"judge tiny answered none of 3 requests: the prompt of .*; mend that"):
-        judge_answers(ITEMS, config("report"), short, tmp_path / "verdicts.jsonl")
+        ask_judge(ITEMS, config("report"), short, tmp_path / "verdicts.jsonl")
 
 
 def test_some_failed_requests_are_counted_and_told(
@@ -255,7 +261,7 @@ def test_some_failed_requests_are_counted_and_told(
 ) -> None:
     huge = JudgedItem("huge", Material("Which drug?", "Heparin", "word " * 4000), None)
     with caplog.at_level(logging.WARNING):
-        grades = judge_answers([*ITEMS[:1], huge], config("report"), spec, tmp_path / "verdicts.jsonl")
+        grades = ask_judge([*ITEMS[:1], huge], config("report"), spec, tmp_path / "verdicts.jsonl")
     assert grades["report"]["huge"] == Grade(None, "error")
     assert "1 of 2 requests failed: the prompt of" in caplog.text
     summary = summarise_grades(grades, [huge])["report"]
@@ -274,7 +280,7 @@ def test_vllm_holds_a_judge_to_the_schema(spec: EngineSpec, tmp_path: Path) -> N
     items = [JudgedItem(str(n), Material(f"Question {n}?", "B", "It is C.", "Hm."), "wrong_text") for n in range(8)]
     asked = JudgeConfig(model_key="tiny", engine="vllm", rubrics=get_args(RubricName), max_tokens=300, temperature=1.0)
     held = EngineSpec("vllm", spec.model, max_length=4096)
-    grades = judge_answers(items, asked, held, tmp_path / "verdicts.jsonl")
+    grades = ask_judge(items, asked, held, tmp_path / "verdicts.jsonl")
     for graded in grades.values():
         statuses = {grade.status for grade in graded.values()}
         assert "read" in statuses
@@ -331,7 +337,7 @@ def test_a_judge_behind_a_server_is_sent_the_schema_and_every_kind_of_answer_is_
     drugs = list(_JudgeServer.ANSWERS)
     items = [JudgedItem(drug, Material("Which drug?", "Any of them.", f"Give {drug}."), None) for drug in drugs]
     journal = tmp_path / "verdicts.jsonl"
-    grades = judge_answers(items, config("report"), spec, journal)["report"]
+    grades = ask_judge(items, config("report"), spec, journal)["report"]
     assert {drug: grade.status for drug, grade in grades.items()} == {
         "heparin": "read",
         "aspirin": "read",
@@ -342,5 +348,5 @@ def test_a_judge_behind_a_server_is_sent_the_schema_and_every_kind_of_answer_is_
     summary = summarise_grades({"report": grades}, items)["report"]
     assert (summary["n"], summary["unparsable"], summary["mean"], summary["lower_bound"]) == (5, 3, 3.5, 2.0)
     assert [body["response_format"]["json_schema"]["schema"] for body in asked] == [verdict_schema(REPORT)] * 5
-    assert judge_answers(items, config("report"), spec, journal)["report"] == grades
+    assert ask_judge(items, config("report"), spec, journal)["report"] == grades
     assert len(asked) == 5
