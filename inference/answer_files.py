@@ -201,8 +201,8 @@ class _Index:
             else:
                 self._places[digest].append(_Place(line.file, line.offset, len(line.content), digest))
         ended = time.monotonic()
-        # A request looks just before it is sent: hundreds of files on NFS must not take a tenth of the time.
-        self._next_look = ended + max(_FRESH_S, 10 * (ended - began))
+        # Every request looks just before it is sent: hundreds of files on NFS must not take most of the time.
+        self._next_look = ended + max(_FRESH_S, 4 * (ended - began))
         return unreadable
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from inference.engine import Gate, Generation, Known, Request, Sampling, ServedModel
 from inference.progress import track
@@ -26,16 +26,21 @@ from registry.errors import StageFailure, UsageError
 from registry.fields import EngineName
 from registry.stopping import StopFlag
 
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
 log = logging.getLogger(__name__)
 
 CONNECT_S = 30.0
 _TICK_S = 0.5
 _GATE_S = 0.1
 _QUEUE_S, _TOKEN_S = 600.0, 0.1
-# Tries of one request: 8 span more than a minute; rate limits are no fault, and get ten minutes or more.
-_TRIES = {"refused": 1, "passing": 8, "limited": 30}
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
+# Tries of one request: 10 span more than a minute; rate limits are no fault, and get ten minutes or more.
+_TRIES = {"refused": 1, "passing": 10, "limited": 30}
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 30.0
 _DEAD_AFTER = 20
+_ALL_WAIT_AFTER = 3
+_WORKERS_PER_PLACE = 4
 
 Ask = Callable[[Task, bool], Awaitable[Generation | Fault]]
 """Send one request and read the answer. The flag says whether the server has answered anything before.
@@ -78,6 +83,7 @@ class ServedEngine:
         self.name: EngineName = name
         self._transport = transport
         self._heard = False
+        self._limited = 0
         self._not_before = self._next_turn = 0.0
         # Evenly spaced: a minute's worth in a burst and the next one behind it would be twice the limit in one minute.
         # Kept here and not in aiolimiter's bucket, which belongs to one event loop (there is a new one for every call),
@@ -140,11 +146,14 @@ class ServedEngine:
         patience = _QUEUE_S + _TOKEN_S * max((task.sampling.max_tokens for task in asked), default=0)
         pending = iter(asked)
 
+        # A request that waits for its next try leaves its place to another one.
+        places = anyio.CapacityLimiter(self._transport.model.concurrency)
+
         async def work() -> None:
             for task in pending:
                 while gate is not None and not gate.admits(task.request, task.index):
                     await anyio.sleep(_GATE_S)
-                outcome = await self._answer(ask, task, known)
+                outcome = await self._answer(ask, task, known, places)
                 if gate is not None:
                     gate.settles(outcome.generation)
                 hand(outcome)
@@ -152,24 +161,25 @@ class ServedEngine:
         async with self._transport.connected(patience) as ask:
             try:
                 async with anyio.create_task_group() as group:
-                    for _ in range(min(self._transport.model.concurrency, len(asked))):
+                    for _ in range(min(_WORKERS_PER_PLACE * self._transport.model.concurrency, len(asked))):
                         group.start_soon(work)
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
 
-    async def _answer(self, ask: Ask, task: Task, known: Known | None) -> _Outcome:
+    async def _answer(self, ask: Ask, task: Task, known: Known | None, places: CapacityLimiter) -> _Outcome:
         """Ask until there is an answer or no try is left."""
         import anyio
 
         tries: Counter[str] = Counter()
         while True:
-            await self._turn()
-            if known is not None and not tries and (found := known(task.request, task.index)):
-                return _Outcome(found, healthy=None)
-            self._next_turn = time.monotonic() + self._spacing
-            got = await ask(task, self._heard)
+            async with places:
+                await self._turn()
+                if known is not None and not tries and (found := known(task.request, task.index)):
+                    return _Outcome(found, healthy=None)
+                self._next_turn = time.monotonic() + self._spacing
+                got = await ask(task, self._heard)
             if isinstance(got, Generation):
-                self._heard = True
+                self._heard, self._limited = True, 0
                 return _Outcome(got, healthy=True)
             if got.kind == "unknown":
                 continue
@@ -199,7 +209,9 @@ class ServedEngine:
         grown = min(_FIRST_WAIT_S * 2 ** (tried - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.0)
         wait = fault.wait or grown
         log.info("%s: %s; the next try is in %.1f s", self._transport, fault.text, wait)
-        if not fault.wait and fault.kind != "limited":
+        self._limited += fault.kind == "limited"
+        # One refusal now and then is no reason to stand still; several without an answer in between are.
+        if not fault.wait and self._limited < _ALL_WAIT_AFTER:
             return wait
         self._not_before = max(self._not_before, time.monotonic() + wait)
         return 0.0
