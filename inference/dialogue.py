@@ -71,7 +71,7 @@ def converse(asking: Asking, queries: Sequence[Query[T]], sampling: Sampling, re
                 if number == retries or answer.finish_reason == "error":
                     replies[index] = Reply(None, number + 1, str(complaint))
                 else:
-                    messages[index] = _again(queries[index].messages, answer, str(complaint))
+                    messages[index] = _again(queries[index].messages, answer, str(complaint), number + 1)
     return [reply for reply in replies if reply is not None]
 
 
@@ -94,9 +94,13 @@ def _text(answer: Generation, sampling: Sampling) -> str:
     return text
 
 
-def _again(first: Messages, answer: Generation, complaint: str) -> Messages:
-    """The question with the complaint; with the answer too, where that is one that can be mended."""
-    told = f"{complaint}\n\nAnswer again, all of it, and only with what was asked for."
+def _again(first: Messages, answer: Generation, complaint: str, tries: int) -> Messages:
+    """The question with the complaint; with the answer too, where that is one that can be mended.
+
+    Each try is worded anew: the same words again would get the same answer, out of the journal.
+    """
+    so_often = "" if tries == 1 else f"{tries} answers have not passed. "
+    told = f"{complaint}\n\n{so_often}Answer again, all of it, and only with what was asked for."
     text = answer.text.rpartition("</think>")[2].strip()
     if answer.finish_reason != "stop" or not text:
         *before, last = first
