@@ -84,7 +84,8 @@ def _sums(lines: list[Spent]) -> dict[str, Any]:
 def told(spending: Mapping[str, Any]) -> str:
     """One line for people, such as "$1.23 in 2,000 calls, 300 from the cache"."""
     cost = "an unknown sum" if spending["cost"] is None else dollars(spending["cost"])
-    return f"{cost} in {spending['calls']:,} calls, {spending['cached']:,} from the cache"
+    calls = f"{spending['calls']:,} call{'' if spending['calls'] == 1 else 's'}"
+    return f"{cost} in {calls}, {spending['cached']:,} from the cache"
 
 
 def dollars(amount: float) -> str:
