@@ -257,9 +257,9 @@ def test_after_a_rate_limit_all_requests_wait_as_long_as_the_server_asks(
 
 
 LASTING = {
-    "an internal error": (refusal(500, "oh dear"), 8, "HTTP 500: oh dear"),
-    "nothing": (Reply(hang_up=True), 8, "disconnected"),
-    "broken JSON": (Reply(b'{"choices": [}'), 8, "no chat completion"),
+    "an internal error": (refusal(500, "oh dear"), 10, "HTTP 500: oh dear"),
+    "nothing": (Reply(hang_up=True), 10, "disconnected"),
+    "broken JSON": (Reply(b'{"choices": [}'), 10, "no chat completion"),
     "a long prompt": (refusal(400, "maximum context length is 8"), 1, "HTTP 400: maximum context length is 8"),
     "a long prompt of Together": (refusal(422, "inputs + max_new", param="max_tokens"), 1, "HTTP 422: inputs"),
     "an answer withheld": (completion(None, "content_filter"), 1, "withheld the answer (content_filter)"),
@@ -358,7 +358,7 @@ def test_a_server_that_dies_ends_the_stage_and_costs_no_question(tmp_path: Path)
     with serving(dying) as server:
         with pytest.raises(StageFailure, match=r"20 requests in a row failed.*HTTP 503: no backend"):
             generate_resumable(spec(server.url), asked, SAMPLING, journal)
-        assert len(set(server.questions)) < 40
+        assert len(set(server.questions)) < 60
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     kept = {line["id"] for line in lines}
     assert len(kept) == len(lines) == 10
@@ -412,10 +412,10 @@ generate_resumable(spec(sys.argv[1]), requests(20), SAMPLING, Path(sys.argv[2]))
 
 
 def test_after_a_kill_only_what_is_missing_is_asked(tmp_path: Path) -> None:
-    journal, killed = tmp_path / "answers.jsonl", threading.Event()
+    journal, killed, calls = tmp_path / "answers.jsonl", threading.Event(), itertools.count()
 
     def script(body: Body, before: int) -> Reply:
-        if int(question(body)[1:]) >= 7:
+        if next(calls) >= 7:
             killed.wait(60)
         return echo(body, before)
 
@@ -430,7 +430,9 @@ def test_after_a_kill_only_what_is_missing_is_asked(tmp_path: Path) -> None:
         kept = journal.read_bytes()
         asked_before = len(server.bodies)
         got = generate_resumable(spec(server.url), requests(20), SAMPLING, journal)
-        assert sorted(server.questions[asked_before:]) == [f"q{n:02}" for n in range(7, 20)]
+        answered = {json.loads(line)["id"] for line in kept.splitlines()}
+        assert sorted(server.questions[asked_before:]) == [r.id for r in requests(20) if r.id not in answered]
+        assert len(answered) == 7
     assert [(g.id, g.text) for g in got] == [(f"q{n:02}", f"answer to q{n:02}") for n in range(20)]
     assert journal.read_bytes().startswith(kept)
     assert len(journal.read_bytes().splitlines()) == 20
