@@ -170,7 +170,7 @@ def test_a_round_that_turns_out_too_dear_ends_early(tmp_path: Path) -> None:
         pytest.raises(StageFailure, match=r"of \$150.00 is spent; the \d+ answers that are missing would cost about"),
     ):
         generate_resumable(spec, requests(200), SAMPLING, tmp_path / "a", purse=purse(tmp_path, max_cost=150.0))
-    assert 50 <= len(server.bodies) <= 50 + 2 * 4
+    assert 50 <= len(server.bodies) <= 70  # with what was admitted before the fiftieth was paid
 
 
 def test_what_other_processes_have_spent_counts(tmp_path: Path) -> None:

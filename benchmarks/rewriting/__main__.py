@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.parts import Part, run_parts
+from benchmarks.rewriting.add_irrelevant import measure_add_irrelevant
 from benchmarks.rewriting.calls import measure_calls
 from benchmarks.rewriting.kills import measure_kills
 
-PARTS: dict[str, Part] = {"calls": measure_calls, "kills": measure_kills}
+PARTS: dict[str, Part] = {
+    "calls": measure_calls,
+    "kills": measure_kills,
+    "add_irrelevant": measure_add_irrelevant,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -97,19 +97,20 @@ def _together(calls: int, say: Say) -> dict[str, Any]:
         lines = [line for file in Path(folder).rglob("answers/*/*.jsonl") for line in file.read_bytes().split(b"\n")]
     return {
         "calls": sum(len(caller["sent"]) for caller in callers),
-        "late": sum(_late(caller, [other for other in callers if other is not caller]) for caller in callers),
-        "torn": sum(not _is_whole(line) for line in lines if line),
+        "late": sum(late(caller, [other for other in callers if other is not caller]) for caller in callers),
+        "torn": sum(not is_whole(line) for line in lines if line),
         "failed": sum(caller["failed"] for caller in callers),
     }
 
 
-def _late(caller: dict[str, Any], others: Sequence[dict[str, Any]]) -> int:
+def late(caller: dict[str, Any], others: Sequence[dict[str, Any]]) -> int:
     """The calls that were sent although another process had long kept the answer."""
     kept = [other["kept"] for other in others]
     return sum(any(when > there.get(asked, when) + FRESH_S for there in kept) for asked, when in caller["sent"].items())
 
 
-def _is_whole(line: bytes) -> bool:
+def is_whole(line: bytes) -> bool:
+    """Whether a line of the store can be read."""
     try:
         json.loads(line)
     except ValueError:
