@@ -14,12 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from curation.ledger import Ledger, kept
 from curation.methods.pool import specialty_of
 from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.contents import Contents
 from registry.curation_schema import SimilarRows
 from registry.effective import EffectiveConfig
+from registry.rewriting_schema import Role
 
 FIGURES: Final = ("funnel", "specialties", "lengths")
 LENGTHS: Final = (0, 100, 250, 500, 750, 1000, 1500, 2000, 4000, 8000)
@@ -28,6 +31,13 @@ MOST_SPECIALTIES: Final = 40
 _UNKNOWN_LICENSE: Final = "unknown"
 _SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _BAR: Final = 20
+_CALLED_FOR: Final[Mapping[Role, str]] = {
+    "difficulty_judge": "judging answers",
+    "labels": "specialties",
+    "rewriter": "rewriting",
+}
+_WITHOUT_OUTCOME: Final = frozenset(("shards", "max_cost", "concurrency", "batch"))
+_MOST_REASONS: Final = 3
 
 
 def write_card(config: EffectiveConfig, ledger: Ledger, metrics: Mapping[str, Any]) -> str:
@@ -38,6 +48,7 @@ def write_card(config: EffectiveConfig, ledger: Ledger, metrics: Mapping[str, An
         _loading(config.experiment),
         _sources(config, ledger),
         _funnel(metrics),
+        *_rewriting(config, metrics),
         _specialties(ledger),
         _lengths(ledger),
         _settings(config),
@@ -126,6 +137,9 @@ def _models(config: EffectiveConfig) -> Iterator[tuple[str, str, ModelEntry]]:
         yield "base-model answers", config.model_key, config.model
     if config.embedding_model is not None:
         yield "embeddings", str(config.embedding_model_key), config.embedding_model
+    for role, entry in config.called_models.items():
+        assert curation is not None
+        yield _CALLED_FOR[role], curation.calls[role].model_key, entry
 
 
 def _place(entry: HubOrFile, contents: Contents | None) -> tuple[str, str]:
@@ -158,6 +172,34 @@ def _funnel(metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _rewriting(config: EffectiveConfig, metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What each rewriting made of the chosen rows, and which model wrote; nothing where nothing was rewritten."""
+    if "rewriting" not in metrics:
+        return
+    assert config.curation is not None
+    fields = ("rows", "accepted", "repaired", "unchanged", "given_up")
+    rows = [
+        (f"`{count['name']}`", *(f"{count[field]:,}" for field in fields), _most_frequent(count["reasons"]))
+        for count in metrics["rewriting"]
+    ]
+    table = _table(("rewriting", *(field.replace("_", " ") for field in fields), "most frequent reasons"), rows)
+    told = "The reasoning as it was loaded is in `reasoning_original` of the table of all rows."
+    if config.curation.rewriter is not None:
+        key = config.curation.rewriter.model_key
+        told = f"Written by `{key}` ({_place_in_words(config.called_models['rewriter'])}). {told}"
+    yield f"## Rewriting\n\n{told} Repaired rows passed after the model was told what was wrong.\n\n{table}"
+
+
+def _place_in_words(entry: ModelEntry) -> str:
+    place, state = _place(entry, Contents.from_environment())
+    return f"{place}, {state}"
+
+
+def _most_frequent(reasons: Mapping[str, int]) -> str:
+    """As they are ordered in results that were just made: the most frequent first."""
+    return "; ".join(f"{_inline(reason)} ({count:,})" for reason, count in list(reasons.items())[:_MOST_REASONS])
+
+
 def _specialties(ledger: Ledger) -> str:
     everything = Counter(specialty_of(entry) for entry in ledger)
     chosen = Counter(specialty_of(entry) for entry in kept(ledger))
@@ -172,11 +214,11 @@ def _specialties(ledger: Ledger) -> str:
 
 
 def _lengths(ledger: Ledger) -> str:
-    everything = Counter(_bin(entry.reasoning_tokens) for entry in ledger)
+    everything = Counter(_bin(entry.loaded.reasoning_tokens) for entry in ledger)
     chosen = Counter(_bin(entry.reasoning_tokens) for entry in kept(ledger))
     ends = [f"{start:,} to {end - 1:,}" for start, end in pairwise(LENGTHS)]
     names = [*ends, f"{LENGTHS[-1]:,} or more"]
-    longest = max(everything, default=0)
+    longest = max([*everything, *chosen], default=0)
     rows = [(name, everything[index], chosen[index]) for index, name in enumerate(names[: longest + 1])]
     table = _histogram(("tokens of reasoning", "all rows", "chosen"), rows)
     return f"## Lengths\n\n{table}\n\n![lengths](figures/lengths.png)"
@@ -188,9 +230,18 @@ def _bin(tokens: int) -> int:
 
 def _settings(config: EffectiveConfig) -> str:
     assert config.curation is not None
-    # The number of jobs that share the work changes no row.
-    settings = config.curation.model_dump(mode="json", exclude={"shards"})
-    return f"## Settings\n\n```json\n{json.dumps(settings, indent=2, ensure_ascii=False)}\n```"
+    return f"## Settings\n\n```json\n{json.dumps(_told(config.curation), indent=2, ensure_ascii=False)}\n```"
+
+
+def _told(settings: BaseModel) -> dict[str, Any]:
+    """Settings as JSON, without those that change no row, and without what is not used and need not be said."""
+    dumped, told = settings.model_dump(mode="json"), {}
+    for name, info in type(settings).model_fields.items():
+        value, extra = getattr(settings, name), info.json_schema_extra
+        unused = value is None and isinstance(extra, dict) and extra.get("optional")
+        if name not in _WITHOUT_OUTCOME and not unused:
+            told[name] = _told(value) if isinstance(value, BaseModel) else dumped[name]
+    return told
 
 
 def _histogram(header: tuple[str, str, str], rows: Sequence[tuple[str, int, int]]) -> str:

@@ -31,10 +31,15 @@ _RC: Any = {
 }
 
 
-def draw_funnel(funnel: Mapping[str, int]) -> bytes:
-    """A bar for the rows that came in and for those that each stage left (`registry` metric `funnel`); PNG."""
-    names = ["all rows" if name == "total" else name.replace("_", " ") for name in funnel]
-    counts = list(funnel.values())
+def draw_funnel(funnel: Mapping[str, int], rewritings: Sequence[Mapping[str, Any]] = ()) -> bytes:
+    """A bar for the rows that came in and for those that each stage left (`registry` metric `funnel`); PNG.
+
+    Where rows were rewritten (metric `rewriting`), each rewriting has the bar of the rows that it left.
+    """
+    stages = [(name, left) for name, left in funnel.items() if name != "after_rewriting"]
+    bars = [*stages, *((f"rewritten: {count['name']}", count["rows"] - count["given_up"]) for count in rewritings)]
+    names = ["all rows" if name == "total" else name.replace("_", " ") for name, _ in bars]
+    counts = [left for _, left in bars]
     removed = [0, *(before - left for before, left in pairwise(counts))]
     labels = [f"{left:,}" + (f"  (−{gone:,})" if gone else "") for left, gone in zip(counts, removed, strict=True)]
     return _bars(names, counts, labels, "rows")

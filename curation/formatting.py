@@ -21,9 +21,10 @@ def training_example(row: Row, chat_format: ChatFormat, system: str | None) -> d
     """One example of a conversational prompt-completion data set: `id`, `prompt` and `completion` as message lists.
 
     What rewards compare a generated completion with stands beside it: `answer`, `answer_idx` and `options`, as the row
-    has them.
+    has them. A row without reasoning is answered at once, without marks around a thinking that is not there.
     """
-    completion = chat_format.completion(row.reasoning, final_answer(row))
+    answer = final_answer(row)
+    completion = chat_format.completion(row.reasoning, answer) if row.reasoning.strip() else answer.strip()
     return {
         "id": row.id,
         "prompt": list(messages(row.question, row.choices, "plain", system)),

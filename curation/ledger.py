@@ -20,17 +20,26 @@ Removals = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One input row. `pass_rate` is the base model's, null where the difficulty filter did not judge the row."""
+    """One input row. `pass_rate` is the base model's, null where the difficulty filter did not judge the row.
+
+    `before` is the entry as it was before its row was rewritten, null where nothing has changed the row.
+    """
 
     row: Row
     reasoning_tokens: int
     pass_rate: float | None = None
     stage: FilterStage | None = None
     reason: str | None = None
+    before: Entry | None = None
 
     @property
     def kept(self) -> bool:
         return self.stage is None
+
+    @property
+    def loaded(self) -> Entry:
+        """The entry with the row and the length that were loaded."""
+        return self.before or self
 
 
 Ledger = tuple[Entry, ...]
@@ -64,6 +73,16 @@ def with_pass_rates(ledger: Ledger, pass_rates: Mapping[str, float]) -> Ledger:
     """Note the base model's pass rate of each judged row (by row id)."""
     return tuple(
         replace(entry, pass_rate=pass_rates[entry.row.id]) if entry.row.id in pass_rates else entry for entry in ledger
+    )
+
+
+def with_rewritten(ledger: Ledger, rows: Mapping[str, Row], reasoning_tokens: Mapping[str, int]) -> Ledger:
+    """Put rewritten rows, and the length of their reasoning, in the place of the loaded ones (by row id)."""
+    return tuple(
+        replace(entry, row=new, reasoning_tokens=reasoning_tokens[new.id], before=entry)
+        if (new := rows.get(entry.row.id))
+        else entry
+        for entry in ledger
     )
 
 

@@ -40,11 +40,14 @@ PAIR_FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
 _REPEATED: Final = ["specialty", "source", "answer_idx", "filter_status", "filter_stage", "filter_reason"]
 
 
-def write_tables(ledger: Ledger, run_dir: Path) -> dict[str, Path]:
-    """Write the table of every input row and the table of the selected ones; returns them by result field."""
+def write_tables(ledger: Ledger, run_dir: Path, *, rewritten: bool = False) -> dict[str, Path]:
+    """Write the table of every input row and the table of the selected ones; returns them by result field.
+
+    Those of `rewritten` rows have columns for the question and the answer as they were loaded, too.
+    """
     paths = {"filtered_path": run_dir / FILTERED, "curated_path": run_dir / CURATED}
     for path, entries in zip(paths.values(), (ledger, kept(ledger)), strict=True):
-        _write_parquet((_columns(part) for part in _parts(entries)), path, _REPEATED)
+        _write_parquet((_columns(part, rewritten) for part in _parts(entries)), path, _REPEATED)
     return paths
 
 
@@ -115,7 +118,7 @@ def _replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _columns(entries: Sequence[Entry]) -> pa.Table:
+def _columns(entries: Sequence[Entry], rewritten: bool) -> pa.Table:
     import pyarrow as pa
 
     rows = [entry.row for entry in entries]
@@ -127,6 +130,9 @@ def _columns(entries: Sequence[Entry]) -> pa.Table:
     columns["options"] = _options([row.options for row in rows])
     texts = ("answer", "answer_idx", "reasoning", "reasoning_original", "specialty", "source")
     columns |= {name: pa.array([getattr(row, name) for row in rows], text) for name in texts}
+    if rewritten:
+        for name in ("question", "answer", "answer_idx"):
+            columns[f"{name}_original"] = pa.array([getattr(entry.loaded.row, name) for entry in entries], text)
     columns["reasoning_tokens"] = pa.array([entry.reasoning_tokens for entry in entries], pa.int64())
     columns["pass_rate"] = pa.array([entry.pass_rate for entry in entries], pa.float64())
     columns["filter_status"] = pa.array(["kept" if is_kept else "removed" for is_kept in kept_ones], text)

@@ -1,7 +1,7 @@
 """`python -m curation NAME --preview N`: rows of a completed curation with what became of each.
 
 The rows are drawn from the table of every input row, in turns from those that were kept and from those that each filter
-removed, and are the same ones each time.
+removed, and are the same ones each time. Of a row that was rewritten the change is shown, word by word.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from curation.rewriting.difference import Kind, shortened, word_difference
 from registry.console import Answer, Drawn
 from registry.curation_schema import FILTER_STAGES
 from registry.errors import Meds1Error, MissingError
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 KEPT: Final = "kept"
 SHOWN: Final = {"question": 600, "start": 350, "end": 350, "option": 200, "answer": 300}
 """Characters of a text that a person is shown; `--json` has all of it."""
+MARKS: Final[Mapping[Kind, tuple[str, str, str]]] = {
+    "same": ("", "", ""),
+    "removed": ("[-", "-]", "red strike"),
+    "added": ("{+", "+}", "green"),
+}
+"""What stands before and after such words, and how they are drawn: without colours the signs tell."""
 
 
 def preview(opened: Registry, name: str, count: int, answer: Answer) -> None:
@@ -102,16 +109,48 @@ def _body(row: Mapping[str, Any]) -> Group:
     from rich.console import Group
     from rich.text import Text
 
+    is_rewritten = row["filter_stage"] is None and "question_original" in row
     rate = "not measured" if row["pass_rate"] is None else f"{row['pass_rate']:.0%}"
     facts = f"{row['specialty'] or 'unlabelled'} · {row['reasoning_tokens']:,} tokens · pass rate {rate}"
-    parts = [Text(masked(f"{facts} · {row['source']}"), style="dim"), _said("", row["question"], SHOWN["question"])]
+    parts = [Text(masked(f"{facts} · {row['source']}"), style="dim")]
+    if is_rewritten and row["question"] != row["question_original"]:
+        parts.append(_changed("Question", row["question_original"], row["question"]))
+    else:
+        parts.append(_said("", row["question"], SHOWN["question"]))
     gold = (row["answer_idx"] or "").split(",")
     for option in row["options"]:
         right = option["letter"] in gold
         text = _short(f"{option['letter']}. {option['text']}", SHOWN["option"])
         parts.append(Text(masked(f"{'✓' if right else ' '} {text}"), style="green" if right else ""))
-    parts += [_said("Reasoning", _ends(row["reasoning"])), _said("Answer", row["answer"], SHOWN["answer"])]
+    if is_rewritten and row["reasoning"] != row["reasoning_original"]:
+        parts.append(_changed("Reasoning", row["reasoning_original"], row["reasoning"]))
+    else:
+        parts.append(_said("Reasoning", _ends(row["reasoning"])))
+    if is_rewritten and _answer(row) != _answer(row, "_original"):
+        parts.append(_changed("Answer", _answer(row, "_original"), _answer(row)))
+    else:
+        parts.append(_said("Answer", row["answer"], SHOWN["answer"]))
     return Group(*parts)
+
+
+def _answer(row: Mapping[str, Any], which: str = "") -> str:
+    letter = row[f"answer_idx{which}"]
+    return f"{letter}. {row[f'answer{which}']}" if letter else str(row[f"answer{which}"])
+
+
+def _changed(title: str, before: str, after: str) -> Any:
+    """What was rewritten: removed words red and struck in [- -], added ones green in {+ +}."""
+    from rich.text import Text
+
+    text, space = Text.assemble((f"{title}: ", "bold")), ""
+    for kind, words in shortened(word_difference(before, after)):
+        opening, closing, style = MARKS[kind]
+        # What came stands right after what went.
+        text.append(space if kind != "added" or "\n" in space else "")
+        shown = words.rstrip()
+        text.append(f"{opening}{masked(shown)}{closing}", style)
+        space = words[len(shown) :]
+    return text
 
 
 def _said(title: str, text: str, longest: int | None = None) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from curation.calls import check_calls
 from curation.ledger import kept
 from curation.measures import embedded
 from curation.pipeline import ROW_BY_ROW, Course, opened, rows_of, take
@@ -26,6 +27,7 @@ def prepare(context: StageContext, index: int, count: int) -> None:
     """
     if not 0 <= index < count:
         raise ValueError(f"there is no shard {index} of {count}")
+    check_calls(context)
     rows = rows_of(context)
     shard = rows[len(rows) * index // count : len(rows) * (index + 1) // count]
     log.info("shard %d of %d: %d of %d rows", index + 1, count, len(shard), len(rows))

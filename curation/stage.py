@@ -1,4 +1,4 @@
-"""The curation stage: rows in, filters, sampling, training data out.
+"""The curation stage: rows in, filters, sampling, rewriting, training data out.
 
 Reads the catalog's training set; writes into the run directory `med_s1k_filtered.parquet` (every input row and what
 became of it), `med_s1k_curated.parquet` (the selected rows), a table of the pairs that each comparing filter found,
@@ -48,7 +48,7 @@ def run(context: StageContext) -> StageOutput:
         "warnings": _warnings(course),
     }
     artifacts = {
-        **write_tables(course.ledger, context.run_dir),
+        **write_tables(course.ledger, context.run_dir, rewritten=curation.rewrites),
         **write_pairs(course.pairs, context.run_dir),
         "dataset_path": write_dataset(splits, _extras(course, metrics), context.run_dir),
     }
@@ -62,10 +62,10 @@ def _extras(course: Course, metrics: Mapping[str, Any]) -> dict[str, bytes]:
     selected = kept(course.ledger)
     return {
         "README.md": write_card(course.context.config, course.ledger, metrics).encode(),
-        "figures/funnel.png": draw_funnel(metrics["funnel"]),
+        "figures/funnel.png": draw_funnel(metrics["funnel"], metrics.get("rewriting", ())),
         "figures/specialties.png": draw_specialties(metrics["specialties"]),
         "figures/lengths.png": draw_lengths(
-            [entry.reasoning_tokens for entry in course.ledger], [entry.reasoning_tokens for entry in selected]
+            [entry.loaded.reasoning_tokens for entry in course.ledger], [entry.reasoning_tokens for entry in selected]
         ),
     }
 

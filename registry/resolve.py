@@ -17,6 +17,7 @@ from registry.document import Document, load
 from registry.effective import EffectiveConfig
 from registry.engines import misfits
 from registry.errors import UsageError, no_experiment, shortened, suggestion
+from registry.fields import API_ENGINES
 from registry.json_path import Steps, join
 from registry.layers import CATALOG, Layers, build, default_resources
 from registry.parts import part_names
@@ -204,9 +205,14 @@ def _torn_groups(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> 
 
 
 def _merge_resources(config: ExperimentConfig, layers: Layers, catalog: Catalog) -> Resources | None:
-    """What the merge of a sharded curation asks for: as one that calls no model, which its shards have done."""
+    """What the merge of a sharded curation asks for: as one that calls no model, which its shards have done.
+
+    What the selection chose is rewritten in the merge: where that loads a model, it asks for all that a shard does.
+    """
     if config.curation is None or config.curation.shards == 1:
         return None
+    if config.curation.rewriter is not None and config.curation.rewriter.engine not in API_ENGINES:
+        return config.slurm.curation
     own = (layers.written.get("slurm") or {}).get("curation") or {}
     without_model = default_resources(catalog, calls_model=False)["curation"]
     return Resources.model_validate({**without_model, **own, "gpus": without_model["gpus"]})

@@ -139,10 +139,32 @@ def _funnel(metrics: Mapping[str, Any]) -> Grid | None:
     for name, left in in_filter_order(funnel).items():
         why = reasons.get(name.removeprefix("after_")) or {}
         removed = "" if before is None else str(before - left)
-        most_first = ", ".join(f"{key} ({n})" for key, n in sorted(why.items(), key=lambda item: -item[1]))
+        most_first = _most_first(why)
+        if name == "after_rewriting":
+            rows += _rewritings(metrics.get("rewriting"))
         rows.append([name.replace("_", " "), str(left), removed, most_first])
         before = left
     return Grid(["curation", "rows", "removed", "why"], rows, right=(1, 2))
+
+
+def _rewritings(counts: object) -> list[list[str]]:
+    """What each rewriting left, gave up and accepted; nothing of counts that are not a curation's."""
+    rows = []
+    for count in counts if isinstance(counts, list) else ():
+        if not isinstance(count, dict) or not isinstance(count.get("reasons"), dict):
+            return []
+        whole = {name: n for name, n in {**count, **count["reasons"]}.items() if isinstance(n, int)}
+        if not {"rows", "given_up", *count["reasons"]} <= whole.keys():
+            return []
+        ways = ", ".join(f"{whole[way]} {way}" for way in ("accepted", "repaired", "unchanged") if whole.get(way))
+        told = "; ".join(filter(None, (ways, _most_first(count["reasons"]))))
+        left = whole["rows"] - whole["given_up"]
+        rows.append([f"  {count.get('name')}", str(left), str(whole["given_up"]), told])
+    return rows
+
+
+def _most_first(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{key} ({n})" for key, n in sorted(reasons.items(), key=lambda item: -item[1]))
 
 
 def rebuild(as_json: Json = False, registry: RegistryFile = None, config: ConfigFile = None) -> None:

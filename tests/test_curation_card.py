@@ -12,7 +12,7 @@ import yaml
 from curation.card import write_card
 from curation.figures import draw_funnel, draw_lengths, draw_specialties
 from curation.ledger import Ledger, open_ledger, reasons, remove
-from registry.catalog import DatasetEntry
+from registry.catalog import DatasetEntry, ModelEntry
 from registry.effective import EffectiveConfig
 from tests.small_lab import make_weights
 from tests.stages import make_context, row, write_jsonl
@@ -75,6 +75,46 @@ def test_the_card_names_sources_licences_funnel_and_settings(tmp_path: Path) -> 
     assert (settings["n_samples"], settings["decontamination"]["ngram"]) == (99, 13)
     for name in ("funnel", "specialties", "lengths"):
         assert f"(figures/{name}.png)" in body
+
+
+COUNTS = [
+    {
+        "name": "cot",
+        "rows": 14,
+        "accepted": 9,
+        "repaired": 3,
+        "unchanged": 0,
+        "given_up": 2,
+        "reasons": {"Cut | off": 2},
+    },
+    {"name": "skip", "rows": 12, "accepted": 11, "repaired": 0, "unchanged": 1, "given_up": 0, "reasons": {}},
+]
+REWRITING = {
+    "extract": ["cot", "step"],
+    "perturbation": {"type": "skip", "rate": 0.5},
+    "rewriter": {"model_key": "big", "batch": True},
+    "max_cost": 3.0,
+}
+
+
+def test_the_card_says_who_rewrote_and_what_came_of_it(tmp_path: Path) -> None:
+    config, ledger = config_of(tmp_path / "here", **REWRITING), ledger_of(40)
+    big = ModelEntry(api_model="big-2026", base_url="https://example.org/v1", api_key_env="KEY", max_length=512)
+    config = config.model_copy(update={"called_models": {"rewriter": big}})
+    body = write_card(config, ledger, {**metrics_of(ledger), "rewriting": COUNTS})
+    assert "| rewriting | big | big-2026 | behind an API |  |" in body
+    assert "Written by `big` (big-2026, behind an API)." in body
+    assert "| `cot` | 14 | 9 | 3 | 0 | 2 | Cut \\| off (2) |\n| `skip` | 12 | 11 | 0 | 1 | 0 |  |" in body
+    settings = json.loads(body.split("```json\n")[1].split("```")[0])
+    assert settings["extract"] == ["cot", "step"]
+    assert not {"max_cost", "shards", "labels", "restore"} & settings.keys()
+    assert not {"batch", "concurrency"} & settings["rewriter"].keys()
+    assert "Rewriting" not in card_of(tmp_path / "there")
+
+
+def test_the_funnel_has_a_bar_for_each_rewriting() -> None:
+    funnel = {"total": 40, "after_selection": 14, "after_rewriting": 12}
+    assert draw_funnel(funnel, COUNTS) != draw_funnel(funnel, COUNTS[:1])
 
 
 def test_neither_the_place_nor_the_number_of_jobs_is_in_the_card(tmp_path: Path) -> None:

@@ -44,6 +44,14 @@ def test_an_example_in_each_format(name: FormatName, completion: str) -> None:
     }
 
 
+@pytest.mark.parametrize("name", get_args(FormatName))
+def test_without_reasoning_the_answer_stands_alone_and_is_read_as_one(name: FormatName) -> None:
+    example = training_example(row(1, reasoning=" "), FORMATS[name], None)
+    completion = example["completion"][0]["content"]
+    assert completion == "The answer is B. Prednisone"
+    assert FORMATS[name].split(completion) == (None, completion)
+
+
 def test_the_models_own_system_prompt_is_used_where_the_format_has_none() -> None:
     example = training_example(row(1), FORMATS["huatuo"], system_prompt(FORMATS["huatuo"], "You are a doctor."))
     assert example["prompt"][0] == {"role": "system", "content": "You are a doctor."}

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.ledger import funnel, kept, open_ledger, reasons, remove, require_rows, with_pass_rates
+from curation.ledger import (
+    funnel,
+    kept,
+    open_ledger,
+    reasons,
+    remove,
+    require_rows,
+    with_pass_rates,
+    with_rewritten,
+)
 from registry.curation_schema import FILTER_STAGES
 from registry.errors import StageFailure
 from tests.stages import row
@@ -65,3 +76,11 @@ def test_an_empty_selection_names_the_filter_that_emptied_it() -> None:
     ledger = remove(ledger, "difficulty", {ROWS[1].id: "too easy", ROWS[2].id: "too hard"})
     with pytest.raises(StageFailure, match=r"e: the difficulty filter removed all of the 2 rows of d .*too easy \(1\)"):
         require_rows(ledger, "e", "d")
+
+
+def test_a_rewritten_row_is_known_as_it_was_loaded() -> None:
+    new = replace(ROWS[0], reasoning="Short.")
+    before = open_ledger(ROWS[:2], [30, 40])
+    ledger = with_rewritten(before, {new.id: new}, {new.id: 2})
+    assert [(entry.row, entry.reasoning_tokens) for entry in ledger] == [(new, 2), (ROWS[1], 40)]
+    assert tuple(entry.loaded for entry in ledger) == before

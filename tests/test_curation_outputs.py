@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from curation import outputs
 from curation.decontamination import contamination
 from curation.duplicates import duplicates
 from curation.formatting import training_example
-from curation.ledger import open_ledger, remove, with_pass_rates
+from curation.ledger import open_ledger, remove, with_pass_rates, with_rewritten
 from curation.outputs import PAIR_FIELDS, write_dataset, write_pairs, write_tables
 from inference.formats import FORMATS
 from registry.curation_schema import DecontaminationConfig, DuplicatesConfig
@@ -161,3 +162,22 @@ def test_the_data_set_loads_from_disk_and_as_one_of_the_hub(held_out: int, tmp_p
     assert saved["train"].features == saved["validation"].features
     assert (path / "figures" / "a.png").read_bytes() == b"png"
     assert sorted(each.name for each in tmp_path.iterdir() if each.name != "cache") == [path.name]
+
+
+def test_rewritten_rows_have_what_they_were_beside_what_they_are(tmp_path: Path) -> None:
+    rows = [row(number) for number in range(3)]
+    new = replace(rows[1], question="New?", options=(), answer="New", answer_idx=None, reasoning="New thinking")
+    ledger = with_rewritten(open_ledger(rows, [9] * 3), {new.id: new}, {new.id: 2})
+    ledger = remove(ledger, "rewriting", {rows[2].id: "step: given up: The answer was empty"})
+
+    table = pq.read_table(write_tables(ledger, tmp_path, rewritten=True)["filtered_path"])
+
+    added = ["question_original", "answer_original", "answer_idx_original"]
+    assert [name for name in table.column_names if name not in PLAIN_COLUMNS + FATE_COLUMNS] == added
+    records = table.to_pylist()
+    assert [[record[name] for name in added] for record in records] == [
+        [each.question, each.answer, each.answer_idx] for each in rows
+    ]
+    changed = ("question", "answer", "answer_idx", "options", "reasoning", "reasoning_original", "reasoning_tokens")
+    assert [records[1][name] for name in changed] == ["New?", "New", None, [], "New thinking", rows[1].reasoning, 2]
+    assert [records[2][name] for name in ("reasoning", "filter_stage")] == [rows[2].reasoning, "rewriting"]

@@ -8,11 +8,12 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from curation.ledger import open_ledger, remove, with_pass_rates
+from curation.ledger import open_ledger, remove, with_pass_rates, with_rewritten
 from curation.outputs import write_tables
 from tests.lab import Lab
 from tests.small_lab import edit_json, make_small_lab, python_m, save
@@ -113,3 +114,27 @@ def test_what_cannot_be_shown_is_one_line_that_says_what_to_do(lab: Lab) -> None
     assert "which is not here; run `meds1 run tuned --stage curation --force`" in python_m(
         lab, "curation", "tuned", "--preview", "3", code=3
     )
+
+
+def test_rewritten_rows_are_shown_with_what_changed_word_by_word(lab: Lab) -> None:
+    rows = [row(number, reasoning="First we think. So the [answer] is B") for number in range(3)]
+    steps = replace(rows[0], reasoning="First we look. So the [answer] is B")
+    asked = replace(rows[1], question="What is it?", options=(), answer="Fever", answer_idx=None, reasoning="")
+    new = {steps.id: steps, asked.id: asked}
+    ledger = with_rewritten(open_ledger(rows, [9] * 3), new, dict.fromkeys(new, 7))
+    ledger = remove(ledger, "rewriting", {rows[2].id: "step: given up: The answer was empty"})
+    folder = lab.folder / "made"
+    folder.mkdir()
+    paths = write_tables(ledger, folder, rewritten=True)
+    save(lab, "tuned", "curation", "completed", filtered_path=str(paths["filtered_path"]))
+
+    done = shown(lab, "--preview", "3")
+
+    said = " ".join(line.strip("│ ") for line in done.stdout.splitlines())
+    assert "Reasoning: First we [-think.-]{+look.+} So the [answer] is B Answer: Prednisone" in said
+    assert "Question: [-Which drug helps patient 1?-]{+What is it?+}" in said
+    assert "Reasoning: [-First we think. So the [answer] is B-] Answer: [-B. Prednisone-]{+Fever+}" in said
+    assert "removed by rewriting: step: given up: The answer was empty" in said
+    data = json.loads(shown(lab, "--preview", "3", "--json").stdout)["data"]
+    texts = {(each["reasoning"], each["reasoning_original"], each["question_original"]) for each in data["rows"]}
+    assert (steps.reasoning, rows[0].reasoning, rows[0].question) in texts

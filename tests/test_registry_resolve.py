@@ -392,3 +392,23 @@ def test_a_model_behind_an_api_is_evaluated_and_not_trained(tmp_path: Path) -> N
         assert lab.effective(view, "asked").model.base_url == "http://here:8000/v1"
     with pytest.raises(UsageError, match=r"trained\.config\.model_key: is behind an API, so training_params cannot"):
         lab.effective(view, "trained")
+
+
+@pytest.mark.parametrize(("engine", "gpus"), [("vllm", 2), ("openai", 0)])
+def test_the_merge_has_gpus_where_it_rewrites_with_a_model_that_it_loads(
+    engine: str, gpus: int, tmp_path: Path
+) -> None:
+    served = {"api_model": "big-2026", "base_url": "https://example.org/v1", "api_key_env": "KEY", "max_length": 512}
+    local = {"hf_path": "org/big", "max_length": 512}
+    catalog = {"models": {"tiny": local, "big": local if engine == "vllm" else served}}
+    curation = {
+        **CURATION,
+        "difficulty": {},
+        "extract": "step",
+        "rewriter": {"model_key": "big", "engine": engine},
+        "shards": 4,
+    }
+    config = resolve_tuned(tmp_path, catalog, curation=curation, slurm={"curation": {"gpus": 2}})
+    assert config.slurm.curation.gpus == 2
+    assert config.merge_resources is not None
+    assert config.merge_resources.gpus == gpus
