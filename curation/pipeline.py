@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from curation import difficulty
+from curation.calls import check_calls
 from curation.decontamination import contamination
 from curation.duplicates import duplicates
-from curation.ledger import Ledger, kept, open_ledger, remove, require_rows, with_pass_rates
+from curation.ledger import Ledger, kept, open_ledger, remove, require_rows, with_pass_rates, with_rewritten
 from curation.measures import measured
 from curation.methods import METHODS
 from curation.quality import missing_fields, poor_quality
+from curation.rewriting.apply import rewritten
 from data.hub import resolve
 from data.load import load_rows
 from data.rows import Row
@@ -77,12 +79,17 @@ def rows_of(context: StageContext) -> list[Row]:
 
 def opened(context: StageContext, rows: Sequence[Row]) -> Ledger:
     """The ledger of `rows`, their reasoning counted in tokens."""
+    return open_ledger(rows, _reasoning_tokens(rows, context))
+
+
+def _reasoning_tokens(rows: Iterable[Row], context: StageContext) -> list[int]:
     tokenizer = resolve(context.config.model, "model", context.config.model_key)
-    return open_ledger(rows, count_tokens([row.reasoning for row in rows], tokenizer, context.shared))
+    return count_tokens([row.reasoning for row in rows], tokenizer, context.shared)
 
 
 def choose(context: StageContext) -> Course:
-    """Run every filter that the config has, then the method's selection."""
+    """Run every filter that the config has, then the method's selection, and rewrite what it chose."""
+    check_calls(context)
     course = Course(context, opened(context, rows_of(context)))
     take(course, STEPS)
     return course
@@ -141,6 +148,17 @@ def _selection(course: Course) -> None:
     course.remove("selection", METHODS[course.curation.method](pool, course.curation))
 
 
+def _rewriting(course: Course) -> None:
+    if not course.curation.rewrites:
+        return
+    found = rewritten([entry.row for entry in kept(course.ledger)], course.context)
+    course.metrics["rewriting"] = found.counts
+    course.warnings += found.warnings
+    tokens = dict(zip(found.rows, _reasoning_tokens(found.rows.values(), course.context), strict=True))
+    course.ledger = with_rewritten(course.ledger, found.rows, tokens)
+    course.remove("rewriting", found.removals)
+
+
 # Whether a row passes one of these depends on that row alone.
 ROW_BY_ROW: Final[Mapping[str, Step]] = {
     "quality": _quality,
@@ -153,4 +171,5 @@ STEPS: Final[Mapping[str, Step]] = {
     "duplicates": _duplicates,
     "difficulty": _difficulty,
     "selection": _selection,
+    "rewriting": _rewriting,
 }

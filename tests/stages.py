@@ -90,6 +90,7 @@ def make_context(
         training=None if training is None else TrainingParams.model_validate(training),
         reference_gpus=1,
         eval=EvalConfig.model_validate(fields.get("eval", {})),
+        called_models=fields.get("called_models", {}),
         slurm=StageResources(),
     )
     upstream: dict[Stage, Upstream] = {}

@@ -1,0 +1,32 @@
+"""Curations whose rewriter is behind a server on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rewriting.writer import written
+from registry.catalog import DatasetEntry, ModelEntry
+from registry.stage import StageContext
+from tests.faulty_server import Body, Reply, completion
+from tests.stages import make_context, write_jsonl
+
+REWRITER: Mapping[str, Any] = {"model_key": "big", "engine": "openai", "retries": 2}
+
+
+def rewriting_context(
+    folder: Path, model: Path, url: str, records: Sequence[Mapping[str, Any]], **curation: Any
+) -> StageContext:
+    """A curation of `records` in `folder`, whose `shared` is the folder above's: siblings share answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train = DatasetEntry(file_path=str(write_jsonl(folder / "rows.jsonl", records)))
+    big = ModelEntry(api_model="big-2026", base_url=url, api_key_env="LAB_KEY", max_length=32_768)
+    settings = {"method": "all", "rewriter": REWRITER, **curation}
+    context = make_context(folder, model, train=train, curation=settings, called_models={"rewriter": big})
+    return context
+
+
+def writing(body: Body, _before: int) -> Reply:
+    """The script of a server that rewrites (`benchmarks.rewriting.writer`)."""
+    return completion(*written(body["messages"]))
