@@ -38,10 +38,11 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_configs_that_the_docs_show_are_legal() -> None:
-    first, second = (curation_of(json.loads(block)) for block in blocks("curation.md", "json"))
+    first, second, third = (curation_of(json.loads(block)) for block in blocks("curation.md", "json"))
     assert isinstance(first, S1Rows)
     assert first.difficulty is None
     assert second.method == "difficulty-n-gram"
+    assert (third.styles, third.restore) == (("cot", "step"), True)
 
 
 @pytest.fixture

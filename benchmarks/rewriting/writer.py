@@ -21,10 +21,12 @@ from curation.rewriting.steps import join_steps, split_steps
 from curation.rewriting.styles import STYLES
 from data.rows import Option, Row
 from inference.dialogue import Query, Reply
+from registry.rewriting_schema import STYLE_NAMES
 
 Material = Mapping[str, str]
 """What stands between the tags of a prompt: `question`, `options`, `answer`, `reasoning`..."""
 _TAGGED: Final = re.compile(r"<the_(\w+)>\n(.*?)\n</the_\1>", re.DOTALL)
+_MADE_UP: Final = "moonstone disease"
 _FAULTS: Final = ("empty", "cut", "form", "prompt")
 
 
@@ -74,12 +76,23 @@ def _merged(material: Material) -> str:
 def _wrong(material: Material) -> str:
     if "options" in material:
         return f"## Step 1: Conclude\nAll of this comes together. The answer is {material['answer']}."
-    step = "## Step 1: Conclude\nAll of this comes together in moonstone disease."
-    return json.dumps({"final_step": step, "answer": "moonstone disease"})
+    step = f"## Step 1: Conclude\nAll of this comes together in {_MADE_UP}."
+    return json.dumps({"final_step": step, "answer": _MADE_UP})
 
 
 def _restored(material: Material) -> str:
     return _steps([*parts(material["reasoning"], 3), "Thus all is in order again."])
+
+
+def _aloud(material: Material) -> str:
+    found = [f"Hmm, I think of this: {part}" for part in parts(material["reasoning"], 3)]
+    return "\n".join([*found, "Wait, although it is rare, it is likely.", f"So the answer is {material['answer']}"])
+
+
+def _exam(material: Material) -> str:
+    told = " ".join(re.sub(r"[.!?]", "", material["reasoning"]).split()[:30])
+    question = f"A patient of 50 years comes to the emergency room and is seen at once by all. {told}. What is it?"
+    return json.dumps({"question": question, "answer": _MADE_UP})
 
 
 WRITERS: Final[Mapping[str, Callable[[Material], str]]] = {
@@ -95,6 +108,9 @@ WRITERS: Final[Mapping[str, Callable[[Material], str]]] = {
     "socratic": _talk,
     "cot": lambda given: "\n".join(_thoughts(given)),
     "cot-step": lambda given: _steps(_thoughts(given)),
+    **dict.fromkeys((name for name in STYLE_NAMES if name.startswith(("nejmcr-transform", "nejmcr-reason"))), _aloud),
+    "nejmcr-qa": _exam,
+    "nejmcr-clean": lambda given: given["reasoning"],
     "collapse_consecutive": _merged,
     "answer": _wrong,
     "restore": _restored,
