@@ -142,14 +142,14 @@ def _changed(title: str, before: str, after: str) -> Any:
     """What was rewritten: removed words red and struck in [- -], added ones green in {+ +}."""
     from rich.text import Text
 
-    text, space = Text.assemble((f"{title}: ", "bold")), ""
+    text, gone, space = Text.assemble((f"{title}: ", "bold")), "", ""
     for kind, words in shortened(word_difference(before, after)):
         opening, closing, style = MARKS[kind]
-        # What came stands right after what went.
-        text.append(space if kind != "added" or "\n" in space else "")
+        if gone:  # what came stands right after what went, unless there are lines of either
+            space = "\n\n" if "\n" in f"{gone}{words}".strip() else "" if kind == "added" else space
         shown = words.rstrip()
-        text.append(f"{opening}{masked(shown)}{closing}", style)
-        space = words[len(shown) :]
+        text.append(space).append(f"{opening}{masked(shown)}{closing}", style)
+        gone, space = words if kind == "removed" else "", words[len(shown) :]
     return text
 
 

@@ -118,7 +118,7 @@ def test_what_cannot_be_shown_is_one_line_that_says_what_to_do(lab: Lab) -> None
 
 def test_rewritten_rows_are_shown_with_what_changed_word_by_word(lab: Lab) -> None:
     rows = [row(number, reasoning="First we think. So the [answer] is B") for number in range(3)]
-    steps = replace(rows[0], reasoning="First we look. So the [answer] is B")
+    steps = replace(rows[0], reasoning="First we look. So the [answer] is really B")
     asked = replace(rows[1], question="What is it?", options=(), answer="Fever", answer_idx=None, reasoning="")
     new = {steps.id: steps, asked.id: asked}
     ledger = with_rewritten(open_ledger(rows, [9] * 3), new, dict.fromkeys(new, 7))
@@ -131,7 +131,7 @@ def test_rewritten_rows_are_shown_with_what_changed_word_by_word(lab: Lab) -> No
     done = shown(lab, "--preview", "3")
 
     said = " ".join(line.strip("│ ") for line in done.stdout.splitlines())
-    assert "Reasoning: First we [-think.-]{+look.+} So the [answer] is B Answer: Prednisone" in said
+    assert "Reasoning: First we [-think.-]{+look.+} So the [answer] is {+really+} B Answer: Prednisone" in said
     assert "Question: [-Which drug helps patient 1?-]{+What is it?+}" in said
     assert "Reasoning: [-First we think. So the [answer] is B-] Answer: [-B. Prednisone-]{+Fever+}" in said
     assert "removed by rewriting: step: given up: The answer was empty" in said

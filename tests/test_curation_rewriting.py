@@ -15,10 +15,11 @@ from datasets import load_from_disk
 from benchmarks.rewriting.writer import well_written
 from curation.rewriting.apply import apply, complaint_class
 from curation.rewriting.outcome import AskRows, Outcome, Rewriting, given_up
+from curation.shards import prepare
 from curation.stage import run
 from data.rows import Row
 from data.tokens import count_tokens
-from registry.errors import StageFailure, StageStopped
+from registry.errors import MissingError, StageFailure, StageStopped
 from registry.stage import StageContext
 from registry.stopping import STOP_SIGNALS, StopFlag
 from registry.verbs import _funnel
@@ -227,6 +228,23 @@ def test_rewritings_without_a_model_open_none(tmp_path: Path, model: Path) -> No
     saved = load_from_disk(str(context.run_dir / "med_s1k_formatted"))
     assert {each[0]["content"] for each in saved["train"]["completion"]} == {"The answer is B. Prednisone"}
     assert not (context.shared / "answers").exists()
+
+
+def test_a_key_that_is_not_set_is_told_before_anything_is_read(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAB_KEY", raising=False)
+    context = rewriting_context(tmp_path / "run", model, "https://example.org/v1", records(3), **STEPS)
+    (context.run_dir / "rows.jsonl").unlink()
+    for start in (run, lambda context: prepare(context, 0, 2)):
+        with pytest.raises(MissingError, match="LAB_KEY"):
+            start(context)
+
+
+def test_the_funnel_is_shown_without_counts_that_are_not_a_curations() -> None:
+    whole = {"funnel": {"total": 2, "after_rewriting": 1}, "reasons": {"rewriting": {"step: given up: x": 1}}}
+    for odd in (None, "step", [7], [{"name": "step", "rows": 2}], [{"rows": "2", "given_up": 1, "reasons": {}}]):
+        assert [line[0] for line in funnel_lines({**whole, "rewriting": odd})] == ["total", "after rewriting"]
 
 
 def funnel_lines(metrics: Any) -> list[list[str]]:
