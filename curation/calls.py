@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from data.hub import resolve
 from inference.answer_files import shared_answers
-from inference.dialogue import Query, Reply, converse
+from inference.dialogue import Query, Reply, converse, request_of
 from inference.engine import EngineSpec, Sampling, check_engine, model_source
 from inference.journal import Asking
 from inference.spending import Purse, prices_of
 from registry.catalog import ModelEntry
+from registry.effective import EffectiveConfig
 from registry.rewriting_schema import ModelCall, Role
 from registry.spending import FOLDER
 from registry.stage import StageContext
@@ -32,9 +33,22 @@ class Model:
 
     def ask(self, queries: Sequence[Query[T]]) -> list[Reply[T]]:
         """The replies in the order of the queries; see `inference.dialogue.converse`."""
-        spec, call = self.asking.spec, self.call
-        sampling = Sampling(call.max_tokens, call.temperature, seed=spec.seed)
-        return converse(self.asking, queries, sampling, call.retries)
+        return converse(self.asking, self._held(queries), self._sampling, self.call.retries)
+
+    def unanswered(self, queries: Sequence[Query[T]]) -> int:
+        """How many of the queries nobody has asked yet."""
+        requests = [request_of(query.messages, query.schema) for query in self._held(queries)]
+        return self.asking.unanswered(list({request.id: request for request in requests}.values()), self._sampling)
+
+    @property
+    def _sampling(self) -> Sampling:
+        return Sampling(self.call.max_tokens, self.call.temperature, seed=self.asking.spec.seed)
+
+    def _held(self, queries: Sequence[Query[T]]) -> Sequence[Query[T]]:
+        """The transformers engine cannot hold an answer to a schema: there the prompt alone asks for it."""
+        if self.asking.spec.name != "transformers":
+            return queries
+        return [replace(query, schema=None) for query in queries]
 
 
 @contextmanager
@@ -51,12 +65,12 @@ def called(context: StageContext, role: Role) -> Iterator[Model]:
         yield Model(asking, call)
 
 
-def spec_of(context: StageContext, role: Role) -> EngineSpec:
+def spec_of(config: EffectiveConfig, role: Role) -> EngineSpec:
     """How the model for `role` is opened."""
-    assert context.config.curation is not None
-    call, entry = context.config.curation.calls[role], context.config.called_models[role]
+    assert config.curation is not None
+    call, entry = config.curation.calls[role], config.called_models[role]
     # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
-    seed = context.config.curation.seed if call.temperature else 0
+    seed = config.curation.seed if call.temperature else 0
     source = model_source(entry, call.model_key, call.engine, resolve, call.concurrency)
     batch = context.run_dir / "batches" / role if call.batch else None
     return EngineSpec(call.engine, source, entry.max_length, seed=seed, batch=batch)
@@ -73,7 +87,7 @@ def check_calls(context: StageContext) -> None:
     """Raise what can be told to be wrong with any of the models before hours are spent: a key that is not set."""
     assert context.config.curation is not None
     for role in context.config.curation.calls:
-        check_engine(spec_of(context, role))
+        check_engine(spec_of(context.config, role))
 
 
 Ask = Callable[[Sequence[Query[T]]], list[Reply[T]]]

@@ -1,8 +1,9 @@
 """The difficulty filter: what the base model already answers teaches it nothing, what it never answers may be noise.
 
 The base model answers each question `samples` times; the share of right answers is the row's pass rate. A question
-is asked once however many rows repeat it, and every row is judged by its own gold answer. An answer that could not be
-generated is no evidence of difficulty: the row is `unjudged`, and kept or removed as the config says.
+is asked once however many rows repeat it, and every row is judged by its own gold answer, by rule or by a model
+(`curation.judge`). An answer that could not be generated, or of which nobody could say whether it is right, is no
+evidence of difficulty: the row is `unjudged`, and kept or removed as the config says.
 
 Answers are kept for all experiments (`inference.answer_files`): a sibling, a requeue and a forced run ask only what no
 one has asked this model before.
@@ -29,6 +30,7 @@ from inference.engine import EngineSpec, Generation, Request, Sampling, model_so
 from inference.journal import generate_resumable
 from inference.prompts import messages
 from registry.curation_schema import DifficultyConfig
+from registry.effective import EffectiveConfig
 from registry.errors import StageFailure
 from registry.stage import StageContext
 from scoring.extraction import extract_choice
@@ -39,17 +41,31 @@ ANSWERS = "difficulty_answers.jsonl"
 CUT_SHORT = 0.1
 """The share of answers that may be cut off without a warning."""
 UNJUDGED = "unjudged: the base model's answer could not be generated"
+UNREAD = "unjudged: the judge's verdict could not be read"
 log = logging.getLogger(__name__)
 
 Answers = Mapping[str, Sequence[Generation]]
 """Row id -> the base model's answers to its question."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an answer is right, null where nobody can say, and a judge's reason."""
+
+    right: bool | None
+    explanation: str | None = None
+
+
+Verdicts = Mapping[str, Sequence[Verdict]]
+"""Row id -> what was found of each of its answers."""
+
+
 @dataclass(frozen=True)
 class Judgement:
-    """What the base model made of the entries: pass rate by row id (unjudged rows are absent), and counts of rows."""
+    """What the base model made of the entries: pass rates or why there is none, by row id, and counts of rows."""
 
     pass_rates: Mapping[str, float]
+    unjudged: Mapping[str, str]
     metrics: Mapping[str, Any]
 
 
@@ -58,9 +74,9 @@ def answered(entries: Ledger, context: StageContext, config: DifficultyConfig) -
 
     Equal prompts are asked once. Raises `StageStopped` with every finished answer kept.
     """
-    spec, key = _model(context, config)
+    spec, key = answering_model(context.config, config)
     system = (context.config.difficulty_model or context.config.model).system_prompt
-    prompts = {entry.row.id: _request(entry.row, system) for entry in entries}
+    prompts = {entry.row.id: request_of(entry.row, system) for entry in entries}
     requests = {request.id: request for request in prompts.values()}
     log.info("difficulty: %d rows are %d different questions to %s", len(entries), len(requests), key)
     sampling = Sampling(config.max_tokens, config.temperature, seed=spec.seed, n=config.samples)
@@ -82,24 +98,35 @@ def require_answers(answers: Answers, model: str) -> None:
         raise StageFailure(f"every answer of {model} in the difficulty filter is empty; check its chat template")
 
 
-def judge(entries: Ledger, answers: Answers) -> Judgement:
-    """Hold every entry's answers against its gold answer; a row with an answer that ended in an error is unjudged."""
-    judged = {
-        entry.row.id: sum(is_right(entry.row, answer.text) for answer in answers[entry.row.id])
-        for entry in entries
-        if all(answer.finish_reason != "error" for answer in answers[entry.row.id])
-    }
-    pass_rates = {row_id: right / len(answers[row_id]) for row_id, right in judged.items()}
+def by_rule(entries: Ledger, answers: Answers) -> Verdicts:
+    """Read from every answer whether it is the gold one."""
+    return {entry.row.id: [_by_rule(entry.row, answer) for answer in answers[entry.row.id]] for entry in entries}
+
+
+def _by_rule(row: Row, answer: Generation) -> Verdict:
+    return Verdict(None if answer.finish_reason == "error" else is_right(row, answer.text))
+
+
+def judgement_of(entries: Ledger, answers: Answers, verdicts: Verdicts) -> Judgement:
+    """The pass rate of every entry; one with an answer that has no verdict is unjudged."""
     given = [answer for entry in entries for answer in answers[entry.row.id]]
+    failed = {row_id for row_id, own in answers.items() if any(a.finish_reason == "error" for a in own)}
+    pass_rates, unjudged = {}, {}
+    for entry in entries:
+        right = [verdict.right for verdict in verdicts[entry.row.id]]
+        if None in right:
+            unjudged[entry.row.id] = UNJUDGED if entry.row.id in failed else UNREAD
+        else:
+            pass_rates[entry.row.id] = sum(map(bool, right)) / len(right)
     metrics = {
-        "judged": len(judged),
-        "unjudged": len(entries) - len(judged),
-        "right": sum(right > 0 for right in judged.values()),
+        "judged": len(pass_rates),
+        "unjudged": len(unjudged),
+        "right": sum(rate > 0 for rate in pass_rates.values()),
         "mean_pass_rate": sum(pass_rates.values()) / len(pass_rates) if pass_rates else None,
         "empty_answers": sum(answer.finish_reason != "error" and not answer.text.strip() for answer in given),
         "truncated_answers": sum(answer.finish_reason == "length" for answer in given),
     }
-    return Judgement(pass_rates, metrics)
+    return Judgement(pass_rates, unjudged, metrics)
 
 
 def cut_short(judgement: Judgement, config: DifficultyConfig) -> list[str]:
@@ -110,19 +137,15 @@ def cut_short(judgement: Judgement, config: DifficultyConfig) -> list[str]:
     return [f"{cut} of {answers} answers of the difficulty filter were cut off at max_tokens {config.max_tokens}"]
 
 
-def outside(entries: Ledger, judgement: Judgement, config: DifficultyConfig) -> Removals:
+def outside(judgement: Judgement, config: DifficultyConfig) -> Removals:
     """Rows whose pass rate is out of range, and unjudged ones if the config removes them."""
     lowest, highest = config.pass_rate
-    removals = {}
-    for entry in entries:
-        rate = judgement.pass_rates.get(entry.row.id)
-        if rate is None:
-            if config.unjudged == "remove":
-                removals[entry.row.id] = UNJUDGED
-        elif rate > highest:
-            removals[entry.row.id] = f"too easy: the base model's pass rate is over {highest:g}"
+    removals = dict(judgement.unjudged) if config.unjudged == "remove" else {}
+    for row_id, rate in judgement.pass_rates.items():
+        if rate > highest:
+            removals[row_id] = f"too easy: the base model's pass rate is over {highest:g}"
         elif rate < lowest:
-            removals[entry.row.id] = f"too hard: the base model's pass rate is under {lowest:g}"
+            removals[row_id] = f"too hard: the base model's pass rate is under {lowest:g}"
     return removals
 
 
@@ -135,42 +158,44 @@ def is_right(row: Row, text: str) -> bool:
     return extract_choice(text, row.choices).letter == row.answer_idx
 
 
-def write_answers(ledger: Ledger, answers: Answers, run_dir: Path) -> Path:
-    """Write what the base model answered to each row: why one was removed can be read there."""
+def write_answers(ledger: Ledger, answers: Answers, verdicts: Verdicts, run_dir: Path) -> Path:
+    """Write what the base model answered to each row, and what a judge said: there one reads why it was removed."""
     path = run_dir / ANSWERS
     temporary = path.with_name(f".{ANSWERS}.tmp")
     with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
         for entry in ledger:
-            for answer in answers.get(entry.row.id, ()):
-                file.write(json.dumps(_record(entry.row, answer), ensure_ascii=False) + "\n")
+            given = zip(answers.get(entry.row.id, ()), verdicts.get(entry.row.id, ()), strict=True)
+            for answer, verdict in given:
+                file.write(json.dumps(_record(entry.row, answer, verdict), ensure_ascii=False) + "\n")
     os.replace(temporary, path)
     return path
 
 
-def _record(row: Row, answer: Generation) -> dict[str, Any]:
-    failed = answer.finish_reason == "error"
+def _record(row: Row, answer: Generation, verdict: Verdict) -> dict[str, Any]:
+    said = {} if verdict.explanation is None else {"explanation": verdict.explanation}
     return {
         "id": row.id,
         "question_id": row.question_id,
         "index": answer.index,
-        "right": None if failed else is_right(row, answer.text),
+        "right": verdict.right,
+        **said,
         "finish_reason": answer.finish_reason,
         "text": answer.text,
         "error": answer.error,
     }
 
 
-def _model(context: StageContext, config: DifficultyConfig) -> tuple[EngineSpec, str]:
+def answering_model(config: EffectiveConfig, difficulty: DifficultyConfig) -> tuple[EngineSpec, str]:
     """How the model that answers is opened, and its key in the catalog."""
-    model = context.config.difficulty_model or context.config.model
-    key = context.config.difficulty_model_key or context.config.model_key
-    assert context.config.curation is not None
+    model, key = config.difficulty_model or config.model, config.difficulty_model_key or config.model_key
+    assert config.curation is not None
     # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
-    seed = context.config.curation.seed if config.temperature else 0
-    return EngineSpec(config.engine, model_source(model, key, config.engine, resolve), model.max_length, seed=seed), key
+    seed = config.curation.seed if difficulty.temperature else 0
+    source = model_source(model, key, difficulty.engine, resolve)
+    return EngineSpec(difficulty.engine, source, model.max_length, seed=seed), key
 
 
-def _request(row: Row, system: str | None) -> Request:
+def request_of(row: Row, system: str | None) -> Request:
     """The request of a row's question; its id is of its content, so that its random streams are everywhere the same."""
     asked = messages(row.question, row.choices, "plain", system)
     return Request(hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16], asked)

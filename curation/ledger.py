@@ -69,6 +69,16 @@ def remove(ledger: Ledger, stage: FilterStage, removals: Removals) -> Ledger:
     )
 
 
+def with_specialties(ledger: Ledger, specialties: Mapping[str, str | None]) -> Ledger:
+    """Put labels (by row id) in the place of what the rows had."""
+    return tuple(
+        replace(entry, row=replace(entry.row, specialty=specialties[entry.row.id]))
+        if entry.row.id in specialties
+        else entry
+        for entry in ledger
+    )
+
+
 def with_pass_rates(ledger: Ledger, pass_rates: Mapping[str, float]) -> Ledger:
     """Note the base model's pass rate of each judged row (by row id)."""
     return tuple(

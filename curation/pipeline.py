@@ -10,7 +10,18 @@ from curation import difficulty
 from curation.calls import check_calls
 from curation.decontamination import contamination
 from curation.duplicates import duplicates
-from curation.ledger import Ledger, kept, open_ledger, remove, require_rows, with_pass_rates, with_rewritten
+from curation.judge import judge_answers
+from curation.labels import label
+from curation.ledger import (
+    Ledger,
+    kept,
+    open_ledger,
+    remove,
+    require_rows,
+    with_pass_rates,
+    with_rewritten,
+    with_specialties,
+)
 from curation.measures import measured
 from curation.methods import METHODS
 from curation.quality import missing_fields, poor_quality
@@ -42,6 +53,7 @@ class Course:
     metrics: dict[str, Any] = field(default_factory=dict)
     pairs: dict[str, Pairs] = field(default_factory=dict)
     answers: difficulty.Answers | None = None
+    verdicts: difficulty.Verdicts = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -133,11 +145,22 @@ def _difficulty(course: Course) -> None:
     course.answers, asked = difficulty.answered(kept(course.ledger), course.context, config)
     if course.whole:
         difficulty.require_answers(course.answers, asked["model"])
-    judgement = difficulty.judge(kept(course.ledger), course.answers)
-    course.warnings += difficulty.cut_short(judgement, config)
-    course.metrics["difficulty"] = {**asked, **judgement.metrics}
+    judged = judge_answers(kept(course.ledger), course.answers, course.context)
+    course.verdicts = judged.verdicts
+    judgement = difficulty.judgement_of(kept(course.ledger), course.answers, judged.verdicts)
+    course.warnings += [*difficulty.cut_short(judgement, config), *judged.warnings]
+    course.metrics["difficulty"] = {**asked, **judgement.metrics, **judged.metrics}
     course.ledger = with_pass_rates(course.ledger, judgement.pass_rates)
-    course.remove("difficulty", difficulty.outside(kept(course.ledger), judgement, config))
+    course.remove("difficulty", difficulty.outside(judgement, config))
+
+
+def _labels(course: Course) -> None:
+    if course.curation.labels is None:
+        return
+    found = label(kept(course.ledger), course.context, course.curation.labels)
+    course.warnings += found.warnings
+    course.metrics["labels"] = dict(found.metrics)
+    course.ledger = with_specialties(course.ledger, found.specialties)
 
 
 def _selection(course: Course) -> None:
@@ -164,12 +187,14 @@ ROW_BY_ROW: Final[Mapping[str, Step]] = {
     "quality": _quality,
     "decontamination": _decontamination,
     "difficulty": _difficulty,
+    "labels": _labels,
 }
 STEPS: Final[Mapping[str, Step]] = {
     "quality": _quality,
     "decontamination": _decontamination,
     "duplicates": _duplicates,
     "difficulty": _difficulty,
+    "labels": _labels,
     "selection": _selection,
     "rewriting": _rewriting,
 }

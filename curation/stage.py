@@ -53,7 +53,9 @@ def run(context: StageContext) -> StageOutput:
         "dataset_path": write_dataset(splits, _extras(course, metrics), context.run_dir),
     }
     if course.answers is not None:
-        artifacts["difficulty_answers_path"] = write_answers(course.ledger, course.answers, context.run_dir)
+        artifacts["difficulty_answers_path"] = write_answers(
+            course.ledger, course.answers, course.verdicts, context.run_dir
+        )
     return StageOutput(metrics=metrics, artifacts=artifacts, link=context.run_dir)
 
 

@@ -60,7 +60,7 @@ def converse(asking: Asking, queries: Sequence[Query[T]], sampling: Sampling, re
         open_ones = [index for index, reply in enumerate(replies) if reply is None]
         if not open_ones:
             break
-        requests = {index: _request(messages[index], queries[index].schema) for index in open_ones}
+        requests = {index: request_of(messages[index], queries[index].schema) for index in open_ones}
         once = {request.id: request for request in requests.values()}
         answers = {answer.id: answer for answer in asking.ask(list(once.values()), sampling)}
         for index, request in requests.items():
@@ -75,7 +75,8 @@ def converse(asking: Asking, queries: Sequence[Query[T]], sampling: Sampling, re
     return [reply for reply in replies if reply is not None]
 
 
-def _request(messages: Messages, schema: Mapping[str, Any] | None) -> Request:
+def request_of(messages: Messages, schema: Mapping[str, Any] | None) -> Request:
+    """The request of a conversation; equal ones have one id."""
     digest = hashlib.sha256(json.dumps([messages, schema], sort_keys=True).encode()).hexdigest()
     return Request(digest[:16], messages, schema=schema)
 

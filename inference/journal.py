@@ -103,6 +103,12 @@ class Asking:
             )
         return [self._found[keys[r.id]][index] for r in requests for index in r.indices(sampling)]
 
+    def unanswered(self, requests: Sequence[Request], sampling: Sampling) -> int:
+        """Return how many answers to `requests` the journal lacks; nothing is asked."""
+        keys: _Keys = {request.id: (request.id, _digest(request, sampling)) for request in requests}
+        self._look_up(keys)
+        return sum(len(request.indices(sampling)) for request in self._missing(requests, keys, sampling))
+
     def _look_up(self, keys: _Keys) -> None:
         for key, answers in self._lookup({digest for _, digest in keys.values()}).items():
             self._found[key] = {**answers, **self._found[key]}

@@ -146,7 +146,7 @@ def judge_messages(rubric: Rubric, material: Material) -> tuple[dict[str, str], 
     wanted = json.dumps({EXPLANATION: "one or two sentences", **{c.name: _levels(c) for c in rubric.criteria}})
     sections = [
         rubric.task,
-        *(_section(part, getattr(material, part)) for part in rubric.parts),
+        *(tagged(f"the_{part}", getattr(material, part)) for part in rubric.parts),
         "\n".join(["Decide on:", *criteria]),
         f"Answer with a JSON object of this form: {wanted}",
     ]
@@ -201,9 +201,8 @@ def count_levels(verdicts: Sequence[Verdict | None], criterion: Criterion) -> di
     return {**named, "unparsable": sum(verdict is None for verdict in verdicts)}
 
 
-def _section(part: Part, text: str) -> str:
-    """Return a part between tags that the text, which a model wrote, cannot close."""
-    tag = f"the_{part}"
+def tagged(tag: str, text: str) -> str:
+    """Return a text between tags that it cannot close, whoever wrote it."""
     return f"<{tag}>\n{text.replace(f'</{tag}>', '').strip() or '(none)'}\n</{tag}>"
 
 

@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from curation.difficulty import UNJUDGED, Answers, answered, is_right, judge, outside, require_answers, write_answers
+from curation.difficulty import (
+    UNJUDGED,
+    Answers,
+    Judgement,
+    answered,
+    by_rule,
+    is_right,
+    judgement_of,
+    outside,
+    require_answers,
+    write_answers,
+)
 from curation.ledger import Ledger, open_ledger
 from data.rows import Row
 from inference.engine import FinishReason, Generation
@@ -45,11 +56,15 @@ ROWS = {name: row(number) for number, name in enumerate(GIVEN)}
 LEDGER = open_ledger(list(ROWS.values()), [100] * len(ROWS))
 
 
+def judge(entries: Ledger, answers: Answers) -> Judgement:
+    return judgement_of(entries, answers, by_rule(entries, answers))
+
+
 def removed(**config: Any) -> dict[str, str]:
     settings = DifficultyConfig(samples=2, temperature=0.7, **config)
     judgement = judge(LEDGER, {ROWS[name].id: given for name, given in GIVEN.items()})
     named = {each.id: name for name, each in ROWS.items()}
-    return {named[row_id]: reason for row_id, reason in outside(LEDGER, judgement, settings).items()}
+    return {named[row_id]: reason for row_id, reason in outside(judgement, settings).items()}
 
 
 def test_counts() -> None:
@@ -221,7 +236,8 @@ def test_no_answer_at_all_and_nothing_but_empty_ones_are_failures(tmp_path: Path
 
 
 def test_what_was_answered_can_be_read_beside_the_outputs(tmp_path: Path) -> None:
-    path = write_answers(LEDGER, {ROWS[name].id: given for name, given in GIVEN.items()}, tmp_path)
+    answers = {ROWS[name].id: given for name, given in GIVEN.items()}
+    path = write_answers(LEDGER, answers, by_rule(LEDGER, answers), tmp_path)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 11
     assert lines[3] == {

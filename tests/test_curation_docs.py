@@ -43,6 +43,8 @@ def test_the_configs_that_the_docs_show_are_legal() -> None:
     assert first.difficulty is None
     assert second.method == "difficulty-n-gram"
     assert (third.styles, third.restore) == (("cot", "step"), True)
+    (judged,) = (curation_of(json.loads(block)) for block in blocks("judge-and-labels.md", "json"))
+    assert sorted(judged.calls) == ["difficulty_judge", "labels"]
 
 
 @pytest.fixture
