@@ -8,6 +8,10 @@ from inference.formats import ChatFormat
 from registry.schema import PromptStyle, TaskName
 
 Messages = tuple[dict[str, str], ...]
+TOKEN_BYTES = 4.0
+"""Bytes of UTF-8 in a token: a little fewer than in English prose, about as many as in Chinese or German."""
+TURN_TOKENS = 4
+"""What a chat template adds to a message."""
 
 # The beginning of a style's instruction, and how it ends for each task.
 INSTRUCTIONS: Mapping[PromptStyle, str | None] = {
@@ -38,6 +42,11 @@ def user_message(
     if instruction is not None:
         parts.append(f"{instruction} {_ENDINGS[task or ('choice' if options else 'text')]}")
     return "\n\n".join(parts)
+
+
+def about_tokens(conversation: Messages) -> float:
+    """Return about how many tokens a conversation has, by rule of thumb: no API says how its model counts."""
+    return sum(TURN_TOKENS + len(message["content"].encode(errors="replace")) / TOKEN_BYTES for message in conversation)
 
 
 def system_prompt(chat_format: ChatFormat, model_default: str | None) -> str | None:

@@ -14,6 +14,7 @@ import typer
 from registry.console import Answer, answering, run_app
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
+from registry.estimates import show_estimates
 from registry.job import claim, load_job
 from registry.options import ConfigFile, DryRun, Force, Json, PrintConfig, RegistryFile, Rescore, Set
 from registry.plan import Plan, Wish, plan
@@ -104,6 +105,7 @@ def _one_stage(opened: Registry, name: str, wish: Wish, answer: Answer, verb: Ve
     if verb == "plan":
         show_configs([config], answer)
         show_plans([step], answer)
+        show_estimates([step], opened.outputs.shared, answer)
     elif step.action == "run":
         answer.data = run_job(claim(opened, step))
         answer.lines.append(f"{name}: {stage}: completed")

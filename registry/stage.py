@@ -78,4 +78,5 @@ ENTRY_POINT: dict[Stage, str] = {
     "eval": "eval.stage:run",
 }
 SHARD_ENTRY_POINT = "curation.shards:prepare"
+ESTIMATE_ENTRY_POINT: dict[Stage, str] = {"curation": "curation.estimate:estimate", "eval": "eval.estimate:estimate"}
 MODULE: dict[Stage, str] = {"curation": "curation", "training": "train", "eval": "eval"}

@@ -8,6 +8,7 @@ import typer
 
 from registry.console import Answer, answering
 from registry.errors import Meds1Error, StageStopped, UsageError
+from registry.estimates import show_estimates
 from registry.main import show_configs, show_plans
 from registry.options import (
     All,
@@ -136,4 +137,5 @@ def preview(opened: Registry, view: View, names: list[str], wish: Wish, answer: 
     show_configs(configs, answer)
     if with_plans:
         show_plans(plans, answer)
+        show_estimates(plans, opened.outputs.shared, answer)
     return plans
