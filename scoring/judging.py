@@ -203,7 +203,9 @@ def count_levels(verdicts: Sequence[Verdict | None], criterion: Criterion) -> di
 
 def tagged(tag: str, text: str) -> str:
     """Return a text between tags that it cannot close, whoever wrote it."""
-    return f"<{tag}>\n{text.replace(f'</{tag}>', '').strip() or '(none)'}\n</{tag}>"
+    while (closing := f"</{tag}>") in text:  # what is left may make up another one
+        text = text.replace(closing, "")
+    return f"<{tag}>\n{text.strip() or '(none)'}\n{closing}"
 
 
 def _levels(criterion: Criterion) -> str:
