@@ -93,7 +93,7 @@ def show_estimates(plans: Iterable[Plan], shared: Path, answer: Answer) -> None:
     """Add what the due stages that ask an API come to, and a warning for each that is over its `max_cost`."""
     found: list[tuple[Plan, StageEstimate]] = []
     for step in plans:
-        if step.action == "run" and asks_api(step.config, step.stage):
+        if step.action == "run" and not step.earlier and asks_api(step.config, step.stage):
             module, name = ESTIMATE_ENTRY_POINT[step.stage].split(":")
             function = cast(EstimateFunction, getattr(importlib.import_module(module), name))
             try:
