@@ -15,7 +15,6 @@ from inference.engine import EngineSpec, Sampling, check_engine, model_source
 from inference.journal import Asking
 from inference.spending import Purse, prices_of
 from registry.catalog import ModelEntry
-from registry.effective import EffectiveConfig
 from registry.rewriting_schema import ModelCall, Role
 from registry.spending import FOLDER
 from registry.stage import StageContext
@@ -65,12 +64,12 @@ def called(context: StageContext, role: Role) -> Iterator[Model]:
         yield Model(asking, call)
 
 
-def spec_of(config: EffectiveConfig, role: Role) -> EngineSpec:
+def spec_of(context: StageContext, role: Role) -> EngineSpec:
     """How the model for `role` is opened."""
-    assert config.curation is not None
-    call, entry = config.curation.calls[role], config.called_models[role]
+    assert context.config.curation is not None
+    call, entry = context.config.curation.calls[role], context.config.called_models[role]
     # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
-    seed = config.curation.seed if call.temperature else 0
+    seed = context.config.curation.seed if call.temperature else 0
     source = model_source(entry, call.model_key, call.engine, resolve, call.concurrency)
     batch = context.run_dir / "batches" / role if call.batch else None
     return EngineSpec(call.engine, source, entry.max_length, seed=seed, batch=batch)
@@ -87,7 +86,7 @@ def check_calls(context: StageContext) -> None:
     """Raise what can be told to be wrong with any of the models before hours are spent: a key that is not set."""
     assert context.config.curation is not None
     for role in context.config.curation.calls:
-        check_engine(spec_of(context.config, role))
+        check_engine(spec_of(context, role))
 
 
 Ask = Callable[[Sequence[Query[T]]], list[Reply[T]]]

@@ -36,6 +36,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import MissingError
 from registry.estimates import Called, CallEstimate, StageEstimate, priced
 from registry.rewriting_schema import STEPWISE, LabelsConfig, Role
+from registry.stage import StageContext
 
 ANSWER_TOKENS: Final = 300
 SHORT_TOKENS: Final = {"difficulty judge": 60, "labels": 12, "answer": 60}
@@ -132,7 +133,8 @@ def _labels(case: _Case, labels: LabelsConfig) -> CallEstimate:
     called = _called(case.config, "labels", "labels")
     queries = [label_query(entry.row, labels.engine) for entry in unlabelled(case.entries, labels)]
     try:
-        calls = Model(_asking(spec_of(case.config, "labels"), case.shared), labels).unanswered(queries)
+        spec = spec_of(StageContext(case.config, case.shared, case.shared, case.shared), "labels")
+        calls = Model(_asking(spec, case.shared), labels).unanswered(queries)
     except MissingError:  # a model of one's own that is not on this machine
         calls = len(queries)
     prompt = _mean_tokens([query.messages for query in queries])

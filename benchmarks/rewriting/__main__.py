@@ -11,11 +11,13 @@ from benchmarks.parts import Part, run_parts
 from benchmarks.rewriting.add_irrelevant import measure_add_irrelevant
 from benchmarks.rewriting.calls import measure_calls
 from benchmarks.rewriting.kills import measure_kills
+from benchmarks.rewriting.matrix import measure_matrix
 
 PARTS: dict[str, Part] = {
     "calls": measure_calls,
     "kills": measure_kills,
     "add_irrelevant": measure_add_irrelevant,
+    "matrix": measure_matrix,
 }
 
 
