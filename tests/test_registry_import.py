@@ -196,7 +196,7 @@ class TestImport:
             ("train_datasets", "nejmcr"),
         ]
         assert lacking["models", "huatuo:8b"]["experiments"] == ["huatuo"]
-        assert "legal: demo-tiny, llama3.1:8b" in lacking["models", "huatuo:8b"]["message"]
+        assert "legal: demo-tiny, gemini-2.5-flash, llama3.1:8b" in lacking["models", "huatuo:8b"]["message"]
         assert len(lacking["eval_datasets", "huatuo-eval"]["experiments"]) == N_EXPERIMENTS
 
     def test_paths_that_are_not_here_are_kept_and_listed(self, lab: Lab, original: Path) -> None:
