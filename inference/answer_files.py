@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
+from inference.claims import FOLDER, Claims
 from inference.engine import ApiModel, EngineSpec, Generation, VertexModel
 from registry.canonical import sha256
 from registry.contents import Contents
@@ -56,6 +57,10 @@ class Journal(Protocol):
 
     def writing(self) -> AbstractContextManager[Keep]:
         """Open it for more answers; `StageFailure` where none can be kept."""
+        ...
+
+    def claims(self, lookup: Lookup) -> Claims | None:
+        """Who asks what at this moment, to be used with the `lookup` of `read`; null where nobody else does."""
         ...
 
 
@@ -99,6 +104,9 @@ class OwnFile:
         with _opened(self.place) as file:
             yield lambda digest, answer: _append(file, self.place, digest, answer)
 
+    def claims(self, lookup: Lookup) -> None:
+        """See `Journal.claims`."""
+
 
 @dataclass(frozen=True)
 class SharedAnswers:
@@ -132,6 +140,11 @@ class SharedAnswers:
             with suppress(OSError):  # gone, or in a folder that was deleted meanwhile
                 if path.stat().st_size == 0:
                     path.unlink()
+
+    def claims(self, lookup: Lookup) -> Claims:
+        """See `Journal.claims`."""
+        assert isinstance(lookup, _Index)
+        return Claims(self.place / FOLDER, lookup.look)
 
     def _keep(self, file: FileIO, path: Path, digest: str, answer: Generation) -> None:
         if answer.finish_reason != "error" or answer.prompt_tokens >= self.max_length:
@@ -168,11 +181,13 @@ class _Index:
     def __init__(self, place: Path) -> None:
         self._lines = NewLines(place)
         self._places: defaultdict[str, list[_Place]] = defaultdict(list)
+        self._unreadable: Counter[Path] = Counter()
         self._next_look = 0.0
 
     def __call__(self, digests: AbstractSet[str]) -> Found:
         """Of several answers to the same the one in the oldest file counts."""
-        unreadable = self._look()
+        if time.monotonic() >= self._next_look:
+            self.look()
         found: Found = defaultdict(dict)
         wanted = [place for digest in digests for place in self._places.get(digest, ())]
         for path, places in groupby(sorted(wanted, reverse=True), key=lambda place: place.file):
@@ -180,30 +195,27 @@ class _Index:
                 try:
                     digest, answer = _parse(line)
                 except _UNREADABLE:
-                    unreadable[path] += 1
+                    self._unreadable[path] += 1
                     self._places[place.digest].remove(place)
                 else:
                     found[answer.id, digest][answer.index] = answer
-        for path, lines in unreadable.items():
+        for path, lines in self._unreadable.items():
             log.warning("%s: %d lines are no answers: they are asked again", path, lines)
+        self._unreadable.clear()
         return found
 
-    def _look(self) -> Counter[Path]:
-        """Take in what is new, unless that was done a moment ago; how many lines of which files are no answers."""
-        unreadable: Counter[Path] = Counter()
+    def look(self) -> None:
+        """Take in what is new."""
         began = time.monotonic()
-        if began < self._next_look:
-            return unreadable
         for line in self._lines.read():
             digest = _digest_of(line.content)
             if digest is None:
-                unreadable[line.file] += 1
+                self._unreadable[line.file] += 1
             else:
                 self._places[digest].append(_Place(line.file, line.offset, len(line.content), digest))
         ended = time.monotonic()
         # Every request looks just before it is sent: hundreds of files on NFS must not take most of the time.
         self._next_look = ended + max(_FRESH_S, 4 * (ended - began))
-        return unreadable
 
 
 def _lines_at(path: Path, places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:

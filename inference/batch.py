@@ -253,7 +253,8 @@ def open_batch(spec: EngineSpec) -> BatchEngine:
 def _known(wanted: dict[str, Task], known: Known) -> Iterator[Generation]:
     """Take out of `wanted` what is known already."""
     for custom_id, task in list(wanted.items()):
-        if found := known(task.request, task.index):
+        found = known(task.request, task.index)
+        if isinstance(found, Generation):
             del wanted[custom_id]
             yield found
 

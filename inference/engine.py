@@ -159,8 +159,8 @@ def model_folder(spec: EngineSpec) -> Path:
     return spec.model
 
 
-Known = Callable[[Request, int], Generation | None]
-"""The answer to a request of that index, where another process has got it meanwhile."""
+Known = Callable[[Request, int], Generation | Literal["elsewhere"] | None]
+"""The answer to a request of that index, where another process has got it meanwhile; or that one is about to."""
 
 
 class Gate(Protocol):
@@ -172,6 +172,10 @@ class Gate(Protocol):
 
     def settles(self, made: Generation) -> None:
         """This is what came of a request that was admitted."""
+        ...
+
+    def withdraws(self, request: Request, index: int) -> None:
+        """A request that was admitted is not sent now."""
         ...
 
     def told(self) -> str:
@@ -199,8 +203,8 @@ class Engine(Protocol):
         `stop` asks for it. Raises `UsageError` for a continuation or a schema that this engine has no way to follow.
 
         An engine that asks a server calls `known` just before it sends a request for the first time, in the thread of
-        its event loop; an answer that it returns is yielded in place of one that is paid for. It sends what `gate`
-        admits, and tells it every answer. Others ignore both.
+        its event loop; an answer that it returns is yielded in place of one that is paid for, and what is asked
+        "elsewhere" is put off. It sends what `gate` admits, and tells it every answer. Others ignore both.
         """
         ...
 

@@ -12,15 +12,18 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from inference.answer_files import Found, Journal, Keep, Key, Lookup, OwnFile
+from inference.claims import Claims
 from inference.engine import Engine, EngineSpec, Generation, Request, Sampling, open_engine
 from inference.spending import Budget, Purse, Till
 from registry.errors import StageFailure, StageStopped
+from registry.fields import API_ENGINES
 from registry.stopping import StopFlag
 
 log = logging.getLogger(__name__)
@@ -120,17 +123,25 @@ class Asking:
 
     def _generate(self, missing: Sequence[Request], keys: _Keys, sampling: Sampling) -> None:
         self._stop.check("generation had not begun")
-        asked = _Round(keys, self._lookup, Budget(self._till, missing, sampling) if self._till is not None else None)
+        budget = Budget(self._till, missing, sampling) if self._till is not None else None
         engine, keep = self._engine or self._open()
-        gate = asked if asked.budget is not None else None
-        for generation in engine.generate(missing, sampling, self._stop, asked.known, gate):
-            asked.settles(generation)
-            key = keys[generation.id]
-            if not asked.was_handed(generation):
-                keep(key[1], generation)
-            elif self._till is not None:
-                self._till.find([_name(key, generation.index)])
-            self._found[key][generation.index] = generation
+        with self._claimed() as claims:
+            asked = _Round(keys, self._lookup, budget, claims)
+            gate = asked if budget is not None else None
+            for generation in engine.generate(missing, sampling, self._stop, asked.known, gate):
+                asked.settles(generation)
+                key = keys[generation.id]
+                if not asked.was_handed(generation):
+                    keep(key[1], generation)
+                    asked.given_up(generation)
+                elif self._till is not None:
+                    self._till.find([_name(key, generation.index)])
+                self._found[key][generation.index] = generation
+
+    def _claimed(self) -> AbstractContextManager[Claims | None]:
+        """Claims of what a server is asked one by one: that is paid for, and the others' answers are waited for."""
+        served = self.spec.name in API_ENGINES and self.spec.batch is None
+        return (self._journal.claims(self._lookup) if served else None) or nullcontext()
 
     def _open(self) -> tuple[Engine, Keep]:
         keep = self._opened.enter_context(self._journal.writing())  # a full disk is met before the model is loaded
@@ -141,18 +152,25 @@ class Asking:
 class _Round:
     """One call of the engine: what others have got answered meanwhile, and what may be sent. The engine's `Gate`."""
 
-    def __init__(self, keys: _Keys, lookup: Lookup, budget: Budget | None) -> None:
-        self._keys, self._lookup, self.budget = keys, lookup, budget
+    def __init__(self, keys: _Keys, lookup: Lookup, budget: Budget | None, claims: Claims | None) -> None:
+        self._keys, self._lookup, self.budget, self._claims = keys, lookup, budget, claims
         self._handed: set[tuple[str, int]] = set()
         self._settled: set[tuple[str, int]] = set()
 
-    def known(self, request: Request, index: int) -> Generation | None:
-        """See `inference.engine.Known`."""
+    def known(self, request: Request, index: int) -> Generation | Literal["elsewhere"] | None:
+        """See `inference.engine.Known`; what is neither answered nor asked elsewhere is claimed."""
         key = self._keys[request.id]
+        mine = self._claims is None or self._claims.take(_name(key, index))
         found = self._lookup({key[1]}).get(key, {}).get(index)
         if found is not None:
             self._handed.add((request.id, index))
-        return found
+            return found
+        return None if mine else "elsewhere"
+
+    def given_up(self, made: Generation) -> None:
+        """Leave a request that ended in an error, which is not kept, to others."""
+        if self._claims is not None and made.finish_reason == "error":
+            self._claims.give_up(_name(self._keys[made.id], made.index))
 
     def admits(self, request: Request, index: int) -> bool:
         """See `inference.engine.Gate`."""
@@ -163,6 +181,11 @@ class _Round:
         if self.budget is not None and (made.id, made.index) not in self._settled:
             self._settled.add((made.id, made.index))
             self.budget.settle(made, _name(self._keys[made.id], made.index), self.was_handed(made))
+
+    def withdraws(self, request: Request, index: int) -> None:
+        """See `inference.engine.Gate`."""
+        if self.budget is not None:
+            self.budget.withdraw(request, index)
 
     def told(self) -> str:
         """See `inference.engine.Gate`."""

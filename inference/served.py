@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_S = 30.0
 _TICK_S = 0.5
+_ELSEWHERE_S = 0.1
 _GATE_S = 0.1
 _QUEUE_S, _TOKEN_S = 600.0, 0.1
 # Tries of one request: 10 span more than a minute; rate limits are no fault, and get ten minutes or more.
@@ -144,16 +145,28 @@ class ServedEngine:
 
         # A server may queue a request before it begins, and then writes 10 tokens per second at the least.
         patience = _QUEUE_S + _TOKEN_S * max((task.sampling.max_tokens for task in asked), default=0)
-        pending = iter(asked)
+        pending = deque(asked)
+        put_off = 0
 
         # A request that waits for its next try leaves its place to another one.
         places = anyio.CapacityLimiter(self._transport.model.concurrency)
 
         async def work() -> None:
-            for task in pending:
+            nonlocal put_off
+            while pending:
+                task = pending.popleft()
                 while gate is not None and not gate.admits(task.request, task.index):
                     await anyio.sleep(_GATE_S)
                 outcome = await self._answer(ask, task, known, places)
+                if outcome is None:
+                    if gate is not None:
+                        gate.withdraws(task.request, task.index)
+                    pending.append(task)
+                    put_off += 1
+                    if put_off >= len(pending):  # all that is left is asked elsewhere
+                        await anyio.sleep(random.uniform(0.5, 1.5) * _ELSEWHERE_S)  # two may wait for each other
+                    continue
+                put_off = 0
                 if gate is not None:
                     gate.settles(outcome.generation)
                 hand(outcome)
@@ -166,15 +179,18 @@ class ServedEngine:
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
 
-    async def _answer(self, ask: Ask, task: Task, known: Known | None, places: CapacityLimiter) -> _Outcome:
-        """Ask until there is an answer or no try is left."""
+    async def _answer(self, ask: Ask, task: Task, known: Known | None, places: CapacityLimiter) -> _Outcome | None:
+        """Ask until there is an answer or no try is left; null where another process is asking."""
         import anyio
 
         tries: Counter[str] = Counter()
         while True:
             async with places:
                 await self._turn()
-                if known is not None and not tries and (found := known(task.request, task.index)):
+                found = known(task.request, task.index) if known is not None and not tries else None
+                if found == "elsewhere":
+                    return None
+                if found is not None:
                     return _Outcome(found, healthy=None)
                 self._next_turn = time.monotonic() + self._spacing
                 got = await ask(task, self._heard)

@@ -198,6 +198,10 @@ class Budget:
             self._paid += 1
         self._reserved.pop((made.id, made.index), None)
 
+    def withdraw(self, request: Request, index: int) -> None:
+        """A request that was admitted is not sent now."""
+        self._reserved.pop((request.id, index), None)
+
     def told(self) -> str:
         """See `Till.told`."""
         return self._till.told()

@@ -60,7 +60,7 @@ def test_what_one_run_was_answered_no_other_asks_again(
     assert generate_resumable(unopenable, REQUESTS[:3][::-1], SAMPLING, store) == first[::-1]
     both = generate_resumable(spec, REQUESTS, SAMPLING, store)
     assert both[:3] == first
-    assert len(list(store.place.iterdir())) == 2
+    assert len(list(store.place.glob("*.jsonl"))) == 2
     assert len(lines_of(store)) == 4
     for other in (RANDOM, Sampling(max_tokens=7)):
         with pytest.raises(MissingError):
@@ -106,14 +106,14 @@ def test_a_line_that_another_process_is_writing_is_passed_over_and_left_alone(
 ) -> None:
     store = shared_answers(spec, tmp_path)
     whole = generate_resumable(spec, REQUESTS, SAMPLING, store)
-    (file,) = store.place.iterdir()
+    (file,) = store.place.glob("*.jsonl")
     torn = file.read_bytes()[:-20]
     file.write_bytes(torn)
     with caplog.at_level(logging.WARNING):
         assert generate_resumable(spec, REQUESTS, SAMPLING, store) == whole
     assert caplog.messages == []
     assert file.read_bytes() == torn
-    assert len(list(store.place.iterdir())) == 2
+    assert len(list(store.place.glob("*.jsonl"))) == 2
 
 
 def test_what_cannot_be_read_is_named_and_asked_again(
@@ -121,7 +121,7 @@ def test_what_cannot_be_read_is_named_and_asked_again(
 ) -> None:
     store = shared_answers(spec, tmp_path)
     whole = generate_resumable(spec, REQUESTS, SAMPLING, store)
-    (file,) = store.place.iterdir()
+    (file,) = store.place.glob("*.jsonl")
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"\0" * len(lines[0]) + b"\n[]\n\xff\n" + lines[0][:-9] + b"\n" + b"".join(lines[1:]))
     (store.place / "0.jsonl").mkdir()
@@ -215,12 +215,12 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_it_has(spec: EngineSpec, t
                 generate_resumable(served, REQUESTS, SAMPLING, store)
 
     assert in_child(fill) == 0
-    (file,) = store.place.iterdir()
+    (file,) = store.place.glob("*.jsonl")
     kept = file.read_bytes().count(b"\n")
     assert 0 < kept < 4
     generate_resumable(spec, REQUESTS, SAMPLING, store)
     assert file.read_bytes().count(b"\n") == kept
-    assert len(list(store.place.iterdir())) == 2
+    assert len(list(store.place.glob("*.jsonl"))) == 2
 
 
 def test_a_model_that_cannot_be_opened_leaves_no_file(spec: EngineSpec, unopenable: EngineSpec, tmp_path: Path) -> None:
@@ -240,5 +240,5 @@ def test_who_shares_the_folder_can_write_and_read_there(spec: EngineSpec, tmp_pa
         generate_resumable(spec, REQUESTS[:1], SAMPLING, store)
     finally:
         os.umask(before)
-    (file,) = store.place.iterdir()
+    (file,) = store.place.glob("*.jsonl")
     assert [stat.S_IMODE(path.stat().st_mode) for path in (store.place, file)] == [0o2770, 0o660]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.answer_files import Found, Keep, Lookup, SharedAnswers, shared_answers
+from inference.claims import Claims
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling
 from inference.journal import generate_resumable
 
@@ -28,6 +29,8 @@ class Watched:
     """The shared answers, and when they were asked for and kept."""
 
     store: SharedAnswers
+    lookup: Lookup = field(init=False)
+    claimed: set[str] = field(default_factory=set)
     sent: dict[str, float] = field(default_factory=dict)
     kept: dict[str, float] = field(default_factory=dict)
 
@@ -37,17 +40,30 @@ class Watched:
         return self.store.place
 
     def read(self) -> Lookup:
-        """See `Journal`."""
-        lookup = self.store.read()
+        """See `Journal`; a request that is claimed and not found is sent at once."""
+        self.lookup = self.store.read()
 
         def noting(digests: AbstractSet[str]) -> Found:
             looked = time.monotonic()
-            found = lookup(digests)
-            if len(digests) == 1 and not found:
-                self.sent[next(iter(digests))] = looked
+            found = self.lookup(digests)
+            if not found:
+                self.sent |= dict.fromkeys(self.claimed & digests, looked)
             return found
 
         return noting
+
+    def claims(self, lookup: Lookup) -> Claims:
+        """See `Journal`."""
+        claims = self.store.claims(self.lookup)
+        take = claims.take
+
+        def noting(name: str) -> bool:
+            mine = take(name)
+            (self.claimed.add if mine else self.claimed.discard)(name.partition("/")[0])
+            return mine
+
+        claims.take = noting  # type: ignore[method-assign]
+        return claims
 
     @contextmanager
     def writing(self) -> Iterator[Keep]:
