@@ -21,7 +21,8 @@ def object_in(text: str) -> Any:
     if start < 0:
         raise ValueError("there is no JSON object in it")
     try:
-        value, end = json.JSONDecoder(object_pairs_hook=_without_repeats).raw_decode(answer, start)
+        # Not strict: models write line breaks into strings as they are.
+        value, end = json.JSONDecoder(strict=False, object_pairs_hook=_without_repeats).raw_decode(answer, start)
     except RecursionError:
         raise ValueError("the JSON object is nested without end") from None
     except json.JSONDecodeError as error:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from pydantic import BaseModel
 
 from curation.rewriting.case_report_checks import mentions_of
-from curation.rewriting.case_reports import CASE_REPORT_STYLES, EXAM_EXAMPLE, LADDER
+from curation.rewriting.case_reports import CASE_REPORT_STYLES, EXAM_EXAMPLE, LADDER, ExamQuestion
+from curation.rewriting.perturbations_answer import WrongAnswer
 from curation.rewriting.style import Style
 from data.rows import Row, question_id_of
 from inference.dialogue import Complaint
@@ -114,6 +116,13 @@ def exam(question: str = QUESTION, answer: str = "Strongyloidiasis", **more: str
     return json.dumps({"question": question, "answer": answer, **more})
 
 
+@pytest.mark.parametrize("answer", [ExamQuestion, WrongAnswer])
+def test_vendors_can_hold_an_answer_to_its_schema(answer: type[BaseModel]) -> None:
+    # OpenAI and Vertex refuse the whole request for "minLength".
+    for field in answer.model_json_schema()["properties"].values():
+        assert field == {"title": field["title"], "type": "string"}
+
+
 def test_an_exam_question_takes_the_place_of_question_and_answer(model: Scripted) -> None:
     given_row = row(1, reasoning=REPORT)
     (outcome,) = model.rewrite(style("nejmcr-qa"), [given_row], lambda *_: f"Here it is:\n{exam()}")
@@ -133,7 +142,7 @@ def test_an_exam_question_takes_the_place_of_question_and_answer(model: Scripted
         (exam(f"{QUESTION} E. coli was not found."), None),
         (QUESTION, "not the JSON object"),
         (exam(note="x"), "not the JSON object"),
-        (exam(""), "not the JSON object"),
+        (exam(""), "empty"),
         (EXAM_EXAMPLE.model_dump_json(), "repeats the instructions"),
         (exam("What is the diagnosis?"), "no vignette"),
         (exam(QUESTION.replace("?", ".")), "no vignette"),

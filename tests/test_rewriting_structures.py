@@ -72,6 +72,8 @@ VARIANTS = [
     (one_sentence, "**Summary:** It is E. coli, e.g. Dr. J. Smith's strain vs. Another!", SMITH),
     (one_sentence, "发热和咳嗽提示流感。", "发热和咳嗽提示流感。"),
     (one_sentence, 'It is "flu."', 'It is "flu."'),
+    (one_sentence, "Here is the sentence: **It is flu**", "It is flu."),
+    (one_sentence, "**It is flu.**", "It is flu."),
     (list_of_points, "The points:\n\n* Fever\n• Flu is\n  likely\n\n", "- Fever\n- Flu is likely"),
     (list_of_points, "1. Fever\n   - 39 °C\n2) Flu", "- Fever\n- 39 °C\n- Flu"),
     (markdown, "# Case\nFever.\n### Why\n- Flu\n\n\n\nDone", "## Case\nFever.\n#### Why\n- Flu\n\nDone"),
@@ -86,6 +88,11 @@ VARIANTS = [
         with_evidence,
         "## Step 1: Look\nEvidence suggests flu.\n*Evidence:*\nCough.",
         "## Step 1: Look\nEvidence suggests flu.\n**Evidence:** Cough.",
+    ),
+    (
+        with_evidence,
+        "## Step 1: Look\nIll.\n**Evidence:**\n- 39 °C\n- Cough",
+        "## Step 1: Look\nIll.\n**Evidence:**\n- 39 °C\n- Cough",
     ),
     (
         as_soap,
@@ -117,6 +124,11 @@ VARIANTS = [
         questions_and_answers,
         "Here you go:\n**Q1:** Why?\n**A1:** Fever.\n\n- 39 °C\nQuestion 2. So?\n### Answer: Flu.",
         "Q: Why?\nA: Fever.\n- 39 °C\n\nQ: So?\nA: Flu.",
+    ),
+    (
+        questions_and_answers,
+        "**Q1: Why?**\nA1: Fever of **39 °C**\n**Q2: So?**\nA2: **Flu**.",
+        "Q: Why?\nA: Fever of **39 °C**\n\nQ: So?\nA: **Flu**.",
     ),
     (
         talk,

@@ -129,6 +129,27 @@ def test_tags_around_the_whole_answer_are_taken_off() -> None:
     assert read("step", f"<the_reasoning>\n{STEPS}\n</the_reasoning>", row(1)) == STEPS
 
 
+THOUGHTS = "Here is a patient: 1.\nHmm, an inhibitor.\nSo the answer is B"
+FRAMES = [
+    "Here is the reasoning in the requested form:\n\n```markdown\n{}\n```",
+    "```\n{}\n```\n\nNote: all of the content was kept.",
+    "Sure! Here's the rewritten text:\n\n{}\n\nLet me know if you need anything else!",
+    "---\n\n{}\n\n---",
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_what_is_said_around_an_answer_is_taken_off(frame: str) -> None:
+    apart = STEPS.replace("\n\n", "\n\n---\n\n").replace("\n", "\r\n")
+    assert read("step", frame.format(apart), row(1)) == STEPS
+    assert read("cot", frame.format(THOUGHTS), row(1)) == THOUGHTS
+
+
+def test_a_code_block_in_a_document_is_no_frame() -> None:
+    document = "## Doses\nAs given:\n```\n5 mg\n```\n| a | b |\n|---|---|\n| 1 | 2 |"
+    assert read("markdown", document, row(1)) == document
+
+
 def test_without_a_model_the_reasoning_is_left_out() -> None:
     def nobody(_queries: Sequence[Query[Row]]) -> list[Reply[Row]]:
         raise AssertionError("asked")

@@ -59,6 +59,11 @@ def test_a_verdict_is_read_through_a_fence_and_words_around_it(text: str) -> Non
     assert parse_verdict(text, REPORT) == VERDICT
 
 
+def test_a_line_may_break_within_a_text_of_the_verdict() -> None:
+    verdict = parse_verdict(GOOD.replace("Sound, but", "Sound,\nbut"), REPORT)
+    assert verdict == Verdict(LEVELS, "Sound,\nbut hard to read.")
+
+
 NO_VERDICTS = {
     "nothing": "",
     "prose": "The report is excellent: 5 out of 5.",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from curation.rewriting.case_report_checks import (
     check_comes_to_the_answer,
@@ -173,8 +173,8 @@ class ExamQuestion(BaseModel):
     """What `nejmcr-qa` answers with."""
 
     model_config = ConfigDict(extra="forbid")
-    question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    question: str
+    answer: str
 
 
 EXAM_EXAMPLE: Final = ExamQuestion(

@@ -25,6 +25,21 @@ LINE_WORDS: Final = 8
 
 _TAG: Final = re.compile(r"<(?=\s*/?\s*the_(?:question|options|answer|reasoning)\b)", re.IGNORECASE)
 _WRAPPED: Final = re.compile(r"\A<(the_\w+)>(.*)</\1>\Z", re.DOTALL)
+# What models say around what they were asked for. A fence around all of an answer is taken off before.
+_FENCED: Final = re.compile(
+    r"\A(?:[^\n`]*:[*_ \t]*\n\s*)?```[\w-]*\n((?:(?!```).)*)\n[ \t]*```(?:\s*\S[^\n`]*)?\Z", re.DOTALL
+)
+_INTRODUCTION: Final = re.compile(
+    r"\A(?:(?:sure|certainly|of course|absolutely)\b[,.!]*\s*)?(?:here(?:['’]s| is| are)|below is|the following is)\b"
+    r"[^\n]*\b(?:re-?writ\w+|reasoning|versions?|texts?|steps|sentence|summary|form|format)\b[^\n]*:[*_ \t]*\n\s*",
+    re.IGNORECASE,
+)
+_FAREWELL: Final = re.compile(
+    r"\n[ \t]*\n(?:(?:please )?let me know|feel free to|I hope (?:this|that) (?:helps|is|meets)|would you like me)\b"
+    r"[^\n]*\Z",
+    re.IGNORECASE,
+)
+_RULE: Final = re.compile(r"(?:\A|(?<=\n\n))[ \t]*(?:-{3,}|\*{3,}|_{3,}|(?:\* ){2,}\*)[ \t]*(?:\n+|\Z)")
 _REFUSAL: Final = re.compile(
     r"\A(?:(?:I['’]m|I am) (?:very |so )?sorry|Sorry|I apologi[sz]e)\b"
     r"|\AI(?: can(?:['’]|no)t| won['’]t| will not|(?:['’]m| am) (?:unable|not able) to)"
@@ -77,7 +92,7 @@ def object_of(text: str, model: type[M]) -> M:
 
 def _unwrapped(text: str) -> str:
     wrapped = _WRAPPED.match(text.strip())
-    text = (wrapped[2] if wrapped else text).strip()
+    text = _without_frame((wrapped[2] if wrapped else text).replace("\r\n", "\n").strip())
     if not text:
         raise Complaint("The answer is empty.")
     if _TAG.search(text):
@@ -85,6 +100,13 @@ def _unwrapped(text: str) -> str:
     if _REFUSAL.search(text) or is_refusal(text):
         raise Complaint("The answer is a refusal. The text is for training a medical model, about no living patient.")
     return text
+
+
+def _without_frame(text: str) -> str:
+    """The text without words to the one who asked, a fence below them, and lines that are drawn between its parts."""
+    fenced = _FENCED.match(text)
+    text = fenced[1] if fenced else _FAREWELL.sub("", _INTRODUCTION.sub("", text))
+    return _RULE.sub("", text).strip()
 
 
 def _check_echo(text: str, told: list[str]) -> None:

@@ -73,7 +73,9 @@ def _blocks(text: str, opened: Callable[[str], tuple[str, str] | None]) -> list[
     for line in from_first(text, lambda line: turn(line) is not None):
         found = turn(line)
         if found:
-            blocks.append((found[0], [found[1]]))
+            name, said = found
+            # Of a line that is bold from its name to its end, the mark at the end is left.
+            blocks.append((name, [said.removesuffix("**") if said.count("**") % 2 else said]))
         elif blocks:
             blocks[-1][1].append(line)
     return [(name, re.sub(r"\n{2,}", "\n", "\n".join(map(str.rstrip, lines))).strip()) for name, lines in blocks]

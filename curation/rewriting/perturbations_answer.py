@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from curation.rewriting.checks import Lengths, checked, object_of
 from curation.rewriting.one_step import EXAMPLE, ONE_STEP, one_step
@@ -71,8 +71,8 @@ class WrongAnswer(BaseModel):
     """What the model makes up for a question without options."""
 
     model_config = ConfigDict(extra="forbid")
-    final_step: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    final_step: str
+    answer: str
 
 
 def wrong_answer(rows: Sequence[Row], ask: AskRows, rate: float, seed: int) -> list[Outcome]:

@@ -20,8 +20,11 @@ _ABBREVIATION: Final = re.compile(
     re.IGNORECASE,
 )
 _LABEL: Final = re.compile(
-    r"\A(?:\*\*|__)?(?:Summary|One[- ]sentence summary|Sentence|Answer)(?:\*\*|__)?:(?:\*\*|__)?\s*", re.I
+    r"\A(?:\*\*|__)?(?:Summary|One[- ]sentence summary|Sentence|Answer|Here(?:['’]s| is)[^:.]{0,60} sentence)"
+    r"(?:\*\*|__)?:(?:\*\*|__)?\s*",
+    re.IGNORECASE,
 )
+_BOLD: Final = re.compile(r"\A(?:\*\*|__)((?:(?!\*\*|__).)+)(?:\*\*|__)\Z")
 _HEADING: Final = re.compile(r"[ \t]*(?:#{1,6}[ \t]*\S|\*\*[^*]+\*\*:?[ \t]*\Z)")
 _ITEM: Final = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 # Reasoning that is trained on finds the answer; it does not know that one was given.
@@ -34,7 +37,7 @@ _KNOWN: Final = re.compile(
 
 def one_sentence(text: str) -> str:
     """Exactly one sentence of at most 80 words, with a full stop."""
-    sentence = _LABEL.sub("", " ".join(text.split()))
+    sentence = _BOLD.sub(r"\1", _LABEL.sub("", " ".join(text.split())))
     if sentence[-1:] in ",:;-–—":
         raise Complaint("The sentence breaks off. End it with a full stop.")
     if sentence and sentence.rstrip("\"'”’)]")[-1:] not in tuple(".!?。！？"):

@@ -65,7 +65,8 @@ def with_evidence(text: str, least: int = 1) -> str:
             )
         if not before:
             raise Complaint(f"A step has evidence and nothing that it is evidence for. It is step {number}.")
-        steps.append(f"{title}\n{before}\n**Evidence:** {evidence[0]}")
+        gap = "\n" if _BULLET.match(evidence[0]) else " "
+        steps.append(f"{title}\n{before}\n**Evidence:**{gap}{evidence[0]}")
     return join_steps(steps)
 
 
