@@ -20,6 +20,7 @@ from curation.stage import run
 from data.rows import Row
 from data.tokens import count_tokens
 from registry.errors import MissingError, StageFailure, StageStopped
+from registry.spending import FOLDER
 from registry.stage import StageContext
 from registry.stopping import STOP_SIGNALS, StopFlag
 from registry.verbs import _funnel
@@ -50,8 +51,10 @@ def of_patient(number: int, body: Body) -> bool:
 
 
 def outputs(context: StageContext) -> dict[str, bytes]:
-    files = [path for path in context.run_dir.rglob("*") if path.is_file() and path.name != "rows.jsonl"]
-    return {str(path.relative_to(context.run_dir)): path.read_bytes() for path in files}
+    """What a run left beside its input and what it has spent."""
+    files = [path.relative_to(context.run_dir) for path in context.run_dir.rglob("*") if path.is_file()]
+    kept = [path for path in files if path.name != "rows.jsonl" and path.parts[0] != FOLDER]
+    return {str(path): (context.run_dir / path).read_bytes() for path in kept}
 
 
 def rows_of(context: StageContext) -> list[dict[str, Any]]:

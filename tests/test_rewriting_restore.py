@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from curation.rewriting.perturbations import PERTURBATIONS
-from curation.rewriting.restore import NO_REASONING, restore
+from curation.rewriting.restore import NO_REASONING, restore, with_restoration
 from curation.rewriting.steps import join_steps
 from tests.rewriting_case import KEY_VARIABLE, Scripted, no_model, scripted
 from tests.stages import row
@@ -76,3 +76,13 @@ def test_without_reasoning_a_row_is_given_up_unasked(model: Scripted) -> None:
     assert [outcome.reason for outcome in outcomes] == [NO_REASONING, None]
     assert model.calls == 1
     assert restore([], no_model) == []
+
+
+def test_a_row_that_was_not_damaged_is_left_as_it_is_unasked(model: Scripted) -> None:
+    rows = [row(1, reasoning=join_steps(CLEAN[:1])), row(2, reasoning=join_steps(CLEAN))]
+    damage, mend = with_restoration(PERTURBATIONS["skip"](0.5, 0))
+    left = [outcome.row for outcome in damage(rows, no_model) if outcome.row is not None]
+    whole, mended = model.rewrite(mend, left, lambda *_: MENDED)
+    assert (whole.status, whole.row) == ("unchanged", rows[0])
+    assert (mended.status, mended.row) == ("accepted", replace(rows[1], reasoning=MENDED))
+    assert model.calls == 1

@@ -16,7 +16,7 @@ from typing import Any, Final
 from curation.calls import Model, called
 from curation.rewriting.outcome import AskRows, Outcome, Rewriting, Status
 from curation.rewriting.perturbations import PERTURBATIONS
-from curation.rewriting.restore import restore
+from curation.rewriting.restore import with_restoration
 from curation.rewriting.styles import STYLES
 from data.rows import Row
 from inference.dialogue import Query, Reply
@@ -65,9 +65,8 @@ def rewritings_of(curation: CurationConfig) -> list[tuple[str, Rewriting]]:
     found: list[tuple[str, Rewriting]] = [(style, STYLES[style]) for style in curation.styles]
     if curation.perturbation is not None:
         kind, rate = curation.perturbation.type, curation.perturbation.rate
-        found.append((kind, PERTURBATIONS[kind](rate, curation.seed)))
-    if curation.restore:
-        found.append(("restore", restore))
+        damage, mend = with_restoration(PERTURBATIONS[kind](rate, curation.seed))
+        found += [(kind, damage), ("restore", mend)] if curation.restore else [(kind, damage)]
     return found
 
 

@@ -2,7 +2,7 @@
 
 It sees the question and the damaged reasoning, never the text before the damage and never the answer. So the answer is
 not held against what it writes: after the perturbation `answer` the row keeps its wrong answer, whatever the restored
-steps come to. A row of which no answer passes is given up.
+steps come to. A row of which no answer passes is given up. One that the perturbation has left as it was is unchanged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from curation.rewriting.checks import Lengths, checked
 from curation.rewriting.examples import EXAMPLES
-from curation.rewriting.outcome import AskRows, Outcome, given_up, outcome_of
+from curation.rewriting.outcome import AskRows, Outcome, Rewriting, given_up, outcome_of
+from curation.rewriting.perturbations_plain import unchanged
 from curation.rewriting.prompts import Told
 from curation.rewriting.structures import stepwise
 from data.rows import Row, normalised
@@ -34,6 +35,22 @@ TOLD = Told(
     EXAMPLES["step"],
     ("question", "options", "reasoning"),
 )
+
+
+def with_restoration(perturb: Rewriting) -> tuple[Rewriting, Rewriting]:
+    """A perturbation, and what then restores the rows that it has changed: nobody is asked about the others."""
+    whole: set[str] = set()
+
+    def damage(rows: Sequence[Row], ask: AskRows) -> list[Outcome]:
+        outcomes = perturb(rows, ask)
+        whole.update(row.id for row, outcome in zip(rows, outcomes, strict=True) if outcome.status == "unchanged")
+        return outcomes
+
+    def mend(rows: Sequence[Row], ask: AskRows) -> list[Outcome]:
+        outcomes = iter(restore([row for row in rows if row.id not in whole], ask))
+        return [unchanged(row) if row.id in whole else next(outcomes) for row in rows]
+
+    return damage, mend
 
 
 def restore(rows: Sequence[Row], ask: AskRows) -> list[Outcome]:
