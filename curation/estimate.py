@@ -60,20 +60,20 @@ def estimate(config: EffectiveConfig, shared: Path) -> StageEstimate:
     assert config.curation is not None
     assert config.train_dataset is not None
     try:
-        entries = _entries(str(config.train_dataset_key), config.train_dataset.model_dump_json())
+        ledger = _ledger(str(config.train_dataset_key), config.train_dataset.model_dump_json())
     except MissingError as error:
         uses = [priced(called, _unknown(config.curation, called), None, 0, 0) for called in _uses(config)]
         return StageEstimate(uses, [f"unknown until its rows are here: {error}"])
+    unusable = missing_fields(ledger, config.curation.needs_reasoning)
+    entries = tuple(entry for entry in ledger if entry.row.id not in unusable)
     return StageEstimate(list(_estimates(_Case(config, config.curation, shared, entries))))
 
 
 @lru_cache(maxsize=1)
-def _entries(key: str, dataset: str) -> Ledger:
-    """The rows that can be asked about at all. The data set is read once for all the experiments of a sweep."""
+def _ledger(key: str, dataset: str) -> Ledger:
+    """The rows. The data set is read once for all the experiments of a sweep."""
     rows = sorted(load_rows(key, DatasetEntry.model_validate_json(dataset)), key=lambda row: row.id)
-    ledger = open_ledger(rows, [0] * len(rows))
-    unusable = missing_fields(ledger)
-    return tuple(entry for entry in ledger if entry.row.id not in unusable)
+    return open_ledger(rows, [0] * len(rows))
 
 
 def _uses(config: EffectiveConfig) -> Iterator[Called]:

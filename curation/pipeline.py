@@ -115,7 +115,7 @@ def take(course: Course, steps: Mapping[str, Step]) -> None:
 
 
 def _quality(course: Course) -> None:
-    course.remove("quality", missing_fields(kept(course.ledger)))
+    course.remove("quality", missing_fields(kept(course.ledger), course.curation.needs_reasoning))
     if course.curation.quality is not None:
         course.remove("quality", poor_quality(kept(course.ledger), course.curation.quality))
 

@@ -6,7 +6,7 @@ A rule takes one entry and returns why the row is bad, or None. The first rule t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from curation.ledger import Entry, Ledger, Removals
@@ -43,9 +43,10 @@ _SENTENCE_END: Final = re.compile(r"[.;](?:\s|\Z)|\n")
 Rule = Callable[[Entry, QualityConfig], str | None]
 
 
-def missing_fields(entries: Ledger) -> Removals:
-    """Rows without a question, an answer or a reasoning, or with a broken one: no method can train on them."""
-    return _judge(entries, lambda entry: _missing_field(entry) or _broken_field(entry))
+def missing_fields(entries: Ledger, needs_reasoning: bool = True) -> Removals:
+    """Rows without a question, an answer or a reasoning that is needed, or with a broken one: of no use."""
+    needed = ("question", "answer", "reasoning") if needs_reasoning else ("question", "answer")
+    return _judge(entries, lambda entry: _missing_field(entry, needed) or _broken_field(entry))
 
 
 def poor_quality(entries: Ledger, config: QualityConfig) -> Removals:
@@ -58,9 +59,8 @@ def _judge(entries: Ledger, rule: Callable[[Entry], str | None]) -> dict[str, st
     return {row_id: reason for row_id, reason in judged if reason is not None}
 
 
-def _missing_field(entry: Entry) -> str | None:
-    row = entry.row
-    missing = [name for name in ("question", "answer", "reasoning") if _is_blank(getattr(row, name))]
+def _missing_field(entry: Entry, needed: Sequence[str]) -> str | None:
+    missing = [name for name in needed if _is_blank(getattr(entry.row, name))]
     return f"missing {' and '.join(missing)}" if missing else None
 
 

@@ -22,6 +22,7 @@ from registry.fields import (
     optional,
 )
 from registry.rewriting_schema import (
+    WITHOUT_REASONING,
     LabelsConfig,
     ModelCall,
     PerturbationConfig,
@@ -152,6 +153,11 @@ class CurationConfig(Strict):
     def styles(self) -> tuple[StyleName, ...]:
         """The styles that reasoning is rewritten in, in their order."""
         return self.extract or ()
+
+    @property
+    def needs_reasoning(self) -> bool:
+        """Whether a row without reasoning is of no use."""
+        return not self.styles or self.styles[0] not in WITHOUT_REASONING
 
     @property
     def rewrites(self) -> bool:

@@ -39,6 +39,8 @@ StyleName = Literal[
 STYLE_NAMES: tuple[StyleName, ...] = get_args(StyleName)
 STEPWISE: frozenset[StyleName] = frozenset(("step", "step-evidence", "cot-step"))
 """The styles of which a text is a row of numbered steps."""
+WITHOUT_REASONING: frozenset[StyleName] = frozenset(("cot", "cot-step", "none"))
+"""The styles that need no reasoning of a row: they write their own, or leave it out."""
 PerturbationName = Literal["collapse_consecutive", "skip", "shuffle", "add_irrelevant", "answer"]
 MODEL_PERTURBATIONS: frozenset[PerturbationName] = frozenset(("collapse_consecutive", "answer"))
 """Those that a model writes."""

@@ -13,6 +13,7 @@ import pytest
 from datasets import load_from_disk
 
 from benchmarks.rewriting.writer import well_written
+from curation.estimate import estimate
 from curation.rewriting.apply import apply, complaint_class
 from curation.rewriting.outcome import AskRows, Outcome, Rewriting, given_up
 from curation.shards import prepare
@@ -213,6 +214,18 @@ def test_a_killed_rewriting_is_taken_up_and_a_sibling_asks_only_what_is_new(tmp_
         assert len({body["messages"][0]["content"] for body in new}) == counts[1]["rows"] == 19
         run(context_of("killed/again", **collapsed))
         assert len(server.bodies) == asked + len(new)
+
+
+@pytest.mark.parametrize(("style", "statuses"), [("cot", "accepted"), ("none", "unchanged")])
+def test_rows_without_reasoning_serve_styles_that_need_none(
+    tmp_path: Path, model: Path, style: str, statuses: str
+) -> None:
+    bare = [{**each, "reasoning": ""} for each in records(3)]
+    with serving(mending) as server:
+        context = rewriting_context(tmp_path / "run", model, server.url, bare[:2], extract=style)
+        metrics = run(context).metrics
+    assert metrics["rewriting"][0][statuses] == metrics["n_train"] + metrics["n_validation"] == 2
+    assert [call.rows for call in estimate(context.config, context.shared).calls] == [2]
 
 
 def test_nothing_left_is_a_failure_that_says_why(tmp_path: Path, model: Path) -> None:

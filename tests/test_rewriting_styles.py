@@ -20,7 +20,7 @@ from data.rows import Row
 from inference.dialogue import Complaint, Query, Reply, converse
 from inference.engine import ApiModel, EngineSpec, Sampling
 from inference.journal import Asking
-from registry.rewriting_schema import STEPWISE, STYLE_NAMES, StyleName
+from registry.rewriting_schema import STEPWISE, STYLE_NAMES, WITHOUT_REASONING, StyleName
 from tests.api_server import vllm_server
 from tests.faulty_server import Body, FaultyServer, Script, completion, serving
 from tests.faulty_server import Reply as ServerReply
@@ -61,6 +61,7 @@ def test_a_prompt_shows_what_the_style_needs_and_nothing_else(name: StyleName) -
     prompt = message["content"]
     own = name.startswith("cot")
     assert style.needs_reasoning is not own
+    assert (name in WITHOUT_REASONING) is own
     assert ("obey" in prompt) is not own
     assert ("B. Prednisone" in prompt) is own
     assert ("A. Lisinopril" in prompt) is own
