@@ -91,7 +91,9 @@ def of_folder(folder: Path, settings: Settings) -> Subject:
     """A model folder: format and prompting are `plain`, the engine is `transformers`, unless the settings say more."""
     asked = settings.over(EvalConfig(engine="transformers"))
     if asked.engine in API_ENGINES:
-        raise UsageError(f"{folder} is a model folder, which the engine openai cannot load: use vllm or transformers")
+        raise UsageError(
+            f"{folder} is a model folder, which the engine {asked.engine} cannot load: use vllm or transformers"
+        )
     max_length = settings.max_length or min(max_positions(folder) or MOST_POSITIONS, MOST_POSITIONS)
     spec = EngineSpec(asked.engine, folder, max_length, seed=asked.seed)
     return _subject(f"model folder {folder}", spec, asked, settings, None)

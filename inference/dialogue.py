@@ -20,7 +20,7 @@ from inference.prompts import Messages
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_FENCE = re.compile(r"\A```[\w-]*\n(.*?)\n?```\Z", re.DOTALL)
+_FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 
 
 class Complaint(Exception):  # noqa: N818 - no error: an answer that the model is told to mend
@@ -82,12 +82,12 @@ def request_of(messages: Messages, schema: Mapping[str, Any] | None) -> Request:
 
 
 def _text(answer: Generation, sampling: Sampling) -> str:
-    """The answer without its thinking and without a fence around all of it; `Complaint` where there is none."""
+    """The answer with plain line ends, no thinking and no fence around all of it; `Complaint` where there is none."""
     if answer.finish_reason == "error":
         raise Complaint(f"no answer: {answer.error}")
     if answer.finish_reason == "length":
         raise Complaint(f"The answer was cut off at {sampling.max_tokens} tokens. Be shorter.")
-    text = answer.text.rpartition("</think>")[2].strip()
+    text = answer.text.replace("\r\n", "\n").rpartition("</think>")[2].strip()
     fenced = _FENCE.match(text)
     text = fenced[1].strip() if fenced else text
     if not text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ _UNKNOWN = re.compile(
     re.I,
 )
 _ABOUT_THE_KEY = re.compile(r"api[ _-]?key|authorization header", re.I)
+_ABOUT_THE_PROMPT = re.compile(r"context|prompt|input|messages", re.I)
 _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
 
 
@@ -33,7 +34,7 @@ class Server:
     """A model and its place, as messages name them, and the key that no message may hold."""
 
     model: ApiModel
-    key: str
+    key: str = field(repr=False)
 
     def __str__(self) -> str:
         """`model at host`, without what else stands in the URL."""
@@ -94,15 +95,15 @@ def _end_the_stage(error: APIStatusError, server: Server, text: str, heard: bool
 def _of_request(error: APIStatusError, server: Server, sent: Mapping[str, Any], text: str) -> Fault:
     """A fault of the request: of its prompt alone, or of a parameter that all requests share."""
     unknown = bool(_UNKNOWN.search(text))
-    for field in sent.keys() - {"model", "messages"}:
-        named = unknown and re.search(rf"""["'`]{field}["'`]""", text)
-        if not named and not re.match(rf"{field}\b", str(error.param)):
+    for name in sent:  # in their order, so that of two that are named it is always the same one
+        named = unknown and re.search(rf"""["'`]{name}["'`]""", text)
+        if name in ("model", "messages") or not (named or re.match(rf"{name}\b", str(error.param))):
             continue
-        if unknown and field in NEGOTIABLE:
-            return Fault("unknown", text, field=field)
-        if not unknown and "tokens" in field:  # too many for what this prompt leaves of the context
+        if unknown and name in NEGOTIABLE:
+            return Fault("unknown", text, field=name)
+        if not unknown and "tokens" in name and _ABOUT_THE_PROMPT.search(text):  # too many for what it leaves
             continue
-        shown = field if field == "response_format" else f"{field} {sent[field]}"
+        shown = name if name == "response_format" else f"{name} {sent[name]}"
         raise UsageError(f"{server} refuses {shown} ({text}); choose another value or another model")
     return Fault("refused", text, healthy=True)
 

@@ -76,7 +76,15 @@ def test_an_answer_that_does_not_pass_is_asked_again_with_the_complaint(
     assert complaint in question(second)
 
 
-GOOD_ONES = (f"```json\n{GOOD}\n```", f"```\n{GOOD}```", f"<think>\nHm.\n</think>\n\n{GOOD}", f"\n {GOOD}\n", GOOD)
+GOOD_ONES = (
+    f"```json\r\n{GOOD}\r\n```",
+    f"```json \n{GOOD}\n```",
+    f"```json\n{GOOD}\n```",
+    f"```\n{GOOD}```",
+    f"<think>\nHm.\n</think>\n\n{GOOD}",
+    f"\n {GOOD}\n",
+    GOOD,
+)
 
 
 @pytest.mark.parametrize("text", GOOD_ONES)

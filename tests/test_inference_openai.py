@@ -297,6 +297,16 @@ ENDS: dict[str, tuple[Script, type[Meds1Error], str]] = {
         "refuses temperature 0.7",
     ),
     "top_p": (lambda *_: refusal(422, 'extra_forbidden at ["body", "top_p"]'), UsageError, "refuses top_p 1.0"),
+    "max_tokens": (
+        lambda *_: refusal(400, "max_tokens is too large: 99. It completes 16 at most", param="max_completion_tokens"),
+        UsageError,
+        "refuses max_completion_tokens 24",
+    ),
+    "of two that are named always the same": (
+        lambda *_: refusal(400, "'temperature' is not supported with 'response_format'"),
+        UsageError,
+        "refuses temperature 0.7",
+    ),
     "schema": (
         lambda *_: refusal(400, "invalid schema", param="response_format.json_schema"),
         UsageError,
