@@ -210,12 +210,20 @@ def _calls_model(curation: object, catalog: Catalog) -> bool:
 
 
 def _curation_defaults(catalog: Catalog, curation: object) -> Config:
-    """The catalog's defaults of the fields that the curation's method has; a rewriter only where one is needed."""
+    """The catalog's defaults of the fields that the curation's method has; a rewriter only where one is needed.
+
+    One of the curation's own that names another model takes nothing from the default one, whose engine is not its own.
+    """
     own = curation if isinstance(curation, dict) else {}
     defaults = catalog.defaults.curation
     fields = fields_of(own.get("method"))
-    needless = set() if needs_rewriter({**defaults, **own}) else {"rewriter"}
-    return {field: value for field, value in defaults.items() if field in fields - needless}
+    rewriter, default = own.get("rewriter"), defaults.get("rewriter")
+    another = False
+    if isinstance(rewriter, dict) and isinstance(default, dict):
+        another = rewriter.get("model_key", default.get("model_key")) != default.get("model_key")
+    if another or not needs_rewriter({**defaults, **own}):
+        fields = fields - {"rewriter"}
+    return {field: value for field, value in defaults.items() if field in fields}
 
 
 def _merged(written: Config, defaults: Mapping[str, Any]) -> Config:

@@ -280,6 +280,26 @@ def test_rewritings_as_the_original_wrote_them_take_the_catalogs_rewriter(tmp_pa
     assert called == {"one", "several", "restored"}
 
 
+def test_a_rewriter_that_names_another_model_takes_no_engine_from_the_default_one(tmp_path: Path) -> None:
+    written = {"same": {"max_tokens": 50}, "another": {"model_key": "gpt"}}
+    models = {
+        "tiny": {"file_path": "model", "max_length": 512},
+        "gemini": {"vertex_model": "gemini", "max_length": 1000},
+        "gpt": {"api_model": "gpt", "max_length": 1000},
+    }
+    defaults = {"curation": {"rewriter": {"model_key": "gemini", "engine": "vertex", "max_tokens": 9}}}
+    experiments = {
+        name: tuned(curation={**CURATION, "extract": "step", "rewriter": own}) for name, own in written.items()
+    }
+    lab = write_lab(tmp_path, experiments, models=models, defaults=defaults)
+    found = {name: lab.effective(lab.read(), name).curation for name in written}
+    used = {name: curation.calls["rewriter"] for name, curation in found.items() if curation}
+    assert {name: (call.model_key, call.engine, call.max_tokens) for name, call in used.items()} == {
+        "same": ("gemini", "vertex", 50),
+        "another": ("gpt", "openai", 8192),
+    }
+
+
 @pytest.mark.parametrize(
     ("curation", "said"),
     [
