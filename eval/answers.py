@@ -40,7 +40,7 @@ def ask(questions: Sequence[Question], asking: Asking, settings: EvalConfig, cha
     """Ask every question, for every budget of thinking."""
     requests = [question.request for question in questions]
     by_id = {question.request.id: question for question in questions}
-    sampling = Sampling(settings.max_tokens, settings.temperature, settings.top_p, settings.seed)
+    sampling = Sampling(settings.max_tokens, settings.temperature, settings.top_p, asking.spec.seed)
     answers: list[Answer] = []
     if settings.thinking is None:
         answers = [Answer(by_id[made.id], None, made) for made in asking.ask(requests, sampling)]

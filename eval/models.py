@@ -27,7 +27,8 @@ def engine_spec(config: EffectiveConfig, upstream: Mapping[Stage, Upstream]) -> 
         max_length=config.model.max_length,
         tensor_parallel=settings.tensor_parallel,
         data_parallel=settings.data_parallel,
-        seed=settings.seed,
+        # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
+        seed=settings.seed if settings.temperature else 0,
     )
 
 

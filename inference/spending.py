@@ -75,21 +75,19 @@ class Till:
     @property
     def spent(self) -> float:
         """US dollars that all attempts and processes of the run have spent; of others, those of a second ago."""
-        if time.monotonic() >= self._next_look:
-            for one in parsed(line for line in self._lines.read() if line.file != self._path):
-                self._others += one.cost or 0.0
-                if one.model == self.purse.model_key:
-                    self._counted.add(one.answer)
-            self._next_look = time.monotonic() + _LOOK_S
+        with self._lock:  # or both threads would count the same lines
+            if time.monotonic() >= self._next_look:
+                for one in parsed(line for line in self._lines.read() if line.file != self._path):
+                    self._others += one.cost or 0.0
+                    if one.model == self.purse.model_key:
+                        self._counted.add(one.answer)
+                self._next_look = time.monotonic() + _LOOK_S
         return self._others + self._own
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float | None:
         """US dollars for so many tokens; null without prices."""
         prices = self.purse.prices
-        if prices is None:
-            return None
-        dollars_per_million = prompt_tokens * prices.input + completion_tokens * prices.output
-        return dollars_per_million / 1e6 * (prices.batch_factor if self.purse.batch else 1.0)
+        return None if prices is None else prices.cost(prompt_tokens, completion_tokens, self.purse.batch)
 
     def find(self, answers: Iterable[str]) -> None:
         """Count answers that were there already; one that this run has paid for, or counted, not again."""

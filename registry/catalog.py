@@ -46,6 +46,11 @@ class Prices(Strict):
     output: Annotated[float, Field(ge=0.0)] = described("US dollars per million tokens of answers.")
     batch_factor: Annotated[float, Field(gt=0.0, le=1.0)] = described("Part of it that a batch API takes.", 0.5)
 
+    def cost(self, prompt_tokens: float, completion_tokens: float, batch: bool) -> float:
+        """US dollars for so many tokens."""
+        full = (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+        return full * self.batch_factor if batch else full
+
 
 class ModelEntry(HubOrFile):
     """A base model. `max_length` is the longest sequence in tokens that it is trained and run with.

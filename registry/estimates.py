@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from registry.catalog import ModelEntry, Prices
+from registry.catalog import ModelEntry
 from registry.console import Answer, Grid
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error
 from registry.fields import API_ENGINES, EngineName
 from registry.plan import Plan
 from registry.schema import Stage
+from registry.spending import dollars
 from registry.stage import ESTIMATE_ENTRY_POINT
 
 REMARK: Final = (
@@ -80,13 +81,8 @@ def priced(called: Called, rows: int | None, calls: int | None, prompt: float, c
     completions = None if calls is None else round(calls * completion)
     prices, cost = called.entry.prices, None
     if prices is not None and prompts is not None and completions is not None:
-        cost = _dollars(prices, prompts, completions, called.batch)
+        cost = prices.cost(prompts, completions, called.batch)
     return CallEstimate(called.what, called.model, called.engine, rows, calls, prompts, completions, cost, called.batch)
-
-
-def _dollars(prices: Prices, prompt_tokens: int, completion_tokens: int, batch: bool) -> float:
-    full = (prices.input * prompt_tokens + prices.output * completion_tokens) / 1e6
-    return full * prices.batch_factor if batch else full
 
 
 def show_estimates(plans: Iterable[Plan], shared: Path, answer: Answer) -> None:
@@ -106,8 +102,8 @@ def show_estimates(plans: Iterable[Plan], shared: Path, answer: Answer) -> None:
         limit = _limit(step.config, step.stage)
         data.setdefault(step.experiment, {})[step.stage] = {**body, "max_cost": limit, "remarks": [*estimate.remarks]}
         if limit is not None and estimate.cost is not None and estimate.cost > limit:
-            dollars = f"about ${estimate.cost:,.2f}, over max_cost {limit:g}"
-            answer.warnings.append(f"{step.experiment}: {step.stage}: its model calls would come to {dollars}")
+            over = f"about {dollars(estimate.cost)}, over max_cost {limit:g}"
+            answer.warnings.append(f"{step.experiment}: {step.stage}: its model calls would come to {over}")
     answer.data = {**(answer.data or {}), "estimate": data}
     if found:
         rows = [_row(step, call) for step, estimate in found for call in estimate.calls]
@@ -136,9 +132,9 @@ def _row(step: Plan, call: CallEstimate) -> list[str]:
     numbers = (call.rows, call.calls, call.prompt_tokens, call.completion_tokens)
     shown = ["?" if number is None else f"{number:,}" for number in numbers]
     if call.engine not in API_ENGINES:
-        dollars = ""
+        cost = ""
     elif call.cost is None:
-        dollars = "?"
+        cost = "?"
     else:
-        dollars = f"{call.cost:,.2f}{' (batch)' if call.batch else ''}"
-    return [step.experiment, step.stage, call.what, call.model, *shown, dollars]
+        cost = f"{call.cost:,.2f}{' (batch)' if call.batch else ''}"
+    return [step.experiment, step.stage, call.what, call.model, *shown, cost]

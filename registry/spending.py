@@ -63,8 +63,15 @@ def spending_of(run_dir: Path) -> dict[str, Any] | None:
 
 
 def spending_field(run_dir: Path) -> dict[str, Any]:
-    """What a result says of it: nothing where no model was asked."""
-    spending = spending_of(run_dir)
+    """What a result says of it: nothing where no model was asked.
+
+    A folder that cannot be read is told, and takes away no result.
+    """
+    try:
+        spending = spending_of(run_dir)
+    except OSError as error:
+        log.warning("what model calls have cost is not recorded: %s", error)
+        return {}
     return {} if spending is None else {"spending": spending}
 
 

@@ -40,6 +40,7 @@ def test_a_sibling_and_a_forced_run_pay_nothing(tmp_path: Path) -> None:
         assert len(server.bodies) == 10
         for again in ("first", "sibling"):
             assert run(context_of(tmp_path, again, server)).metrics["benchmarks"] == first
+        run(context_of(tmp_path, "another seed", server, seed=7))  # greedy answers are drawn from none
         assert len(server.bodies) == 10
     assert first["exam"]["judge"]["failure_modes"]["n"] == 5
     paid, free = spending_of(tmp_path / "first"), spending_of(tmp_path / "sibling")

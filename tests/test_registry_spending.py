@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from registry.errors import StageFailure
-from registry.spending import FOLDER, Spent, dollars, told
+from registry.spending import FOLDER, Spent, dollars, spending_field, told
 from registry.stage import ENTRY_POINT, StageContext, StageOutput
 from registry.store import Registry
 from registry.written import Result
@@ -75,3 +76,10 @@ def test_failed_and_completed_results_say_what_all_attempts_have_spent(
 def test_amounts(amount: float, text: str) -> None:
     assert dollars(amount) == text
     assert told({**SUMS, "cost": amount}) == f"{text} in 1 call, 1 from the cache"
+
+
+def test_sums_that_cannot_be_read_take_away_no_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FOLDER).symlink_to(FOLDER)  # to itself
+    with caplog.at_level(logging.WARNING):
+        assert spending_field(tmp_path) == {}
+    assert "what model calls have cost is not recorded" in caplog.text
