@@ -26,6 +26,7 @@ from tests.registry_case import TRAINING, tuned, write_lab
 
 MODELS: dict[str, dict[str, Any]] = {name: {"file_path": "model", "max_length": 512} for name in ("tiny", "judge")}
 MODELS["other"] = {"file_path": "model", "max_length": 99}
+MODELS["served"] = {"api_model": "gpt", "max_length": 512}
 DATASETS = {name: {"file_path": "train.jsonl"} for name in ("train", "copy")}
 EVAL = {
     "max_tokens": 64,
@@ -226,7 +227,9 @@ def test_every_field_that_decides_an_outcome_counts_and_is_named(lab: Registry, 
 
 @pytest.mark.parametrize("path", WITHOUT_OUTCOME)
 def test_a_field_without_outcome_does_not_count(lab: Registry, path: str) -> None:
-    assert inputs(lab, "eval") == inputs(lab, "eval", **{path: WITHOUT_OUTCOME[path]})
+    call, _, field = path.rpartition(".")
+    beside = {f"{call}.model_key": "served", f"{call}.engine": "openai"} if field == "batch" else {}  # a vendor's alone
+    assert inputs(lab, "eval", **beside) == inputs(lab, "eval", **beside, **{path: WITHOUT_OUTCOME[path]})
 
 
 def test_resources_do_not_count(lab: Registry) -> None:
@@ -356,9 +359,10 @@ def test_what_a_catalog_entry_says_of_a_file_counts(lab: Registry) -> None:
         assert sha256(Fingerprints(changed, Contents()).inputs("curation")) != before, field
     ungated = config.model_copy(update={"model": config.model.model_copy(update={"gated": True})})
     assert sha256(Fingerprints(ungated, Contents()).inputs("curation")) == before
-    elsewhere = {"hf_path", "revision", "file_path", "base_url", "api_key_env", "vertex_project", "vertex_location"}
-    counts = {"max_length", "system_prompt", "format", "api_model", "vertex_model"}
-    assert elsewhere | counts | {"gated", "prices", "requests_per_minute"} == ModelEntry.model_fields.keys()
+    place = {"hf_path", "revision", "file_path", "base_url", "api_key_env"}
+    place |= {"vertex_project", "vertex_location", "vertex_bucket"}
+    terms = {"gated", "prices", "requests_per_minute"}
+    assert place | counted.keys() | terms == ModelEntry.model_fields.keys()
 
 
 def test_the_name_of_the_training_data_counts_as_the_source_of_its_rows(lab: Registry) -> None:
