@@ -97,7 +97,9 @@ def _of_request(error: APIStatusError, server: Server, sent: Mapping[str, Any], 
     unknown = bool(_UNKNOWN.search(text))
     for name in sent:  # in their order, so that of two that are named it is always the same one
         named = unknown and re.search(rf"""["'`]{name}["'`]""", text)
-        if name in ("model", "messages") or not (named or re.match(rf"{name}\b", str(error.param))):
+        # OpenAI calls the one limit of tokens by the other one's name.
+        blamed = r"max_(completion_)?tokens" if "tokens" in name and not unknown else name
+        if name in ("model", "messages") or not (named or re.match(rf"{blamed}\b", str(error.param))):
             continue
         if unknown and name in NEGOTIABLE:
             return Fault("unknown", text, field=name)

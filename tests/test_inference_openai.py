@@ -298,7 +298,7 @@ ENDS: dict[str, tuple[Script, type[Meds1Error], str]] = {
     ),
     "top_p": (lambda *_: refusal(422, 'extra_forbidden at ["body", "top_p"]'), UsageError, "refuses top_p 1.0"),
     "max_tokens": (
-        lambda *_: refusal(400, "max_tokens is too large: 99. It completes 16 at most", param="max_completion_tokens"),
+        lambda *_: refusal(400, "max_tokens is too large: 99. It completes 16 at most", param="max_tokens"),
         UsageError,
         "refuses max_completion_tokens 24",
     ),
