@@ -85,7 +85,8 @@ def _splits(ledger: Ledger, curation: CurationConfig, model: ModelEntry) -> dict
 
 def _warnings(course: Course) -> list[str]:
     curation, config = course.curation, course.context.config
-    wanted, selected = curation.wanted, len(kept(course.ledger))
+    rewritten_off = sum(entry.stage == "rewriting" for entry in course.ledger)
+    wanted, selected = curation.wanted, len(kept(course.ledger)) + rewritten_off
     warnings = [*course.warnings]
     if isinstance(curation, S1Rows):
         warnings += unknown_weights(course.ledger, curation)

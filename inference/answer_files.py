@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from inference.claims import FOLDER, Claims
-from inference.engine import ApiModel, EngineSpec, Generation, VertexModel
+from inference.engine import WITHHELD, ApiModel, EngineSpec, Generation, VertexModel
 from registry.canonical import sha256
 from registry.contents import Contents
 from registry.durable import make_folder, mode_for
@@ -112,8 +112,8 @@ class OwnFile:
 class SharedAnswers:
     """The files of all processes that asked one model; `shared_answers` makes it.
 
-    What ended in an error is not kept, but for a prompt that leaves no room in `max_length`: it never will. A line
-    that cannot be read is left out: a last one may be another process's, who is writing it now.
+    What ended in an error is not kept, but for a prompt that leaves no room in `max_length` and for an answer that the
+    server withheld, which was paid for: both would come to the same again. A line that cannot be read is left out: a last one may be another process's, who is writing it now.
     """
 
     place: Path
@@ -147,7 +147,8 @@ class SharedAnswers:
         return Claims(self.place / FOLDER, lookup.look)
 
     def _keep(self, file: FileIO, path: Path, digest: str, answer: Generation) -> None:
-        if answer.finish_reason != "error" or answer.prompt_tokens >= self.max_length:
+        lasting = answer.prompt_tokens >= self.max_length or (answer.error or "").startswith(WITHHELD)
+        if answer.finish_reason != "error" or lasting:
             _append(file, path, digest, answer)
 
 

@@ -19,6 +19,8 @@ from registry.fields import EngineName
 from registry.stopping import StopFlag
 
 CONCURRENCY = 16
+WITHHELD = "the server withheld"
+"""How the error of an answer begins that has cost money and that the server gives to nobody."""
 FinishReason = Literal["stop", "length", "error"]
 
 

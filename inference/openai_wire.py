@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from inference.engine import ApiModel, FinishReason, Generation
+from inference.engine import WITHHELD, ApiModel, FinishReason, Generation
 from inference.served_wire import Task, with_thinking
 
 # Fields that a server may not know, and that change no answer's distribution when another one or none is sent.
@@ -69,6 +69,7 @@ class _Completion:
     usage: _Usage | None = None
 
 
+_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 _COMPLETION = TypeAdapter(_Completion)
 
 
@@ -90,22 +91,25 @@ def read(task: Task, content: bytes) -> Generation:
     answer = said.content or said.refusal or ""
     ended = choice.finish_reason or "none"
     # Gemini's endpoint puts its reason behind the word.
-    filtered = f"the server withheld the answer ({ended})" if ended.startswith("content_filter") else None
+    flaw = _flaw(ended)
     return Generation(
         id=task.request.id,
         index=task.index,
-        text="" if filtered else with_thinking(said.reasoning or said.reasoning_content, answer, ended == "length"),
-        finish_reason="error" if filtered else _reason(ended),
+        text="" if flaw else with_thinking(said.reasoning or said.reasoning_content, answer, ended == "length"),
+        finish_reason=_REASONS.get(ended, "error"),
         prompt_tokens=usage.prompt_tokens or 0,
         completion_tokens=usage.completion_tokens or 0,
-        error=filtered,
+        error=flaw,
         reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None,
     )
 
 
-def _reason(ended: str) -> FinishReason:
-    if ended == "stop":
-        return "stop"
-    if ended == "length":
-        return "length"
-    raise ValueError(f"the server ended the answer with finish_reason {ended!r}")
+def _flaw(ended: str) -> str | None:
+    """Why an answer that was paid for is none; null for one that is. Raises `ValueError` where no reason is given."""
+    if ended in _REASONS:
+        return None
+    if ended.startswith("content_filter"):
+        return f"{WITHHELD} the answer ({ended})"
+    if ended == "none":
+        raise ValueError("the server ended the answer without a finish_reason")
+    return f"the server ended the answer with finish_reason {ended!r}"

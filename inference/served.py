@@ -22,7 +22,7 @@ from inference.progress import track
 from inference.samples import failure
 from inference.served_faults import Fault
 from inference.served_wire import Task, tasks
-from registry.errors import StageFailure, UsageError
+from registry.errors import StageFailure, StageStopped, UsageError
 from registry.fields import EngineName
 from registry.stopping import StopFlag
 
@@ -248,15 +248,22 @@ def _streamed(work: Callable[[_Hand], Awaitable[None]], stop: StopFlag) -> Itera
         running = portal.start_task_soon(work, outcomes.put)
         running.add_done_callback(lambda _: outcomes.put(None))
         try:
-            while True:
-                stop.check("generation left off")
-                try:
-                    outcome = outcomes.get(timeout=_TICK_S)
-                except Empty:
-                    continue
-                if outcome is None:
-                    break
-                yield outcome
+            try:
+                while True:
+                    stop.check("generation left off")
+                    try:
+                        outcome = outcomes.get(timeout=_TICK_S)
+                    except Empty:
+                        continue
+                    if outcome is None:
+                        break
+                    yield outcome
+            except StageStopped:
+                running.cancel()
+                while not outcomes.empty():  # they are paid: kept before the stage is left
+                    if (outcome := outcomes.get()) is not None:
+                        yield outcome
+                raise
         finally:
             running.cancel()
         running.result()

@@ -20,8 +20,8 @@ from registry.tail import NewLines
 
 FREE = Prices(input=0.0, output=0.0)
 _LOOK_S = 1.0
-# Bytes per token: of English prose about 4.5; more than most prompts have, and less than all but the oddest.
-_MOST_BYTES, _FEWEST_BYTES = 5, 2
+# Bytes per token: of English prose about 4.5; more than most prompts have, and what a digit may take.
+_MOST_BYTES, _FEWEST_BYTES = 5, 1
 _TURN_TOKENS = 8
 _SAMPLE = 50
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from inference.engine import FinishReason, Generation, VertexModel
+from inference.engine import WITHHELD, FinishReason, Generation, VertexModel
 from inference.samples import failure
 from inference.served_wire import Task, with_thinking
 
@@ -98,25 +98,26 @@ def read(task: Task, content: str | bytes) -> Generation:
         raise ValueError(f"the server's answer is no generated content but {content[:120]!r}") from None
     usage, feedback = response.usage_metadata, response.prompt_feedback
     if feedback is not None and not response.candidates:
-        why = f"the server blocked the prompt ({feedback.block_reason}) {feedback.block_reason_message}".strip()
+        why = f"{WITHHELD} its answer to the prompt ({feedback.block_reason}) {feedback.block_reason_message}".strip()
         return failure(task.request, task.index, usage.prompt_token_count, why)
     if not response.candidates:
         raise ValueError("the server's answer holds no candidate")
     candidate = response.candidates[0]
     ended = candidate.finish_reason
-    if ended not in _WITHHELD | _ENDS.keys():
-        raise ValueError(f"the server ended the answer with finishReason {ended!r} {candidate.finish_message}".strip())
+    if ended in ("none", "FINISH_REASON_UNSPECIFIED"):
+        raise ValueError("the server ended the answer without a finishReason")
     parts = candidate.content.parts
     thinking = "".join(part.text for part in parts if part.thought)
     answer = "".join(part.text for part in parts if not part.thought)
-    withheld = f"the server withheld the answer ({ended}) {candidate.finish_message}".strip()
+    what = f"{WITHHELD} the answer" if ended in _WITHHELD else "the server broke the answer off"
+    flaw = None if ended in _ENDS else f"{what} ({ended}) {candidate.finish_message}".strip()
     return Generation(
         id=task.request.id,
         index=task.index,
-        text="" if ended in _WITHHELD else with_thinking(thinking, answer, ended == "MAX_TOKENS"),
+        text="" if flaw else with_thinking(thinking, answer, ended == "MAX_TOKENS"),
         finish_reason=_ENDS.get(ended, "error"),
         prompt_tokens=usage.prompt_token_count,
         completion_tokens=usage.candidates_token_count + (usage.thoughts_token_count or 0),
-        error=withheld if ended in _WITHHELD else None,
+        error=flaw,
         reasoning_tokens=usage.thoughts_token_count,
     )

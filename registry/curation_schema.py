@@ -171,9 +171,13 @@ class CurationConfig(Strict):
         found: dict[Role, ModelCall | None] = {
             "difficulty_judge": judge,
             "labels": self.labels,
-            "rewriter": self.rewriter,
+            "rewriter": self.rewriter if self._needs_rewriter else None,
         }
         return {role: call for role, call in found.items() if call is not None}
+
+    @property
+    def _needs_rewriter(self) -> bool:
+        return needs_rewriter(self.model_dump(include={"extract", "perturbation", "restore"}))
 
     @property
     def calls_model(self) -> bool:
@@ -186,7 +190,7 @@ class CurationConfig(Strict):
     @model_validator(mode="after")
     def _check_rewriting(self) -> CurationConfig:
         check_rewriting(self.styles, self.perturbation, bool(self.restore))
-        if self.rewriter is None and needs_rewriter(self.model_dump(include={"extract", "perturbation", "restore"})):
+        if self.rewriter is None and self._needs_rewriter:
             raise ValueError("this takes a model that rewrites: give rewriter, here or in the catalog's defaults")
         return self
 

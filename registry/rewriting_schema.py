@@ -69,7 +69,7 @@ class ModelCall(Strict):
     model_key: str = no_outcome("Model of the catalog that is asked.", ...)
     engine: EngineName = described("What runs the model.", "openai")
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = described("0 is greedy.", 0.0)
-    max_tokens: Positive = described("Longest answer, thinking included.", 1024)
+    max_tokens: Positive = described("Longest answer, thinking included.", 4096)
     retries: Annotated[int, Field(ge=0, le=10)] = described("How often an answer that does not pass is asked again.", 2)
     concurrency: Positive = no_outcome("Requests that an API server gets at a time.", 16)
     batch: bool = no_outcome("Ask through the vendor's batch API: at half the price, within a day.", False)

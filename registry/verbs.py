@@ -117,8 +117,9 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
         for stage, state in states.items():
             answer.lines.append(f"{stage}: {': '.join(filter(None, [state['status'], state['reason']]))}")
         for stage, result in results_of(view, name).items():
-            if (result or {}).get("spending"):
-                answer.lines.append(f"{stage} spent: {told(result['spending'])}")
+            spending = (result or {}).get("spending")
+            if isinstance(spending, dict) and {"calls", "cached", "cost"} <= spending.keys():
+                answer.lines.append(f"{stage} spent: {told(spending)}")
         funnel = _funnel((results_of(view, name).get("curation") or {}).get("metrics") or {})
         if funnel is not None:
             answer.lines.append(funnel)

@@ -263,6 +263,7 @@ LASTING = {
     "a long prompt": (refusal(400, "maximum context length is 8"), 1, "HTTP 400: maximum context length is 8"),
     "a long prompt of Together": (refusal(422, "inputs + max_new", param="max_tokens"), 1, "HTTP 422: inputs"),
     "an answer withheld": (completion(None, "content_filter"), 1, "withheld the answer (content_filter)"),
+    "an unknown end": (completion("half", "tool_calls"), 1, "finish_reason 'tool_calls'"),
     "as Gemini says it": (completion(None, "content_filter: RECITATION"), 1, "(content_filter: RECITATION)"),
 }
 

@@ -155,9 +155,7 @@ PASSING = {
     "an empty body": Reply(),
     "other JSON": reply(["hello"]),
     "no candidates": reply({"candidates": []}),
-    "an unknown end": content("half", ended="OTHER"),
     "no end": content("half", ended=None),
-    "a malformed call": content("half", ended="MALFORMED_FUNCTION_CALL"),
 }
 
 
@@ -210,8 +208,10 @@ LASTING = {
     "an internal error": (refused(500, "INTERNAL", "oh dear"), 10, "HTTP 500 INTERNAL: oh dear"),
     "a long prompt": (refused(400, "INVALID_ARGUMENT", "The input token count (9) exceeds 8"), 1, "token count"),
     "safety": (content(ended="SAFETY", finishMessage="harm"), 1, "withheld the answer (SAFETY) harm"),
+    "an unknown end": (content("half", ended="OTHER"), 1, "broke the answer off (OTHER)"),
+    "a malformed call": (content("half", ended="MALFORMED_FUNCTION_CALL"), 1, "broke the answer off (MALFORMED"),
     "recitation": (content("half", ended="RECITATION"), 1, "withheld the answer (RECITATION)"),
-    "a blocked prompt": (reply(BLOCKED), 1, "blocked the prompt (PROHIBITED_CONTENT) no"),
+    "a blocked prompt": (reply(BLOCKED), 1, "withheld its answer to the prompt (PROHIBITED_CONTENT) no"),
 }
 
 

@@ -248,8 +248,9 @@ def test_several_right_options_become_one_wrong_one(model: Scripted) -> None:
 OPEN = replace(row(1, reasoning=STEPWISE), options=(), answer_idx=None, answer="Hereditary haemochromatosis")
 
 
-def made_up(answer: str, said: str | None = None, **more: str) -> str:
-    return json.dumps({"final_step": f"## Step 4: Conclude\nIt must be {said or answer}.", "answer": answer, **more})
+def made_up(short: str, said: str | None = None, **more: str) -> str:
+    step = f"## Step 4: Conclude\nIt must be {said or short}."
+    return json.dumps({"short_answer": short, "final_step": step, "answer": short, **more})
 
 
 def test_without_options_the_model_makes_up_a_wrong_answer(model: Scripted) -> None:
@@ -257,7 +258,11 @@ def test_without_options_the_model_makes_up_a_wrong_answer(model: Scripted) -> N
     assert outcome.row is not None
     assert (outcome.row.answer, outcome.row.answer_idx) == ("Wilson disease", None)
     assert split_steps(outcome.row.reasoning) == [*STEPS[:-1], "Conclude\nIt must be Wilson disease."]
-    assert model.server.bodies[0]["response_format"]["json_schema"]["schema"]["required"] == ["final_step", "answer"]
+    assert model.server.bodies[0]["response_format"]["json_schema"]["schema"]["required"] == [
+        "short_answer",
+        "final_step",
+        "answer",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +271,12 @@ def test_without_options_the_model_makes_up_a_wrong_answer(model: Scripted) -> N
         (made_up("hereditary Haemochromatosis."), "right one again"),
         (made_up("Haemochromatosis"), "right one again"),
         (made_up("Early hereditary haemochromatosis"), "right one again"),
-        (made_up("Wilson disease", "copper"), "does not come to the answer"),
+        (made_up("Wilson disease", "copper"), "The step does not come to the short answer"),
+        (
+            made_up("Wilson disease", answer="It is a disease of copper."),
+            "The answer does not come to the short answer",
+        ),
+        (made_up("Wilson disease " * 20), "not short"),
         (made_up("Wilson disease", "Wilson disease and hereditary haemochromatosis"), "mentions the right answer"),
         (made_up("Wilson disease", note="x"), "not the JSON object"),
         ("It must be Wilson disease.", "not the JSON object"),
@@ -278,6 +288,17 @@ def test_a_made_up_answer_that_does_not_pass_is_repaired_or_given_up(model: Scri
     assert complaint in (never.reason or "")
     (mended,) = wronged(model, [OPEN], 1.0, lambda _, turn: made_up("Wilson disease") if turn else bad)
     assert mended.status == "repaired"
+
+
+def test_a_right_answer_of_several_sentences_is_not_made_up_again(model: Scripted) -> None:
+    told = "The most likely diagnosis is hereditary haemochromatosis, and phlebotomy is the first treatment."
+    long = replace(OPEN, answer=told)
+    (same,) = wronged(model, [long], 1.0, lambda *_: made_up("hereditary haemochromatosis"))
+    assert "right one again" in (same.reason or "")
+    wrong = "The most likely diagnosis is Wilson disease, and penicillamine is the first treatment."
+    (other,) = wronged(model, [long], 1.0, lambda *_: made_up("Wilson disease", answer=wrong))
+    assert other.row is not None
+    assert other.row.answer == wrong
 
 
 def test_rows_without_steps_or_a_known_answer_are_given_up() -> None:

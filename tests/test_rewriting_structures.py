@@ -260,3 +260,10 @@ def test_no_text_breaks_a_form_and_what_passes_passes_again(name: str, text: str
     except Complaint:
         return
     assert form(stored) == stored
+
+
+def test_an_introduction_is_left_out_and_content_before_the_steps_is_not() -> None:
+    steps = "## Step 1: Look\nA rash.\n\n## Step 2: Conclude\nIt is measles."
+    assert stepwise(f"Here is the reasoning in steps.\n\n{steps}") == steps
+    with pytest.raises(Complaint, match=r"^There is text before the first step\."):
+        stepwise(f"Fever.\n\nA cough.\nWhite spots.\nNo vaccination.\n{steps}")

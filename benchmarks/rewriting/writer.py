@@ -77,7 +77,7 @@ def _wrong(material: Material) -> str:
     if "options" in material:
         return f"## Step 1: Conclude\nAll of this comes together. The answer is {material['answer']}."
     step = f"## Step 1: Conclude\nAll of this comes together in {_MADE_UP}."
-    return json.dumps({"final_step": step, "answer": _MADE_UP})
+    return json.dumps({"short_answer": _MADE_UP, "final_step": step, "answer": _MADE_UP})
 
 
 def _restored(material: Material) -> str:

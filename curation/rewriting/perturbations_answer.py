@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from curation.rewriting.checks import Lengths, checked, object_of
+from curation.rewriting.content import missing_words
 from curation.rewriting.one_step import EXAMPLE, ONE_STEP, one_step
 from curation.rewriting.outcome import AskRows, Outcome, given_up, outcome_of
 from curation.rewriting.perturbations_plain import NO_STEPS, part_of, rng_of, unchanged, with_steps
@@ -28,6 +29,10 @@ from scoring.extraction import extract_choice
 from scoring.free_text import text_matches
 from scoring.text import clean
 
+MOST_WORDS: Final = 20
+"""The longest short answer."""
+SAME_WORDS: Final = 0.2
+"""A short answer of which at most this share of the words is not in the right answer is taken for the right one."""
 NO_GOLD = "the right answer is not known"
 ALL_RIGHT = "there is no wrong option"
 
@@ -56,13 +61,16 @@ _MADE_UP: Final = Told(
         "- Between the <the_answer> tags stands the right answer. Choose a wrong one of the same kind (a diagnosis for "
         "a diagnosis, a drug for a drug) that a student might give and no expert would accept. Another name for the "
         "right one, a part of it and a wider term will not do.",
-        "- The step must conclude with the wrong answer in the very words in which it is given, and must not mention "
+        "- The step must conclude with the wrong answer in the very words of the short answer, and must not mention "
         "the right one.",
         *_RULES,
     ),
-    f'one JSON object with the keys "final_step" and "answer". "final_step" holds {ONE_STEP} "answer" holds the wrong '
-    "answer, about as long as the right one.",
-    json.dumps({"final_step": EXAMPLE, "answer": "An immediate reaction"}),
+    'one JSON object with the keys "short_answer", "final_step" and "answer". "short_answer" holds the wrong answer in '
+    f'a few words. "final_step" holds {ONE_STEP} "answer" holds the wrong answer in the form of the right one and as '
+    "long, with the short answer's words in it.",
+    json.dumps(
+        {"short_answer": "An immediate reaction", "final_step": EXAMPLE, "answer": "It is an immediate reaction."}
+    ),
     ("question", "reasoning", "answer"),
 )
 
@@ -71,6 +79,7 @@ class WrongAnswer(BaseModel):
     """What the model makes up for a question without options."""
 
     model_config = ConfigDict(extra="forbid")
+    short_answer: str
     final_step: str
     answer: str
 
@@ -143,21 +152,27 @@ def _open_query(row: Row) -> Query[Row]:
     def read(text: str) -> Row:
         found = object_of(text, WrongAnswer)
         answer, step = found.answer.strip(), check(found.final_step, row)
-        _check_open(step, answer, row)
+        _check_open(found.short_answer.strip(), step, answer, row)
         return replace(_ending_with(row, step), answer=answer, answer_idx=None)
 
     messages = ({"role": "user", "content": _MADE_UP.prompt(row)},)
     return Query(messages, read, WrongAnswer.model_json_schema())
 
 
-def _check_open(step: str, answer: str, row: Row) -> None:
-    """Raise `Complaint` unless the answer is another one than the right one and the step comes to it alone."""
-    if text_matches(row.answer, answer) or text_matches(answer, row.answer):
+def _check_open(short: str, step: str, answer: str, row: Row) -> None:
+    """Raise `Complaint` unless the short answer is another one than the right one, and step and answer come to it.
+
+    A right answer of several sentences names more than what is right; a short answer in its words is refused all the
+    same, since nobody can tell.
+    """
+    if not short or len(short.split()) > MOST_WORDS:
+        raise Complaint(f"The short answer is not short. Give it in at most {MOST_WORDS} words.")
+    again = any(text_matches(row.answer, said) or text_matches(said, row.answer) for said in (short, answer))
+    if again or missing_words(short, row.answer)[1] <= SAME_WORDS:
         raise Complaint("The answer is the right one again, or another name for it. Choose one that is wrong.")
-    if not text_matches(answer, step):
-        raise Complaint(
-            f"The step does not come to the answer that is given with it. End it with: The answer is {answer}."
-        )
+    for name, text in (("step", step), ("answer", answer)):
+        if not text_matches(short, text):
+            raise Complaint(f"The {name} does not come to the short answer. Write in it: the answer is {short}.")
     if text_matches(row.answer, step):
         raise Complaint("The step mentions the right answer. Leave it out.")
 

@@ -37,6 +37,12 @@ def join_steps(steps: Sequence[str]) -> str:
     return "\n\n".join(f"## Step {number}: {step.strip()}" for number, step in enumerate(steps, start=1))
 
 
+def preface_of(text: str) -> list[str]:
+    """Return the lines before the first step, blank ones left out; none for a text without steps."""
+    pattern = next((way for way in _WAYS if way.search(text)), None)
+    return [] if pattern is None else [line for line in pattern.split(text)[0].splitlines() if line.strip()]
+
+
 def with_headings(text: str) -> str:
     """Return a text from its first step on, with `## Step 1: Title` for the ways in which models write headings.
 

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from curation.rewriting.steps import join_steps, numbers_of, split_steps, with_headings
+from curation.rewriting.steps import join_steps, numbers_of, preface_of, split_steps, with_headings
 from inference.dialogue import Complaint
 
 TITLE_CHARACTERS: Final = 160
+PREFACE_LINES: Final = 3
+"""So many lines before the first step are an introduction of the answer, and left out; more may hold content."""
 _BULLET: Final = re.compile(r"[ \t]*(?:[-*+•–]|\d{1,3}[.)])(?:[ \t]+|\Z)")
 _HEADING: Final = re.compile(r"[ \t]{0,3}(#{1,6})[ \t]*([^#\s].*?)[ \t#]*\Z")
 _OTHER_HEADING: Final = re.compile(r"^##?[ \t]+(?!Step \d).+", re.MULTILINE)
@@ -29,6 +31,7 @@ _EVIDENCE: Final = re.compile(
 
 def stepwise(text: str, least: int = 1) -> str:
     """At least so many steps, numbered from 1 without a gap, each with a title and content below it."""
+    before = preface_of(text)
     text = with_headings(text)
     steps, numbers = split_steps(text), numbers_of(text)
     if not steps:
@@ -36,6 +39,8 @@ def stepwise(text: str, least: int = 1) -> str:
     if numbers != list(range(1, len(steps) + 1)):
         said = ", ".join(map(str, numbers))
         raise Complaint(f"The steps are not numbered 1, 2, 3 and so on. Their numbers are {said}.")
+    if len(before) > PREFACE_LINES:
+        raise Complaint(f'There is text before the first step. Make "{_short(before[0])}" and what follows it steps.')
     other = _OTHER_HEADING.search(text)
     if other:
         raise Complaint(f'There is a heading that is no step. Make "{_short(other[0])}" a step or part of one.')
