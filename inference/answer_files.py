@@ -113,7 +113,8 @@ class SharedAnswers:
     """The files of all processes that asked one model; `shared_answers` makes it.
 
     What ended in an error is not kept, but for a prompt that leaves no room in `max_length` and for an answer that the
-    server withheld, which was paid for: both would come to the same again. A line that cannot be read is left out: a last one may be another process's, who is writing it now.
+    server withheld, which was paid for: both would come to the same again. A line that cannot be read is left out: a
+    last one may be another process's, who is writing it now.
     """
 
     place: Path

@@ -23,7 +23,8 @@ from registry.stage import ESTIMATE_ENTRY_POINT
 
 REMARK: Final = (
     "Estimates: 4 bytes of a prompt are a token, and answers go by rules of thumb. Rows that a filter will remove are "
-    "counted; questions that are asked again and hidden thinking are not."
+    "counted; questions that are asked again and hidden thinking are not. What several experiments ask alike is "
+    "counted for each, and paid for once."
 )
 _HEADER = ("calls for", "stage", "what", "model", "rows", "calls", "prompt tokens", "answer tokens", "dollars")
 
@@ -105,10 +106,10 @@ def show_estimates(plans: Iterable[Plan], shared: Path, answer: Answer) -> None:
             over = f"about {dollars(estimate.cost)}, over max_cost {limit:g}"
             answer.warnings.append(f"{step.experiment}: {step.stage}: its model calls would come to {over}")
     answer.data = {**(answer.data or {}), "estimate": data}
-    if found:
-        rows = [_row(step, call) for step, estimate in found for call in estimate.calls]
-        answer.lines.append(Grid(_HEADER, rows, "Model calls (estimate)", range(4, len(_HEADER))))
-        said = (f"{step.experiment}: {remark}" for step, estimate in found for remark in estimate.remarks)
+    rows = [_row(step, call) for step, estimate in found for call in estimate.calls]
+    said = (f"{step.experiment}: {remark}" for step, estimate in found for remark in estimate.remarks)
+    if rows:
+        answer.lines.append(Grid(_HEADER, [*rows, *_total(found)], "Model calls (estimate)", range(4, len(_HEADER))))
         answer.lines += [*dict.fromkeys(said), REMARK]
 
 
@@ -138,3 +139,17 @@ def _row(step: Plan, call: CallEstimate) -> list[str]:
     else:
         cost = f"{call.cost:,.2f}{' (batch)' if call.batch else ''}"
     return [step.experiment, step.stage, call.what, call.model, *shown, cost]
+
+
+def _total(found: Sequence[tuple[Plan, StageEstimate]]) -> list[list[str]]:
+    """The sum of what is known, where there is more than one line of calls to an API."""
+    calls = [call for _, estimate in found for call in estimate.calls if call.engine in API_ENGINES]
+    if len(calls) < 2:
+        return []
+    sums = [sum(number or 0 for number in numbers) for numbers in zip(*(_numbers(call) for call in calls), strict=True)]
+    cost = f"{sum(call.cost or 0.0 for call in calls):,.2f}"
+    return [["all", "", "", "", "", *(f"{number:,}" for number in sums), cost]]
+
+
+def _numbers(call: CallEstimate) -> tuple[int | None, int | None, int | None]:
+    return call.calls, call.prompt_tokens, call.completion_tokens

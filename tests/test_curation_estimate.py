@@ -195,5 +195,13 @@ def test_a_dry_run_shows_the_estimate_and_warns_of_max_cost(tmp_path: Path, monk
     shown = lab.meds1("run", "labelled", "--dry-run").stdout
     assert "Model calls (estimate)" in shown
     assert "labelled    curation   labels   gpt" in shown
+    assert "\nall " not in shown
+    two = ("--set", "curation.extract=step", "--set", 'curation.rewriter={"model_key": "gpt"}')
+    (total,) = [
+        line.split()
+        for line in lab.meds1("run", "labelled", "--dry-run", *two).stdout.splitlines()
+        if line.startswith("all ")
+    ]
+    assert total[1] == str(8 + 4)
     assert over in python_m(lab, "curation", "labelled", "--dry-run")
     assert "Model calls" not in lab.meds1("run", "tuned", "--dry-run").stdout
