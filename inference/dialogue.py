@@ -62,6 +62,8 @@ def converse(asking: Asking, queries: Sequence[Query[T]], sampling: Sampling, re
             break
         requests = {index: request_of(messages[index], queries[index].schema) for index in open_ones}
         once = {request.id: request for request in requests.values()}
+        if number:
+            log.info("%d of %d are asked again with what is wrong with their answers", len(open_ones), len(queries))
         answers = {answer.id: answer for answer in asking.ask(list(once.values()), sampling)}
         for index, request in requests.items():
             answer = answers[request.id]

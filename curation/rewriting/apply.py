@@ -95,6 +95,7 @@ def apply(
     left, removals, counts = list(rows), dict[str, str](), list[dict[str, Any]]()
     for name, rewrite in rewritings:
         context.stop.check(f"{name} had not begun")
+        log.info("%s: %s rows", name, f"{len(left):,}")
         outcomes = rewrite(left, ask)
         classes = _classes(outcomes)
         count = _count(name, outcomes, classes)
