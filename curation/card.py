@@ -184,9 +184,10 @@ def _rewriting(config: EffectiveConfig, metrics: Mapping[str, Any]) -> Iterator[
     ]
     table = _table(("rewriting", *(field.replace("_", " ") for field in fields), "most frequent reasons"), rows)
     told = "The reasoning as it was loaded is in `reasoning_original` of the table of all rows."
-    if config.curation.rewriter is not None:
-        key = config.curation.rewriter.model_key
-        told = f"Written by `{key}` ({_place_in_words(config.called_models['rewriter'])}). {told}"
+    rewriter = config.curation.calls.get("rewriter")
+    if rewriter is not None:
+        place = _place_in_words(config.called_models["rewriter"])
+        told = f"Written by `{rewriter.model_key}` ({place}). {told}"
     yield f"## Rewriting\n\n{told} Repaired rows passed after the model was told what was wrong.\n\n{table}"
 
 

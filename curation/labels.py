@@ -23,6 +23,7 @@ from data.rows import Row
 from data.specialties import SPECIALTIES
 from inference.dialogue import Complaint, Query, Reply
 from inference.prompts import conversation, user_message
+from registry.errors import StageFailure
 from registry.fields import EngineName
 from registry.rewriting_schema import LabelsConfig
 from registry.stage import StageContext
@@ -77,6 +78,11 @@ def label(entries: Ledger, context: StageContext, config: LabelsConfig) -> Label
         **{name: found[name] for name in ("accepted", "repaired", "unlabelled")},
         "kept": len(entries) - len(open_ones),
     }
+    if open_ones and found["unlabelled"] == len(open_ones):
+        raise StageFailure(
+            f"{context.config.experiment}: none of {len(open_ones)} rows got a label from {config.model_key}; the "
+            f"first: {replies[0].complaint}; give another curation.labels.model_key, or this one more retries"
+        )
     lost = next((reply.complaint for reply in replies if reply.value is None), None)
     warning = f"{found['unlabelled']} of {len(open_ones)} rows got no label from {config.model_key}; the first: {lost}"
     specialties = {entry.row.id: reply.value for entry, reply in zip(open_ones, replies, strict=True)}

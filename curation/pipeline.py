@@ -54,6 +54,7 @@ class Course:
     pairs: dict[str, Pairs] = field(default_factory=dict)
     answers: difficulty.Answers | None = None
     verdicts: difficulty.Verdicts = field(default_factory=dict)
+    given_up: Sequence[Mapping[str, str | None]] | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -176,6 +177,7 @@ def _rewriting(course: Course) -> None:
         return
     found = rewritten([entry.row for entry in kept(course.ledger)], course.context)
     course.metrics["rewriting"] = found.counts
+    course.given_up = found.given_up
     course.warnings += found.warnings
     tokens = dict(zip(found.rows, _reasoning_tokens(found.rows.values(), course.context), strict=True))
     course.ledger = with_rewritten(course.ledger, found.rows, tokens)

@@ -6,6 +6,7 @@ removed, and are the same ones each time. Of a row that was rewritten the change
 
 from __future__ import annotations
 
+import json
 import random
 import textwrap
 from collections import defaultdict
@@ -41,7 +42,8 @@ def preview(opened: Registry, name: str, count: int, answer: Answer) -> None:
     """Add `count` rows of the experiment's curation to the answer; `MissingError` when there is none to show."""
     view = opened.read()
     answer.warnings.extend(view.warnings)
-    path = _table_of(results_of(view, name).get("curation"), name)
+    result = results_of(view, name).get("curation")
+    path = _table_of(result, name)
     try:
         state = opened.statuses(view, name)["curation"]
         if state.status != "completed":
@@ -52,6 +54,8 @@ def preview(opened: Registry, name: str, count: int, answer: Answer) -> None:
     except Meds1Error as error:  # what was made is shown all the same
         answer.warnings.append(str(error))
     fates, rows = _drawn(path, count)
+    refused = _refused((result or {}).get("given_up_path"))
+    rows = [{**row, "refused_answer": refused[row["id"]]} if row["id"] in refused else row for row in rows]
     answer.data = {"experiment": name, "filtered_path": str(path), "fates": fates, "rows": rows}
     answer.lines.append(", ".join(f"{fate} {number:,}" for fate, number in fates.items()))
     answer.lines += [Drawn(_panel(row)) for row in rows]
@@ -67,6 +71,14 @@ def _table_of(result: Mapping[str, Any] | None, name: str) -> Path:
             f"`meds1 run {name} --stage curation --force`, or mount the file system that holds it"
         )
     return Path(recorded)
+
+
+def _refused(recorded: str | None) -> dict[str, str | None]:
+    """The last answer that did not pass, by the ids of the rows that were given up."""
+    if not recorded or not is_here(recorded):
+        return {}
+    lines = (json.loads(line) for line in Path(recorded).read_text(encoding="utf-8").split("\n") if line)
+    return {line["id"]: line["answer"] for line in lines}
 
 
 def _drawn(path: Path, count: int) -> tuple[dict[str, int], list[dict[str, Any]]]:
@@ -126,6 +138,8 @@ def _body(row: Mapping[str, Any]) -> Group:
         parts.append(_changed("Reasoning", row["reasoning_original"], row["reasoning"]))
     else:
         parts.append(_said("Reasoning", _ends(row["reasoning"])))
+    if row.get("refused_answer"):
+        parts.append(_said("Refused answer", _ends(row["refused_answer"])))
     if is_rewritten and _answer(row) != _answer(row, "_original"):
         parts.append(_changed("Answer", _answer(row, "_original"), _answer(row)))
     else:

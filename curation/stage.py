@@ -22,6 +22,7 @@ from curation.methods.pool import specialty_of
 from curation.methods.s1 import unknown_weights
 from curation.outputs import write_dataset, write_pairs, write_tables
 from curation.pipeline import Course, choose, required
+from curation.rewriting.apply import write_given_up
 from inference.formats import FORMATS
 from inference.prompts import system_prompt
 from registry.catalog import ModelEntry
@@ -52,6 +53,8 @@ def run(context: StageContext) -> StageOutput:
         **write_pairs(course.pairs, context.run_dir),
         "dataset_path": write_dataset(splits, _extras(course, metrics), context.run_dir),
     }
+    if course.given_up is not None:
+        artifacts["given_up_path"] = write_given_up(course.given_up, context.run_dir)
     if course.answers is not None:
         artifacts["difficulty_answers_path"] = write_answers(
             course.ledger, course.answers, course.verdicts, context.run_dir

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from inference.engine import Generation, Request, Sampling
@@ -41,11 +41,15 @@ class Query(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
-    """What came of a query: its value, null where none of the `tries` answers passed, and the last complaint."""
+    """What came of a query: its value, null where none of the `tries` answers passed, and the last complaint.
+
+    `refused` is the last answer that did not pass, as the model gave it.
+    """
 
     value: T | None
     tries: int
     complaint: str | None = None
+    refused: str | None = field(default=None, compare=False)
 
 
 def converse(asking: Asking, queries: Sequence[Query[T]], sampling: Sampling, retries: int) -> list[Reply[T]]:
@@ -71,7 +75,7 @@ def converse(asking: Asking, queries: Sequence[Query[T]], sampling: Sampling, re
                 replies[index] = Reply(queries[index].read(_text(answer, sampling)), number + 1)
             except Complaint as complaint:
                 if number == retries or answer.finish_reason == "error":
-                    replies[index] = Reply(None, number + 1, str(complaint))
+                    replies[index] = Reply(None, number + 1, str(complaint), answer.text)
                 else:
                     messages[index] = _again(queries[index].messages, answer, str(complaint), number + 1)
     return [reply for reply in replies if reply is not None]

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 CONNECT_S = 30.0
 _TICK_S = 0.5
 _ELSEWHERE_S = 0.1
+_SAY_S = 5.0
 _GATE_S = 0.1
 _QUEUE_S, _TOKEN_S = 600.0, 0.1
 # Tries of one request: 10 span more than a minute; rate limits are no fault, and get ten minutes or more.
@@ -85,7 +86,8 @@ class ServedEngine:
         self._transport = transport
         self._heard = False
         self._limited = 0
-        self._not_before = self._next_turn = 0.0
+        self._not_before = self._next_turn = self._say_at = 0.0
+        self._unsaid = 0
         # Evenly spaced: a minute's worth in a burst and the next one behind it would be twice the limit in one minute.
         # Kept here and not in aiolimiter's bucket, which belongs to one event loop (there is a new one for every call),
         # and whose turn is lost when, once it has come, the answer is known and nothing is sent.
@@ -224,7 +226,10 @@ class ServedEngine:
         """Seconds that this request waits; a wait that the server asked for holds all others back too."""
         grown = min(_FIRST_WAIT_S * 2 ** (tried - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.0)
         wait = fault.wait or grown
-        log.info("%s: %s; the next try is in %.1f s", self._transport, fault.text, wait)
+        self._unsaid += 1
+        if time.monotonic() >= self._say_at:
+            log.info("%s: %s; the next try is in %.1f s (faults: %d)", self._transport, fault.text, wait, self._unsaid)
+            self._say_at, self._unsaid = time.monotonic() + _SAY_S, 0
         self._limited += fault.kind == "limited"
         # One refusal now and then is no reason to stand still; several without an answer in between are.
         if not fault.wait and self._limited < _ALL_WAIT_AFTER:

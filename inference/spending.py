@@ -20,8 +20,8 @@ from registry.tail import NewLines
 
 FREE = Prices(input=0.0, output=0.0)
 _LOOK_S = 1.0
-# Bytes per token: of English prose about 4.5; more than most prompts have, and what a digit may take.
-_MOST_BYTES, _FEWEST_BYTES = 5, 1
+# Bytes per token: of English prose about 4.5; more than most prompts have, and less than all but the oddest.
+_MOST_BYTES, _FEWEST_BYTES = 5, 2
 _TURN_TOKENS = 8
 _SAMPLE = 50
 
@@ -184,7 +184,8 @@ class Budget:
             else f"{self._left} answers are missing, and the next one may cost {dollars(worst)}"
         )
         raise StageFailure(
-            f"{self._till.purse.model_key}: {self._till.told()} is spent; {more}; raise max_cost to go on: "
+            f"{self._till.purse.model_key}: {self._till.told()} is spent; {more}; raise max_cost to go on, or "
+            f"lower max_tokens, which is {self._sampling.max_tokens}: "
             "what is answered is kept and not paid again"
         )
 

@@ -110,7 +110,7 @@ def check_rewriting(styles: tuple[StyleName, ...], perturbation: PerturbationCon
     if perturbation is not None and styles and styles[-1] not in STEPWISE:
         raise ValueError(
             f"perturbation needs stepwise reasoning, and extract ends with {styles[-1]!r}; "
-            f"end it with {' or '.join(sorted(STEPWISE))}"
+            f"end it with one of {', '.join(sorted(STEPWISE))}"
         )
     if restore and perturbation is None:
         raise ValueError("restore mends what a perturbation has damaged; give perturbation or remove restore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ def rewriting_context(
     train = DatasetEntry(file_path=str(write_jsonl(folder / "rows.jsonl", records)))
     big = ModelEntry(api_model="big-2026", base_url=url, api_key_env="LAB_KEY", max_length=32_768)
     settings = {"method": "all", "rewriter": REWRITER, **curation}
-    context = make_context(folder, model, train=train, curation=settings, called_models={"rewriter": big})
-    return context
+    context = make_context(folder, model, train=train, curation=settings)
+    assert context.config.curation is not None
+    called = dict.fromkeys(context.config.curation.calls, big)
+    return replace(context, config=context.config.model_copy(update={"called_models": called}))
 
 
 def writing(body: Body, _before: int) -> Reply:

@@ -18,6 +18,7 @@ from data.rows import Row
 from data.specialties import SPECIALTIES
 from inference.dialogue import Complaint
 from registry.catalog import DatasetEntry, ModelEntry
+from registry.errors import StageFailure
 from registry.stage import StageContext
 from tests.faulty_server import Body, FaultyServer, Reply, completion, serving
 from tests.stages import make_context, record, row, write_jsonl
@@ -125,6 +126,13 @@ def test_what_is_not_in_the_list_is_asked_again_then_counted_as_unlabelled(tmp_p
     assert list(found.specialties.values()) == ["Neurology", "Neurology", None]
     assert found.metrics == {"asked": 3, "accepted": 1, "repaired": 1, "unlabelled": 1, "kept": 0}
     assert found.warnings[0].startswith("1 of 3 rows got no label from gpt; the first: 'Heart Things' is not in the")
+
+
+def test_where_no_row_gets_a_label_the_stage_ends(tmp_path: Path) -> None:
+    rows = [row(number, specialty=None) for number in (1, 2)]
+    why = r"none of 2 rows got a label from gpt; the first: 'Heart Things' is"
+    with serving(lambda *_: named("Heart Things")) as server, pytest.raises(StageFailure, match=why):
+        labelled(tmp_path, server, rows)
 
 
 def by_parity(body: Body, _before: int) -> Reply:

@@ -15,6 +15,7 @@ import pytest
 
 from curation.ledger import open_ledger, remove, with_pass_rates, with_rewritten
 from curation.outputs import write_tables
+from curation.rewriting.apply import write_given_up
 from tests.lab import Lab
 from tests.small_lab import edit_json, make_small_lab, python_m, save
 from tests.stages import row
@@ -126,11 +127,14 @@ def test_rewritten_rows_are_shown_with_what_changed_word_by_word(lab: Lab) -> No
     folder = lab.folder / "made"
     folder.mkdir()
     paths = write_tables(ledger, folder, rewritten=True)
-    save(lab, "tuned", "curation", "completed", filtered_path=str(paths["filtered_path"]))
+    lost = [{"id": rows[2].id, "rewriting": "step", "reason": "x", "answer": "No \udcff steps"}]
+    recorded = {**paths, "given_up_path": write_given_up(lost, folder)}
+    save(lab, "tuned", "curation", "completed", **{name: str(path) for name, path in recorded.items()})
 
     done = shown(lab, "--preview", "3")
 
     said = " ".join(line.strip("│ ") for line in done.stdout.splitlines())
+    assert "Refused answer: No" in said
     assert "Reasoning: First we [-think.-]{+look.+} So the [answer] is {+really+} B Answer: Prednisone" in said
     assert "Question: [-Which drug helps patient 1?-]{+What is it?+}" in said
     assert "Reasoning: [-First we think. So the [answer] is B-] Answer: [-B. Prednisone-]{+Fever+}" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -160,6 +161,13 @@ def test_rows_are_rewritten_counted_and_keep_what_they_were(tmp_path: Path, mode
     assert "step gave up 1 of 6 rows; most often (1): The answer was empty" in metrics["warnings"]
     assert not [warning for warning in metrics["warnings"] if "could be chosen" in warning]
     table = rows_of(context)
+    (lost,) = map(json.loads, output.artifacts["given_up_path"].read_text().splitlines())
+    assert lost == {
+        "id": next(each["id"] for each in table if each["filter_stage"]),
+        "rewriting": "step",
+        "reason": "The answer was empty.",
+        "answer": "",
+    }
     for each in table:
         number = int(each["question"].split()[-1].rstrip("?"))
         assert each["reasoning_original"].startswith(f"Patient {number} has had a fever")

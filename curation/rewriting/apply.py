@@ -5,12 +5,15 @@ A row that one of them gives up is seen by none after it, and keeps the text tha
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from curation.calls import Model, called
@@ -25,6 +28,7 @@ from registry.errors import StageFailure
 from registry.stage import StageContext
 
 log = logging.getLogger(__name__)
+GIVEN_UP: Final = "rewriting_given_up.jsonl"
 TOLERATED: Final = 0.1
 """Share of the rows that a rewriting may give up without a warning."""
 CLASSES: Final = 12
@@ -44,11 +48,15 @@ _COUNTED: Final[Mapping[Status, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What rewritings made of rows: the new ones and why others were given up, by row id, and the count of each."""
+    """What rewritings made of rows: the new ones and why others were given up, by row id, and the count of each.
+
+    `given_up` has for each of those the rewriting, the whole complaint and the answer that did not pass.
+    """
 
     rows: dict[str, Row]
     removals: dict[str, str]
     counts: list[dict[str, Any]]
+    given_up: list[dict[str, str | None]]
 
     @property
     def warnings(self) -> list[str]:
@@ -93,6 +101,7 @@ def apply(
 ) -> Rewritten:
     """Apply rewritings to rows; between two of them the stage is left when a stop was asked for."""
     left, removals, counts = list(rows), dict[str, str](), list[dict[str, Any]]()
+    lost: list[dict[str, str | None]] = []
     for name, rewrite in rewritings:
         context.stop.check(f"{name} had not begun")
         log.info("%s: %s rows", name, f"{len(left):,}")
@@ -105,6 +114,7 @@ def apply(
         for before, outcome, kind in zip(left, outcomes, classes, strict=True):
             if outcome.row is None:
                 removals[before.id] = f"{name}: given up: {kind}"
+                lost.append({"id": before.id, "rewriting": name, "reason": outcome.reason, "answer": outcome.refused})
             else:
                 assert outcome.row.id == before.id, f"{name} has put rows in another order"
                 new.append(outcome.row)
@@ -114,7 +124,18 @@ def apply(
                 f"{context.config.experiment}: {name} gave up all of the {count['rows']:,} rows; {_most_often(count)}; "
                 "give another curation.rewriter, or give this one more retries or max_tokens"
             )
-    return Rewritten({row.id: row for row in left}, removals, counts)
+    return Rewritten({row.id: row for row in left}, removals, counts, lost)
+
+
+def write_given_up(given_up: Sequence[Mapping[str, str | None]], run_dir: Path) -> Path:
+    """Write what the model answered where no answer passed, a line for each row: why, can be read there."""
+    path = run_dir / GIVEN_UP
+    temporary = path.with_name(f".{GIVEN_UP}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="replace") as file:
+        for row in given_up:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+    return path
 
 
 def complaint_class(reason: str) -> str:

@@ -17,11 +17,15 @@ AskRows = Callable[[Sequence[Query[Row]]], list[Reply[Row]]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One row after a rewriting; null where it was given up, and `reason` says why."""
+    """One row after a rewriting; null where it was given up.
+
+    `reason` says why, and `refused` is the model's last answer, null where it was not asked.
+    """
 
     row: Row | None
     status: Status
     reason: str | None = None
+    refused: str | None = None
 
 
 Rewriting = Callable[[Sequence[Row], AskRows], list[Outcome]]
@@ -31,7 +35,7 @@ Rewriting = Callable[[Sequence[Row], AskRows], list[Outcome]]
 def outcome_of(reply: Reply[Row]) -> Outcome:
     """The outcome of a reply."""
     if reply.value is None:
-        return Outcome(None, "given up", reply.complaint)
+        return Outcome(None, "given up", reply.complaint, reply.refused)
     return Outcome(reply.value, "accepted" if reply.tries == 1 else "repaired", reply.complaint)
 
 
