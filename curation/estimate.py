@@ -154,7 +154,7 @@ class _Recorder:
 
 def _rewritings(case: _Case) -> Iterator[CallEstimate]:
     """What the rewritings ask about a sample of the rows, each about what the one before is thought to leave."""
-    rewriter = case.curation.rewriter
+    rewriter = case.curation.calls.get("rewriter")
     if rewriter is None:
         return
     chosen = min(len(case.entries), case.curation.wanted or len(case.entries))

@@ -226,16 +226,16 @@ def test_a_killed_rewriting_is_taken_up_and_a_sibling_asks_only_what_is_new(tmp_
         assert len(server.bodies) == asked + len(new)
 
 
-@pytest.mark.parametrize(("style", "statuses"), [("cot", "accepted"), ("none", "unchanged")])
+@pytest.mark.parametrize(("style", "statuses", "asked"), [("cot", "accepted", [2]), ("none", "unchanged", [])])
 def test_rows_without_reasoning_serve_styles_that_need_none(
-    tmp_path: Path, model: Path, style: str, statuses: str
+    tmp_path: Path, model: Path, style: str, statuses: str, asked: list[int]
 ) -> None:
     bare = [{**each, "reasoning": ""} for each in records(3)]
     with serving(mending) as server:
         context = rewriting_context(tmp_path / "run", model, server.url, bare[:2], extract=style)
         metrics = run(context).metrics
     assert metrics["rewriting"][0][statuses] == metrics["n_train"] + metrics["n_validation"] == 2
-    assert [call.rows for call in estimate(context.config, context.shared).calls] == [2]
+    assert [call.rows for call in estimate(context.config, context.shared).calls] == asked
 
 
 def test_nothing_left_is_a_failure_that_says_why(tmp_path: Path, model: Path) -> None:
