@@ -121,7 +121,7 @@ def test_s1_from_rows_to_training_data(tmp_path: Path, model: Path) -> None:
     expected = f"## Thinking\n\n{source['reasoning']}\n\n## Final Response\n\nThe answer is C. Ibuprofen"
     assert example["completion"] == [{"role": "assistant", "content": expected}]
     assert sorted(path.name for path in context.run_dir.iterdir()) == sorted(
-        [*OUTPUTS, ANSWERS, "contamination.parquet", "duplicates.parquet"]
+        [*OUTPUTS, ANSWERS, "contamination.parquet", "duplicates.parquet", "spending"]
     )
 
 
