@@ -21,7 +21,7 @@ from curation.ledger import Ledger, Removals
 from curation.near_duplicates import Asked, asked, shingles, similar_pairs, similarity
 from curation.ngrams import Words, gram_size, held_questions
 from data.rows import Row
-from registry.curation_schema import DecontaminationConfig
+from registry.filter_schema import DecontaminationConfig
 
 Kind = Literal["equal", "n-gram", "similar"]
 REASONS: Final[Mapping[Kind, str]] = {

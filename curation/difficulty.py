@@ -29,9 +29,9 @@ from inference.answer_files import shared_answers
 from inference.engine import EngineSpec, Generation, Request, Sampling, model_source
 from inference.journal import generate_resumable
 from inference.prompts import messages
-from registry.curation_schema import DifficultyConfig
 from registry.effective import EffectiveConfig
 from registry.errors import StageFailure
+from registry.filter_schema import DifficultyConfig
 from registry.stage import StageContext
 from scoring.extraction import extract_choice
 from scoring.free_text import text_matches

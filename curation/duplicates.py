@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from curation.ledger import Entry, Ledger, Removals
 from curation.near_duplicates import asked, similar_pairs
-from registry.curation_schema import DuplicatesConfig
+from registry.filter_schema import DuplicatesConfig
 
 REPEATED: Final = "repeats another row's question"
 NEARLY_REPEATED: Final = "nearly repeats another row's question"

@@ -31,10 +31,11 @@ from inference.engine import EngineSpec, Sampling
 from inference.journal import Asking
 from inference.prompts import TOKEN_BYTES, Messages, about_tokens
 from registry.catalog import DatasetEntry
-from registry.curation_schema import CurationConfig, DifficultyConfig
+from registry.curation_schema import CurationConfig
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
 from registry.estimates import Called, CallEstimate, StageEstimate, priced
+from registry.filter_schema import DifficultyConfig
 from registry.rewriting_schema import STEPWISE, LabelsConfig, Role
 from registry.stage import StageContext
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from curation.ledger import Entry, Ledger, Removals
-from registry.curation_schema import QualityConfig
+from registry.filter_schema import QualityConfig
 from scoring import statements
 from scoring.extraction import cleaned, extract_choice
 from scoring.free_text import text_matches

@@ -136,7 +136,8 @@ class Claims:
             found = path.stat()
         except OSError:  # its round has ended
             return False
-        if identity.get("host") == socket.gethostname() and same_node(identity):
+        here = identity.get("host") == socket.gethostname() and same_node(identity)
+        if here and identity["start"] is not None:  # null where there is no /proc
             return process_start(identity["pid"]) == identity["start"]
         state = found.st_size, found.st_mtime_ns
         if state != other.state:  # clocks of hosts differ: what counts is that it changes

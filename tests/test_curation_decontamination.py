@@ -22,7 +22,7 @@ from curation.ledger import open_ledger
 from curation.near_duplicates import Asked, asked, similar_pairs
 from curation.ngrams import COMMON, SHORTEST, held_questions, words_of
 from data.rows import Row
-from registry.curation_schema import DecontaminationConfig
+from registry.filter_schema import DecontaminationConfig
 from tests.stages import DRUGS, row
 
 VIGNETTE = (

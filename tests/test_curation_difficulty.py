@@ -27,8 +27,8 @@ from curation.ledger import Ledger, open_ledger
 from data.rows import Row
 from inference.engine import FinishReason, Generation
 from registry.catalog import ModelEntry
-from registry.curation_schema import DifficultyConfig
 from registry.errors import StageFailure, StageStopped
+from registry.filter_schema import DifficultyConfig
 from registry.stage import StageContext
 from registry.stopping import StopFlag
 from tests.faulty_server import Body, FaultyServer, Reply, completion, refusal, serving

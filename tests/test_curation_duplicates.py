@@ -7,7 +7,7 @@ import itertools
 from curation.duplicates import NEARLY_REPEATED, REPEATED, Duplicates, duplicates
 from curation.ledger import Entry
 from data.rows import Row
-from registry.curation_schema import DuplicatesConfig
+from registry.filter_schema import DuplicatesConfig
 from tests.stages import DRUGS, row
 
 SWAPPED = {"A": DRUGS[1], "B": DRUGS[0], "C": DRUGS[2], "D": DRUGS[3]}

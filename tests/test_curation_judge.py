@@ -18,8 +18,8 @@ from curation.shards import prepare
 from curation.stage import run
 from inference.engine import Generation
 from registry.catalog import DatasetEntry, ModelEntry
-from registry.curation_schema import DifficultyConfig
 from registry.errors import MissingError
+from registry.filter_schema import DifficultyConfig
 from registry.stage import StageContext
 from tests.faulty_server import Body, FaultyServer, Reply, completion, refusal, serving
 from tests.stages import make_context, record, row, write_jsonl

@@ -20,7 +20,7 @@ from curation.formatting import training_example
 from curation.ledger import open_ledger, remove, with_pass_rates, with_rewritten
 from curation.outputs import PAIR_FIELDS, write_dataset, write_pairs, write_tables
 from inference.formats import FORMATS
-from registry.curation_schema import DecontaminationConfig, DuplicatesConfig
+from registry.filter_schema import DecontaminationConfig, DuplicatesConfig
 from tests.lab import CHECKOUT, make_lab
 from tests.stages import row
 

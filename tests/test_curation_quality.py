@@ -9,7 +9,7 @@ import pytest
 from curation.ledger import open_ledger
 from curation.quality import CONCLUSION_CHARACTERS, missing_fields, poor_quality
 from data.rows import Row
-from registry.curation_schema import QualityConfig
+from registry.filter_schema import QualityConfig
 from tests.stages import row
 
 CONFIG = QualityConfig(truncation_tokens=(1024, 2048), max_tokens=4000)

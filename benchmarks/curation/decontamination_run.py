@@ -17,7 +17,7 @@ from typing import Any
 from curation.decontamination import contamination
 from curation.ledger import open_ledger
 from data.rows import Row, question_id_of
-from registry.curation_schema import DecontaminationConfig
+from registry.filter_schema import DecontaminationConfig
 
 VOCABULARY, TRACE_WORDS, QUESTION_WORDS, PLANTED_EVERY = 30_000, 380, 60, 100
 _WORDS = [f"{'abcdefghij'[rank % 10]}{rank:x}ing," for rank in range(1, VOCABULARY)]

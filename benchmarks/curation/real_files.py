@@ -17,7 +17,7 @@ from curation.methods.pool import specialty_of
 from curation.pipeline import Course, choose
 from data.load import load_rows
 from registry.console import Grid
-from registry.curation_schema import DecontaminationConfig
+from registry.filter_schema import DecontaminationConfig
 from tests.stages import make_context
 from tests.tiny import make_tiny_model
 
