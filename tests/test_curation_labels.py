@@ -158,6 +158,7 @@ def test_selection_uses_the_labels_and_shards_leave_nothing_to_ask(tmp_path: Pat
     assert not [warning for warning in metrics["warnings"] if "specialty_weights" in warning]
 
 
+@pytest.mark.full
 @NEEDS_VLLM
 def test_vllm_holds_labels_to_the_list(tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "model", max_length=8192)

@@ -245,6 +245,7 @@ def gives_all_up(rewrite: Rewrite) -> None:
         assert all(outcome.reason for outcome in outcomes)
 
 
+@pytest.mark.full
 def test_nonsense_of_a_real_model_is_given_up_in_every_style(model: Path, tmp_path: Path) -> None:
     with rewriting(EngineSpec("transformers", model, max_length=4096), tmp_path, Sampling(8)) as rewrite:
         gives_all_up(rewrite)
