@@ -15,7 +15,6 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from curation.rewriting.difference import Kind, shortened, word_difference
 from registry.console import Answer, Drawn
 from registry.curation_schema import FILTER_STAGES
 from registry.errors import Meds1Error, MissingError
@@ -26,6 +25,8 @@ from registry.store import Registry, results_of
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+    from curation.rewriting.difference import Kind
 
 KEPT: Final = "kept"
 SHOWN: Final = {"question": 600, "start": 350, "end": 350, "option": 200, "answer": 300}
@@ -155,6 +156,8 @@ def _answer(row: Mapping[str, Any], which: str = "") -> str:
 def _changed(title: str, before: str, after: str) -> Any:
     """What was rewritten: removed words red and struck in [- -], added ones green in {+ +}."""
     from rich.text import Text
+
+    from curation.rewriting.difference import shortened, word_difference
 
     text, gone, space = Text.assemble((f"{title}: ", "bold")), "", ""
     for kind, words in shortened(word_difference(before, after)):

@@ -15,6 +15,7 @@ from curation.shards import prepare
 from curation.stage import run
 from registry.catalog import DatasetEntry, ModelEntry
 from registry.errors import StageStopped
+from registry.spending import FOLDER
 from registry.stage import StageContext
 from registry.stopping import STOP_SIGNALS, StopFlag
 from tests.faults import FORK
@@ -76,8 +77,8 @@ def letters(body: Body, _before: int) -> Reply:
 
 
 def outputs(context: StageContext) -> dict[str, bytes]:
-    """Every file that the run has written."""
-    files = [path for path in context.run_dir.rglob("*") if path.is_file()]
+    """Every file that the run has written, but for what it has spent."""
+    files = [path for path in context.run_dir.rglob("*") if path.is_file() and path.parent.name != FOLDER]
     return {str(path.relative_to(context.run_dir)): path.read_bytes() for path in files}
 
 
