@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from inference.batch_records import Record, clear, new_record, records, write
 from inference.batch_service import BatchService, JobState, Passing, Unanswered
-from inference.engine import EngineSpec, Generation, Known, Request, Sampling
+from inference.engine import EngineSpec, Gate, Generation, Known, Request, Sampling
 from inference.samples import failure
 from inference.served_wire import Task, tasks
 from registry.errors import Meds1Error, StageFailure, UsageError
@@ -64,7 +64,7 @@ class BatchEngine:
         sampling: Sampling,
         stop: StopFlag | None = None,
         known: Known | None = None,
-        gate: object = None,
+        gate: Gate | None = None,
     ) -> Iterator[Generation]:
         """See `inference.engine.Engine.generate`; raises `UsageError` for an answer in several rounds.
 

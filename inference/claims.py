@@ -126,8 +126,9 @@ class Claims:
         self._then()
         ended = time.monotonic()
         self._took.append(ended - now)
-        # The quickest of some: a busy machine makes one slow now and then.
-        self._next_look = ended + (_SPARING_S if min(self._took) > _CHEAP_S else 0.0)
+        # The quickest of some: a busy machine makes one slow now and then. Never most of the time goes into looking.
+        quickest = min(self._took)
+        self._next_look = ended + (max(_SPARING_S, 4 * quickest) if quickest > _CHEAP_S else 0.0)
 
     def _is_alive(self, path: Path, now: float) -> bool:
         other = self._others[path]
