@@ -105,11 +105,11 @@ def read(task: Task, content: bytes) -> Generation:
 
 
 def _flaw(ended: str) -> str | None:
-    """Why an answer that was paid for is none; null for one that is. Raises `ValueError` where no reason is given."""
+    """Why an answer that was paid for is none; null for one that is. Raises `ValueError` for one to ask again."""
     if ended in _REASONS:
         return None
     if ended.startswith("content_filter"):
         return f"{WITHHELD} the answer ({ended})"
-    if ended == "none":
-        raise ValueError("the server ended the answer without a finish_reason")
+    if ended in ("none", "abort"):  # vLLM aborts what it cannot finish now
+        raise ValueError(f"the server broke the answer off (finish_reason {ended})")
     return f"the server ended the answer with finish_reason {ended!r}"

@@ -214,7 +214,8 @@ PASSING = {
     "an error that says 200": reply({"error": {"message": "oh"}}),
     "no choices": reply({"choices": []}),
     "choices that are null": reply({"choices": None}),
-    "an unknown end": completion("half", "abort"),
+    "an answer that vLLM aborts": completion("half", "abort"),
+    "an answer without an end": completion("half", None),
 }
 
 
