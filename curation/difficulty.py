@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 
 from curation.calls import purse_of
 from curation.ledger import Ledger, Removals
+from curation.outputs import write_lines
 from data.hub import resolve
 from data.rows import Row
 from inference.answer_files import shared_answers
@@ -160,15 +160,12 @@ def is_right(row: Row, text: str) -> bool:
 
 def write_answers(ledger: Ledger, answers: Answers, verdicts: Verdicts, run_dir: Path) -> Path:
     """Write what the base model answered to each row, and what a judge said: there one reads why it was removed."""
-    path = run_dir / ANSWERS
-    temporary = path.with_name(f".{ANSWERS}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        for entry in ledger:
-            given = zip(answers.get(entry.row.id, ()), verdicts.get(entry.row.id, ()), strict=True)
-            for answer, verdict in given:
-                file.write(json.dumps(_record(entry.row, answer, verdict), ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
-    return path
+    records = (
+        _record(entry.row, answer, verdict)
+        for entry in ledger
+        for answer, verdict in zip(answers.get(entry.row.id, ()), verdicts.get(entry.row.id, ()), strict=True)
+    )
+    return write_lines(records, run_dir / ANSWERS)
 
 
 def _record(row: Row, answer: Generation, verdict: Verdict) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Tables are written column by column and some thousand rows at a time: a row of a
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -178,3 +179,12 @@ def _write_parquet(parts: Iterable[pa.Table], path: Path, repeated: list[str]) -
     assert writer is not None
     writer.close()
     os.replace(temporary, path)
+
+
+def write_lines(rows: Iterable[Mapping[str, Any]], path: Path, errors: str = "surrogatepass") -> Path:
+    """Write a JSON line for each row; `errors` says what becomes of a lone surrogate."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", errors=errors) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    os.replace(temporary, path)
+    return path

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from registry.attempt import job_identity
 from registry.durable import make_folder, mode_for
 from registry.provenance import process_start, same_node
 from registry.tail import NewLines
@@ -75,7 +76,7 @@ class Claims:
         except OSError as error:
             self._without(error)
             return self
-        self._write({"identity": _identity()})
+        self._write({"identity": job_identity()})
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 
@@ -163,12 +164,6 @@ class Claims:
     def _without(self, error: OSError) -> None:
         log.warning("%s: what is being asked cannot be noted (%s): others may ask the same", self._folder, error)
         self._file = None
-
-
-def _identity() -> dict[str, Any]:
-    pid = os.getpid()
-    node = {"node": os.environ["SLURMD_NODENAME"]} if "SLURMD_NODENAME" in os.environ else {}
-    return {"host": socket.gethostname(), "pid": pid, "start": process_start(pid), **node}
 
 
 def _note(other: _Other, content: bytes) -> None:

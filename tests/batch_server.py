@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from tests.faulty_server import Body, Reply, Script, echo, refusal, reply
+from registry.stopping import StopFlag
+from tests.faulty_server import Answering, Body, Reply, Script, echo, listening, refusal, reply
 
 
 @dataclass
@@ -190,44 +191,31 @@ Page = Callable[[str, str, bytes, Message], Reply]
 def served(vendor: Vendor, page: Page, root: str) -> Iterator[Vendor]:
     """Serve the vendor's pages, one request at a time; `vendor.url` ends with `root`."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
+    class Handler(Answering):
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with vendor.lock:
                 instead = vendor.before(self.command, self.path)
-                self._send(instead or page(self.command, self.path, content, self.headers))
+                self.send(instead or page(self.command, self.path, content, self.headers))
 
         do_POST = do_GET  # noqa: N815 - the library's name
 
-        def _send(self, answer: Reply) -> None:
-            if answer.hang_up:
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        def handle(self) -> None:
-            # A client that was killed, as tests do.
-            with suppress(OSError):
-                super().handle()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    vendor.url = f"http://127.0.0.1:{server.server_address[1]}{root}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as url:
+        vendor.url = url + root
         yield vendor
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+
+@contextmanager
+def stopped_while_waiting(vendor: Vendor) -> Iterator[StopFlag]:
+    """Hold the batch back, and ask for a stop as soon as it has been looked at."""
+    vendor.held.set()
+    stop = StopFlag()
+
+    def leave() -> None:
+        vendor.looked.wait(60)
+        stop.handle(signal.SIGUSR1, None)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    yield stop
+    thread.join()

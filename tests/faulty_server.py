@@ -105,47 +105,59 @@ def nothing_at(path: str) -> Reply:
     return refusal(404, f"no page {path}")
 
 
+class Answering(BaseHTTPRequestHandler):
+    """Sends replies, faults too."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer leaves in one piece; two of them wait 40 ms for each other
+
+    def send(self, answer: Reply) -> None:
+        """Send the reply, or hang up."""
+        if answer.hang_up:
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        size = str(len(answer.content))
+        for name, value in {"Content-Type": "application/json", "Content-Length": size, **answer.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.content[: answer.sent])
+        self.close_connection = answer.sent is not None
+
+    def handle(self) -> None:
+        """Serve a client that may be killed or give up, as tests make it do."""
+        with suppress(OSError):
+            super().handle()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@contextmanager
+def listening(handler: type[Answering]) -> Iterator[str]:
+    """Serve on loopback until the end of the block, and yield the root's URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @contextmanager
 def serving(script: Script, route: Route = chat_completions, root: str = "/v1") -> Iterator[FaultyServer]:
     """Serve on loopback until the end of the block; `url` is the base URL."""
     faulty = FaultyServer(script)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # an answer leaves in one piece; two of them wait 40 ms for each other
-
+    class Handler(Answering):
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(route(faulty, self.path, content, self.headers["Authorization"]))
+            self.send(route(faulty, self.path, content, self.headers["Authorization"]))
 
-        def _send(self, answer: Reply) -> None:
-            if answer.hang_up:
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            size = str(len(answer.content))
-            for name, value in {"Content-Type": "application/json", "Content-Length": size, **answer.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.content[: answer.sent])
-            self.close_connection = answer.sent is not None
-
-        def handle(self) -> None:
-            # A client that was killed or gave up, as tests make it do.
-            with suppress(OSError):
-                super().handle()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    faulty.url = f"http://127.0.0.1:{server.server_address[1]}{root}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as url:
+        faulty.url = url + root
         yield faulty
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -22,7 +22,7 @@ from inference.journal import Asking
 from registry.catalog import ModelEntry
 from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
 from registry.stopping import StopFlag
-from tests.batch_server import Job, Vendor, openai_batches
+from tests.batch_server import Job, Vendor, openai_batches, stopped_while_waiting
 from tests.faulty_server import Body, Reply, completion, echo, question, refusal
 from tests.stages import make_context
 
@@ -147,18 +147,8 @@ def test_results_that_the_vendor_has_removed_are_asked_for_again(vendor: Vendor,
 
 def leave_while_waiting(vendor: Vendor, folder: Path, count: int) -> StageStopped:
     """Ask, and stop when the batch has been looked at."""
-    vendor.held.set()
-    stop = StopFlag()
-
-    def leave() -> None:
-        vendor.looked.wait(60)
-        stop.handle(signal.SIGUSR1, None)
-
-    thread = threading.Thread(target=leave)
-    thread.start()
-    with pytest.raises(StageStopped) as stopped:
+    with stopped_while_waiting(vendor) as stop, pytest.raises(StageStopped) as stopped:
         generate(vendor, folder, requests(count), stop=stop)
-    thread.join()
     return stopped.value
 
 

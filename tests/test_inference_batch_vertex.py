@@ -16,7 +16,7 @@ import pytest
 from inference.engine import EngineSpec, Generation, Request, Sampling, VertexModel, open_engine
 from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
 from registry.stopping import StopFlag
-from tests.batch_server import Job, Vendor
+from tests.batch_server import Job, Vendor, stopped_while_waiting
 from tests.faulty_server import Body, Reply
 from tests.vertex_batch_server import BUCKET, vertex_batches
 from tests.vertex_server import LOCATION, MODEL, TOKEN, content, echo, question, refused, service_account
@@ -156,18 +156,9 @@ def test_a_fault_that_passes_costs_nothing(where: str, vendor: Vendor, tmp_path:
 
 
 def test_a_stopped_stage_leaves_its_batch_to_the_next_attempt(vendor: Vendor, tmp_path: Path) -> None:
-    vendor.held.set()
-    stop = StopFlag()
-
-    def leave() -> None:
-        vendor.looked.wait(60)
-        stop.handle(signal.SIGUSR1, None)
-
-    thread = threading.Thread(target=leave)
-    thread.start()
-    with pytest.raises(StageStopped, match="the next attempt waits for them"):
+    told = "the next attempt waits for them"
+    with stopped_while_waiting(vendor) as stop, pytest.raises(StageStopped, match=told):
         generate(vendor, tmp_path, requests(3), stop)
-    thread.join()
     vendor.held.clear()
     assert texts(generate(vendor, tmp_path, requests(3))) == right(3)
     assert len(vendor.jobs) == 1

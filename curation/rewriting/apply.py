@@ -5,9 +5,7 @@ A row that one of them gives up is seen by none after it, and keeps the text tha
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from curation.calls import Model, called
+from curation.outputs import write_lines
 from curation.rewriting.outcome import AskRows, Outcome, Rewriting, Status
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.restore import with_restoration
@@ -129,13 +128,7 @@ def apply(
 
 def write_given_up(given_up: Sequence[Mapping[str, str | None]], run_dir: Path) -> Path:
     """Write what the model answered where no answer passed, a line for each row: why, can be read there."""
-    path = run_dir / GIVEN_UP
-    temporary = path.with_name(f".{GIVEN_UP}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="replace") as file:
-        for row in given_up:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
-    return path
+    return write_lines(given_up, run_dir / GIVEN_UP, "replace")
 
 
 def complaint_class(reason: str) -> str:

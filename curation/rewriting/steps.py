@@ -39,7 +39,7 @@ def join_steps(steps: Sequence[str]) -> str:
 
 def preface_of(text: str) -> list[str]:
     """Return the lines before the first step, blank ones left out; none for a text without steps."""
-    pattern = next((way for way in _WAYS if way.search(text)), None)
+    pattern = _way_of(text)
     return [] if pattern is None else [line for line in pattern.split(text)[0].splitlines() if line.strip()]
 
 
@@ -49,7 +49,7 @@ def with_headings(text: str) -> str:
     Bold headings count where none has a `#`, bare ones ("Step 1. Title") where none is bold either, so that a word on
     another step in a line of its own begins none.
     """
-    pattern = next((way for way in _WAYS if way.search(text)), None)
+    pattern = _way_of(text)
     if pattern is None:
         return text
     parts = pattern.split(text)[1:]
@@ -58,3 +58,8 @@ def with_headings(text: str) -> str:
         title, _, below = content.lstrip(" \t*_").partition("\n")
         steps.append(f"## Step {number}: {title.replace('**', '').strip().rstrip(':')}\n{below.strip()}".strip())
     return "\n\n".join(steps)
+
+
+def _way_of(text: str) -> re.Pattern[str] | None:
+    """How the text's headings are written; null for a text without any."""
+    return next((way for way in _WAYS if way.search(text)), None)
