@@ -90,12 +90,17 @@ class BatchEngine:
         covered = {custom_id for record in under_way for custom_id in record.ids}
         under_way += self._sent([custom_id for custom_id in wanted if custom_id not in covered], 1, wanted, stop)
         held_back: list[Record] = []
+        alone: set[str] = set()
         while under_way:
             record, state = self._first_ended(under_way, stop)
             under_way.remove(record)
-            if state.phase == "full" and under_way:
+            if state.phase == "full" and record.tag not in alone:
                 clear(self._folder, record)
                 held_back.append(record)
+                if not under_way:  # those that took the room have ended since: a batch that is alone must fit
+                    waited = held_back.pop(0)
+                    under_way += self._sent(waited.ids, waited.turn, wanted, stop)
+                    alone.update(one.tag for one in under_way)
                 continue
             harvest = self._harvest(record, state, wanted, stop)
             yield from harvest.generations

@@ -325,25 +325,26 @@ def test_a_batch_that_a_person_cancelled_gives_what_it_has_and_ends_the_stage(ve
     assert [len(job.lines) for job in vendor.jobs.values()] == [3, 1]
 
 
+@pytest.mark.parametrize("full", [{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}], ids=str)
 def test_a_batch_that_does_not_fit_the_queue_waits_for_the_others(
-    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: set[int]
 ) -> None:
     monkeypatch.setattr(OpenAIBatches, "most_requests", 2)
-
-    def full(job: Job) -> None:
-        if len(vendor.jobs) == 1:
-            job.ends, job.code, job.text = "failed", "token_limit_exceeded", "Enqueued token limit reached"
-
-    vendor.plan = full
-    vendor.held.set()
-    results: list[dict[str, str]] = []
-    thread = threading.Thread(target=lambda: results.append(texts(generate(vendor, tmp_path, requests(4)))))
-    thread.start()
-    vendor.looked.wait(60)
-    vendor.held.clear()
-    thread.join(60)
-    assert results == [right(4)]
+    vendor.plan = lambda job: _full(job) if len(vendor.jobs) in full else None
+    assert texts(generate(vendor, tmp_path, requests(6))) == right(6)
     assert set(vendor.asked.values()) == {1}
+    assert len(vendor.jobs) == 3 + len(full)
+
+
+def test_a_batch_that_does_not_fit_an_empty_queue_ends_the_stage(vendor: Vendor, tmp_path: Path) -> None:
+    vendor.plan = _full
+    with pytest.raises(StageFailure, match="Enqueued token limit reached; 4 requests without an answer"):
+        generate(vendor, tmp_path, requests(4))
+    assert len(vendor.jobs) == 2
+
+
+def _full(job: Job) -> None:
+    job.ends, job.code, job.text = "failed", "token_limit_exceeded", "Enqueued token limit reached"
 
 
 def test_every_round_of_a_conversation_is_a_batch(vendor: Vendor, tmp_path: Path) -> None:
