@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from plotting.metrics import Measure, measures
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError
 from registry.original.case import Result, is_here
@@ -15,7 +16,10 @@ from registry.status import StageStatus, Word, ended_as
 
 @dataclass(frozen=True)
 class Score:
-    """One experiment on one benchmark: shares between 0 and 1, out of how many answers, what makes them suspect."""
+    """One experiment on one benchmark: shares between 0 and 1, out of how many answers, what makes them suspect.
+
+    `numbers` is all that the result says of the benchmark; `plotting.metrics` reads its other metrics.
+    """
 
     accuracy: float
     low: float
@@ -23,6 +27,16 @@ class Score:
     correct: int
     total: int
     flags: tuple[str, ...] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def measures(self) -> dict[str, Measure]:
+        """Every metric that the result holds, by name."""
+        return measures(self.numbers)
+
+    @property
+    def chance(self) -> float | None:
+        """The accuracy of guessing; null where there is no such thing, or the result does not say."""
+        return self.numbers.get("chance")
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,7 @@ def _score(name: str, source: str, numbers: Mapping[str, Any]) -> Score:
     try:
         low, high = numbers["accuracy_ci"]
         flags = tuple(numbers.get("flags") or ())
-        return Score(numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"], flags)
+        return Score(numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"], flags, numbers)
     except (KeyError, TypeError, ValueError):
         raise UsageError(
             f"{name}: its eval result of {source} needs accuracy, accuracy_ci [low, high], num_correct and "

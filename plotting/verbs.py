@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from plotting.figures.kinds import KINDS, Request, kind_of, write
+from plotting.metrics import ACCURACY
 from registry.console import Answer, answering
 from registry.errors import Meds1Error
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
@@ -39,9 +41,12 @@ def leaderboard(
 
 
 def plot(  # noqa: PLR0913 - one parameter per option of the command line
-    kind: Annotated[Literal["comparison"], typer.Argument(help="Which figure.")],
+    kind: Annotated[str, typer.Argument(help=f"Which figure: {', '.join(KINDS)}.")],
     names: Annotated[list[str] | None, typer.Option("--experiments", help="Experiments, by name or glob.")] = None,
     tag: Tag = None,
+    benchmarks: Annotated[list[str] | None, typer.Option("--benchmark", help="Only this one; repeatable.")] = None,
+    metric: Annotated[str, typer.Option(help="What is drawn, as `meds1 leaderboard --metric` knows it.")] = ACCURACY,
+    baseline: Annotated[str | None, typer.Option(help="The experiment that others are held against.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("figures"),
     as_json: Json = False,
     registry: RegistryFile = None,
@@ -49,13 +54,19 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
 ) -> None:
     """Draw a figure as PNG and PDF, with the CSV that it was drawn from."""
     with answering("plot", as_json) as answer:
-        from plotting.comparison import draw
+        from plotting.runs import runs_of
 
+        draw = kind_of(kind)
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
-        rows = _rows(opened, view, selected, answer, names)
+        runs = runs_of(opened, view, selected, answer, names)
         if answer.errors:
             return
-        written = draw(rows, opened.catalog.display, out / kind)
+        sketch = draw(Request(runs, opened.catalog.display, tuple(benchmarks or ()), metric, baseline))
+        for name, error in sketch.lacking.items():
+            say(answer, name, error, names)
+        if answer.errors:
+            return
+        written = write(sketch, out / kind)
         answer.data = {"files": [str(path) for path in written]}
         answer.lines = [str(path) for path in written]
 

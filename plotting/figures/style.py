@@ -61,8 +61,11 @@ def save(figure: Figure, stem: Path, header: Sequence[str], rows: Iterable[Seque
 
 
 def _drawn(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
+    from matplotlib import rc_context
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, metadata=metadata)
+    with rc_context(RC):
+        figure.savefig(buffer, format=form, metadata=metadata)
     return buffer.getvalue()
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plotting.figures.kinds import Request, Sketch
+from plotting.figures.style import FADED, MARKERS, PALETTE, RC
 from plotting.leaderboard import ranked
 from plotting.scores import Row, benchmark_title, benchmarks_of
-from plotting.style import FADED, MARKERS, PALETTE, RC, save
-from registry.catalog import Display
 from registry.errors import MissingError
 
 if TYPE_CHECKING:
@@ -36,8 +35,9 @@ class _Look:
     marker: str
 
 
-def draw(rows: list[Row], display: Display, stem: Path) -> list[Path]:
-    """Draw the figure and write PNG, PDF and CSV beside each other; `MissingError` when there is nothing to draw."""
+def sketch(request: Request) -> Sketch:
+    """Draw the figure; `MissingError` when there is nothing to draw."""
+    rows = [run.row for run in request.runs if run.row is not None]
     if not rows:
         raise MissingError("no experiment has an eval result to compare; run `meds1 run NAME` first")
     # The non-interactive canvas: a login node has no display.
@@ -52,12 +52,13 @@ def draw(rows: list[Row], display: Display, stem: Path) -> list[Path]:
         panels = figure.subplots(1, len(sources), sharex=True, sharey=True, squeeze=False)[0]
         for panel, source in zip(panels, sources, strict=True):
             _panel(panel, order, source, looks)
-            panel.set_title(benchmark_title(rows, source, display), fontsize=9)
+            panel.set_title(benchmark_title(rows, source, request.display), fontsize=9)
         _axes(panels[0], order)
         figure.supxlabel(_caption(order), fontsize=9)
         if set(looks) != {None}:
             _legend(figure, looks)
-        return save(figure, stem, HEADER, _numbers(order, sources))
+        lacking = {run.experiment: run.why_unscored for run in request.runs if run.why_unscored is not None}
+        return Sketch(figure, HEADER, _numbers(order, sources), lacking)
 
 
 def _looks(rows: list[Row]) -> dict[str | None, _Look]:

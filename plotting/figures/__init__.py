@@ -1,0 +1,1 @@
+"""Figures that compare experiments, a module for each kind; `kinds` has the list."""
