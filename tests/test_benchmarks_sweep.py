@@ -13,6 +13,7 @@ from tests.lab import CHECKOUT
 COMMAND = [sys.executable, "-m", "benchmarks.sweep", "--json"]
 
 
+@pytest.mark.full
 @pytest.mark.slurm
 def test_a_short_sweep_is_measured_with_every_call_of_slurm() -> None:
     short = ["--experiments", "12", "--singles", "2", "--repeats", "1"]

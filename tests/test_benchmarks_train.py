@@ -63,6 +63,7 @@ def test_every_real_explanation_becomes_a_row(real_data: Path) -> None:
     assert all(row["completion"][0]["content"].startswith("## Thinking\n\n") for row in rows)
 
 
+@pytest.mark.full
 def test_two_processes_train_what_one_does() -> None:
     assert measure_gaps((2,), 4, quiet)[2].met
 

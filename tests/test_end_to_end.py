@@ -92,6 +92,7 @@ def test_a_second_demo_does_nothing_and_says_why(demo: Path) -> None:
     assert after == before
 
 
+@pytest.mark.full
 @pytest.mark.real_data
 def test_real_files_go_through_all_three_stages(real_data: Path, tmp_path: Path) -> None:
     lab = _real_lab(real_data, tmp_path / "lab")

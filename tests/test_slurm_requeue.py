@@ -154,6 +154,7 @@ def test_a_job_that_may_not_be_requeued_says_so(lab: Lab) -> None:
     assert "requests are answered and kept in" in entry["error"]
 
 
+@pytest.mark.full
 def test_a_rank_that_is_lost_fails_the_job_for_good(lab: Lab) -> None:
     lab.edit("first", training_params=LONG)
     lab.meds1("run", "first", "--stage", "curation")
@@ -168,6 +169,7 @@ def test_a_rank_that_is_lost_fails_the_job_for_good(lab: Lab) -> None:
     assert '"failed"' in lab.meds1("status", "first", "--json").stdout
 
 
+@pytest.mark.full
 def test_a_training_whose_time_budget_is_used_up_comes_back_until_it_is_done(lab: Lab) -> None:
     lab.edit("first", training_params={**LONG, "num_epochs": 0.1, "time_budget": "0:00:00"})
     lab.meds1("run", "first", "--stage", "curation")

@@ -299,6 +299,7 @@ def test_background_processes_say_so_too(lab: QuickLab) -> None:
     until(lambda: lab.headers("a", "curation")[-1].event == "completed", "the process here has ended")
 
 
+@pytest.mark.full
 def test_a_sharded_curation_makes_the_same_bytes(slurm_cluster: Cluster, tmp_path: Path) -> None:
     lab = make_lab(tmp_path / "lab", {stage: {"cpus": 1} for stage in STAGES})
     curation = json.loads((lab.folder / "results.json").read_text())["experiments"]["second"]["config"]["curation"]

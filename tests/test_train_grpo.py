@@ -114,6 +114,7 @@ def test_a_stopped_training_ends_as_one_that_nobody_disturbed(
     assert output.metrics["tokens"] == trained[1].metrics["tokens"]
 
 
+@pytest.mark.full
 def test_two_processes_hold_shards_and_measure_the_divergence_from_the_whole_base_model(
     tmp_path: Path, guesser: Path
 ) -> None:
