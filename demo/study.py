@@ -114,16 +114,14 @@ class _Course:
 
     def _result(self, job: Job, rows: int) -> dict[str, Any]:
         run_dir = Path(job.run_dir)
-        link, extra = run_dir, {}
+        link, extra = run_dir, dict[str, Any]()
         if job.stage == "curation":
-            metrics = curate(self.invented, self.config, run_dir)
-            artifacts = {"dataset_path": run_dir / "med_s1k_formatted"}
+            metrics, artifacts = curate(self.invented, self.config, run_dir)
             extra = spending(self.config, metrics)
         elif job.stage == "training":
-            metrics = train(self.invented, self.config, rows, run_dir)
-            link = run_dir / "model"
+            metrics, artifacts = train(self.invented, self.config, rows, run_dir)
+            link = artifacts["model_path"] = run_dir / "model"
             _write_weights(link, rows)
-            artifacts = {"model_path": link, "log_path": run_dir / "training_log.parquet"}
         else:
             metrics = evaluate(self.invented, self.config, self.benchmarks, run_dir)
             artifacts = {"results_path": run_dir / RESULTS, "predictions_path": run_dir / PREDICTIONS}

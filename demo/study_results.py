@@ -7,58 +7,50 @@ import random
 from pathlib import Path
 from typing import Any
 
+from curation.outputs import FORMATTED
 from demo.study_experiments import Invented
-from demo.world import SPECIALTIES
-from registry.curation_schema import CurationConfig, S1Rows
+from demo.study_rows import ROWS, counted, rows_of, write_rows
+from registry.curation_schema import CurationConfig
 from registry.effective import EffectiveConfig
+from train.curve import draw_curve
 from train.log import write_log
 from train.measures import losses_and_accuracies
 
-ROWS = 19_704
 _SECONDS_PER_STEP = 5.6
 _GPUS = 4
-_REMOVED = {"quality": 211, "decontamination": 243, "duplicates": 350, "difficulty": 5_700}
-_WHY = {
-    "quality": {"no_reasoning": 180, "truncated": 31},
-    "decontamination": {"shares 13-grams with medical-mcq": 190, "near duplicate of medical-mcq-2": 53},
-    "duplicates": {"repeats an earlier question": 350},
-    "difficulty": {"solved by the base model": 5_652, "unjudged": 48},
-}
+_WITHOUT_CALLS = frozenset({"none", "skip", "shuffle"})
+_WITH_CURVE = frozenset({"s1-1k", "s1-10k"})
 _GIVEN_UP_SHARE = 0.01
 _TOKENS_OF_A_CALL = (900, 650)  # prompt and completion
 
 
-def curate(invented: Invented, config: EffectiveConfig, run_dir: Path) -> dict[str, Any]:
-    """Metrics of a curation, and a folder `med_s1k_formatted` with no more than a note in it."""
+def curate(invented: Invented, config: EffectiveConfig, run_dir: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Metrics and artifacts of a curation; the folder of training data holds no more than a note."""
     curation = config.curation
     assert curation is not None
-    folder = run_dir / "med_s1k_formatted"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "README.md").write_text("The study is invented: there are no rows here.\n", encoding="utf-8")
-    rng = random.Random(f"curation {invented.name}")
-    wanted = curation.wanted or ROWS
-    rewriting = _rewriting(curation, wanted)
-    left = rewriting[-1]["rows"] - rewriting[-1]["given_up"] if rewriting else wanted
-    funnel, reasons = _funnel(curation, wanted, left, rewriting)
+    folder = run_dir / FORMATTED
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("The study is invented: there is no training data.\n", encoding="utf-8")
+    rewriting = _rewriting(curation, curation.wanted or ROWS)
+    rows = rows_of(invented, curation, rewriting)
+    left = int(rows.kept.sum())
     validation = round(left * curation.validation_fraction)
-    return {
+    metrics = {
         "dataset": config.train_dataset_key,
         "method": curation.method,
-        "funnel": funnel,
-        "reasons": reasons,
-        "specialties": _specialties(left, isinstance(curation, S1Rows), rng),
-        "reasoning_tokens": _lengths(invented.words, left),
-        "difficulty": {"judged": ROWS - 804, "pass_rate": 0.3016} if isinstance(curation, S1Rows) else None,
+        **counted(rows, bool(rewriting)),
+        "difficulty": None,
         **({"rewriting": rewriting} if rewriting else {}),
         "n_train": left - validation,
         "n_validation": validation,
         "warnings": [],
     }
+    return metrics, {**write_rows(rows, run_dir), "dataset_path": folder}
 
 
 def spending(config: EffectiveConfig, metrics: dict[str, Any]) -> dict[str, Any]:
     """What the calls of the rewriter have cost, as a result says it; nothing where none was called."""
-    asked = sum(count["rows"] for count in metrics.get("rewriting", ()) if count["name"] != "none")
+    asked = sum(count["rows"] for count in metrics.get("rewriting", ()) if count["name"] not in _WITHOUT_CALLS)
     rewriter = config.called_models.get("rewriter")
     if not asked or rewriter is None or rewriter.prices is None:
         return {}
@@ -68,8 +60,10 @@ def spending(config: EffectiveConfig, metrics: dict[str, Any]) -> dict[str, Any]
     return {"spending": {**sums, "models": {"rewriter": sums}}}
 
 
-def train(invented: Invented, config: EffectiveConfig, rows: int, run_dir: Path) -> dict[str, Any]:
-    """Metrics of a training on `rows` rows, and its log."""
+def train(
+    invented: Invented, config: EffectiveConfig, rows: int, run_dir: Path
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Metrics of a training on `rows` rows, and its log; the loss curve, which takes long to draw, of a few alone."""
     params = config.training
     assert params is not None
     batch = params.global_batch(config.reference_gpus)
@@ -77,10 +71,14 @@ def train(invented: Invented, config: EffectiveConfig, rows: int, run_dir: Path)
     steps = round(per_epoch * params.num_epochs)
     tokens = rows * (round(invented.words * 4 / 3) + 160)
     history = _history(invented, steps, per_epoch, tokens * params.num_epochs / steps)
-    write_log(history, run_dir / "training_log.parquet")
+    files = {"log_path": run_dir / "training_log.parquet"}
+    write_log(history, files["log_path"])
+    if invented.name in _WITH_CURVE:
+        files["loss_curve_path"] = run_dir / "loss_curve.png"
+        draw_curve(history, invented.name, files["loss_curve_path"])
     seconds = round(steps * _SECONDS_PER_STEP, 3)
     validations = [entry for entry in history if "eval_loss" in entry]
-    return {
+    metrics = {
         **losses_and_accuracies(history),
         "validation_losses": [{"step": entry["step"], "loss": entry["eval_loss"]} for entry in validations],
         "steps": steps,
@@ -109,6 +107,7 @@ def train(invented: Invented, config: EffectiveConfig, rows: int, run_dir: Path)
         "packing_efficiency": 0.9713,
         "mfu": 0.3871,
     }
+    return metrics, files
 
 
 def _history(invented: Invented, steps: int, per_epoch: int, tokens_per_step: float) -> list[dict[str, Any]]:
@@ -138,7 +137,7 @@ def _rewriting(curation: CurationConfig, rows: int) -> list[dict[str, Any]]:
         names += [curation.perturbation.type, "restore"] if curation.restore else [curation.perturbation.type]
     counts = []
     for name in names:
-        asks = name not in ("none", "skip", "shuffle")
+        asks = name not in _WITHOUT_CALLS
         lost = round(_GIVEN_UP_SHARE * rows) if asks else 0
         repaired = round(0.07 * rows) if asks else 0
         accepted = rows - lost - repaired
@@ -146,36 +145,3 @@ def _rewriting(curation: CurationConfig, rows: int) -> list[dict[str, Any]]:
         counts.append({**count, "given_up": lost, "reasons": {"A step repeats the one before": lost} if lost else {}})
         rows -= lost
     return counts
-
-
-def _funnel(
-    curation: CurationConfig, wanted: int, left: int, rewriting: list[dict[str, Any]]
-) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    funnel, reasons, rows = {"total": ROWS}, {}, ROWS
-    if isinstance(curation, S1Rows):
-        for stage, removed in _REMOVED.items():
-            rows -= removed
-            funnel[f"after_{stage}"], reasons[stage] = rows, _WHY[stage]
-    funnel["after_selection"] = wanted
-    reasons["selection"] = {"not_drawn": rows - wanted}
-    if rewriting:
-        funnel["after_rewriting"] = left
-        lost = {f"{one['name']}: given up: {why}": n for one in rewriting for why, n in one["reasons"].items()}
-        reasons |= {"rewriting": lost} if lost else {}
-    return funnel, reasons
-
-
-def _specialties(rows: int, balanced: bool, rng: random.Random) -> dict[str, int]:
-    weights = {
-        name: (1.0 if balanced else classes * drugs) + 0.1 * rng.random()
-        for name, (classes, drugs) in SPECIALTIES.items()
-    }
-    counts = {name: int(rows * weight / sum(weights.values())) for name, weight in weights.items()}
-    counts["Cardiology"] += rows - sum(counts.values())
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _lengths(words: int, rows: int) -> dict[str, float]:
-    median = words * 4 / 3
-    spread = {"min": 0.3, "p25": 0.76, "median": 1.0, "p75": 1.31, "p95": 1.93, "max": 4.2}
-    return {"total": round(1.08 * median * rows), **{name: round(median * times, 1) for name, times in spread.items()}}

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from demo.__main__ import main
 from demo.study import make_study
 from demo.study_answers import odd_outputs
 from demo.study_experiments import BUDGETS, experiments
+from registry.curation_schema import FILTER_STAGES
 from registry.schema import STAGES
 from registry.store import Registry, experiments_of, results_of
 from tests.lab import Lab, lab_environment
@@ -27,7 +29,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 
 def predictions_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(entry["predictions_path"]).read_text(encoding="utf-8").split("\n") if line]
+    with Path(entry["predictions_path"]).open(encoding="utf-8") as lines:  # an output may hold other ends of lines
+        return [json.loads(line) for line in lines]
 
 
 def evals(study: Registry) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -99,6 +102,21 @@ def test_results_can_be_found_where_their_paths_say(study: Registry) -> None:
                 value for key, value in entry.items() if key.endswith("_path") and name not in ("deleted", "original")
             ]
             assert all(Path(path).exists() for path in paths), (name, stage, paths)
+
+
+def test_the_funnels_say_what_the_tables_say(study: Registry) -> None:
+    view = study.read()
+    for name in ("s1-1k", "random-1k-skip-33-restore"):
+        entry = results_of(view, name)["curation"]
+        rows, funnel = pq.read_table(entry["filtered_path"]), entry["metrics"]["funnel"]
+        left, stages = rows.num_rows, rows["filter_stage"].to_pylist()
+        assert left == funnel["total"]
+        for stage in (stage for stage in FILTER_STAGES if f"after_{stage}" in funnel):
+            left -= stages.count(stage)
+            assert funnel[f"after_{stage}"] == left, (name, stage)
+        assert left == pq.read_table(entry["curated_path"]).num_rows
+        assert left == entry["metrics"]["n_train"] + entry["metrics"]["n_validation"]
+        assert left == sum(entry["metrics"]["specialties"].values())
 
 
 def test_the_commands_read_it(study: Registry) -> None:
