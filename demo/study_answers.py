@@ -103,7 +103,8 @@ def _answers(asked: _Asked, questions: Sequence[Question]) -> Iterator[Answer]:
     for budget in budgets:
         for question in questions:
             for index in range(question.request.n or 1):
-                rng = random.Random(f"{asked.invented.name} {question.row.id} {budget} {index}")
+                # The same draws for all budgets: more thinking never makes an answer wrong.
+                rng = random.Random(f"{asked.invented.name} {question.row.id} {index}")
                 made = odd.get(question.row.id) or _made(asked, question, budget, rng)
                 yield Answer(question, budget, _generation(asked, question, budget, index, made))
 
