@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from registry.errors import MissingError
-from registry.paths import OutputPaths, is_here
+from registry.paths import is_here
 from registry.schema import Stage
 
 _TAIL = 4  # runs, experiment, stage, fingerprint
@@ -48,4 +48,4 @@ def _copies(entry: Mapping[str, Any], recorded: str) -> list[Path]:
     if not PurePosixPath(recorded).is_relative_to(run_dir):
         return []
     tail = PurePosixPath(recorded).relative_to(run_dir)
-    return [OutputPaths.from_environment().cache.joinpath(*run_dir.parts[-_TAIL:], tail)]
+    return [Path(cache).expanduser().absolute().joinpath(*run_dir.parts[-_TAIL:], tail)]

@@ -1,0 +1,96 @@
+"""Whether two runs of a benchmark may be ranked: only what was asked in the same way of the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from plotting.runs import Run
+from registry.fingerprint import Inputs, changed_fields
+
+_SAMPLING = ("temperature", "top_p", "max_tokens", "limit", "thinking", "few_shot")
+_HOW = ("engine", "seed")
+
+
+def why_not_ranked(a: Run, b: Run, benchmark: str) -> str | None:
+    """What keeps the accuracies of two runs on a benchmark from being ranked; null where nothing does.
+
+    What was asked, and how it was scored, is what the results recorded as their inputs. Of a result without them
+    (another program's) only the number of answers and, while it is not stale, its config's prompting are known;
+    `remarks` says so.
+    """
+    for run in (a, b):
+        if benchmark not in run.scored.scores:
+            return f"{run.experiment} has no result of it"
+    changes = changed_fields(*_protocols(a, b, benchmark))
+    if changes:
+        return f"asked or scored in another way: {'; '.join(changes)}"
+    total_a, total_b = (run.scored.scores[benchmark].total for run in (a, b))
+    return f"{total_a:,} answers of the one, {total_b:,} of the other" if total_a != total_b else None
+
+
+def remarks(a: Run, b: Run) -> list[str]:
+    """What to know of two runs that are ranked: other engine or seed, or results that do not say what was asked."""
+    silent = [run.experiment for run in (a, b) if not _inputs(run)]
+    if silent:
+        return [f"the result of {name} does not say with which prompts and settings it was made" for name in silent]
+    how_a, how_b = ({field: _eval(_inputs(run)).get(field) for field in _HOW} for run in (a, b))
+    return [f"from {a.experiment} to {b.experiment}: {change}" for change in changed_fields(how_a, how_b)]
+
+
+def _inputs(run: Run) -> Inputs:
+    entry = run.completed("eval") or {}
+    found = entry.get("inputs")
+    return found if isinstance(found, dict) else {}
+
+
+def _eval(inputs: Inputs) -> Mapping[str, Any]:
+    return inputs.get("eval") or {}
+
+
+def _protocols(a: Run, b: Run, benchmark: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    of_a, of_b = _inputs(a), _inputs(b)
+    if of_a and of_b:
+        data_a, data_b = _data(a, benchmark), _data(b, benchmark)
+        # A data set that only one of them was evaluated on holds other benchmarks.
+        shared = (data_a.keys() & data_b.keys()) or (data_a.keys() | data_b.keys())
+        data = [{key: part for key, part in found.items() if key in shared} for found in (data_a, data_b)]
+        return {**_asked(of_a, benchmark), "data": data[0]}, {**_asked(of_b, benchmark), "data": data[1]}
+    configs = [run.config for run in (a, b) if run.config is not None and run.statuses["eval"].status == "completed"]
+    if len(configs) < 2:
+        return {}, {}
+    return {"prompting": configs[0].prompting}, {"prompting": configs[1].prompting}
+
+
+def _asked(inputs: Inputs, benchmark: str) -> dict[str, Any]:
+    """Everything but the model, its training and the questions that decides what a benchmark's accuracy is of."""
+    settings = _eval(inputs)
+    repetitions = settings.get("repetitions")
+    return {
+        "prompting": inputs.get("prompting"),
+        "system_prompt": (inputs.get("model") or {}).get("system_prompt"),
+        **{field: settings.get(field) for field in _SAMPLING},
+        "repetitions": repetitions.get(benchmark, 1) if isinstance(repetitions, Mapping) else repetitions or 1,
+        "few_shot_data": inputs.get("few_shot"),
+        "scoring_version": inputs.get("version"),
+        "script": inputs.get("script"),
+    }
+
+
+def _data(run: Run, benchmark: str) -> dict[str, Any]:
+    """What the result says of the data sets that may hold a benchmark, by key.
+
+    A file whose rows name their source holds several benchmarks, so this is any that is not a benchmark itself.
+    """
+    parts = dict(_parts(_inputs(run).get("datasets") or {}))
+    if benchmark in parts:
+        return {benchmark: parts[benchmark]}
+    return {key: part for key, part in parts.items() if key not in run.scored.scores}
+
+
+def _parts(datasets: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The data sets with rows of their own by key: those that were merged in place of the merged one."""
+    found = []
+    for key, entry in datasets.items():
+        found += _parts(entry["merge"]) if "merge" in entry else [(key, entry)]
+    return found
