@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from registry.figure_style import PALE, PALETTE, RC
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -18,17 +20,6 @@ MOST_SPECIALTIES: Final = 20
 BINS: Final = 40
 _WIDTH = 6.4
 _BAR_INCHES = 0.26
-_MAIN, _PALE = "#0072B2", "#B8C4CC"
-_RC: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.3,
-    "text.parse_math": False,  # a specialty's name may hold a dollar sign
-    "savefig.dpi": 150,
-}
 
 
 def draw_funnel(funnel: Mapping[str, int], rewritings: Sequence[Mapping[str, Any]] = ()) -> bytes:
@@ -69,8 +60,8 @@ def draw_lengths(everything: Sequence[int], chosen: Sequence[int]) -> bytes:
     edges = np.linspace(0.0, top, BINS + 1).tolist()
     figure, axes = _figure(3.2)
     looks: tuple[tuple[str, Sequence[int], dict[str, Any]], ...] = (
-        ("all rows", everything, {"histtype": "stepfilled", "color": _PALE}),
-        ("chosen rows", chosen, {"histtype": "step", "color": _MAIN, "linewidth": 1.6}),
+        ("all rows", everything, {"histtype": "stepfilled", "color": PALE}),
+        ("chosen rows", chosen, {"histtype": "step", "color": PALETTE[0], "linewidth": 1.6}),
     )
     for name, lengths, look in looks:
         clipped = np.minimum(lengths, top)
@@ -81,8 +72,8 @@ def draw_lengths(everything: Sequence[int], chosen: Sequence[int]) -> bytes:
     axes.set_xlabel("tokens of reasoning (the last bin holds all longer ones)")
     axes.set_ylabel("% of rows")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.grid(axis="y")
-    axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    axes.grid(visible=False, axis="x")
+    axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     return _png(figure)
 
 
@@ -92,9 +83,9 @@ def _bars(
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(0.8 + _BAR_INCHES * len(names))
-    colors = [_MAIN] * len(names)
+    colors = [PALETTE[0]] * len(names)
     if pale_last:
-        colors[-1] = _PALE
+        colors[-1] = PALE
     bars = axes.barh(range(len(names)), counts, color=colors, height=0.72)
     axes.bar_label(bars, labels, padding=3, fontsize=8)
     axes.set_yticks(range(len(names)), names)
@@ -104,7 +95,7 @@ def _bars(
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
     return _png(figure)
 
 
@@ -112,7 +103,7 @@ def _figure(inches: float) -> tuple[Figure, Axes]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_RC):
+    with rc_context(RC):
         figure = Figure(figsize=(_WIDTH, inches), layout="constrained")
         return figure, figure.subplots()
 
@@ -121,6 +112,6 @@ def _png(figure: Figure) -> bytes:
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with rc_context(_RC):
+    with rc_context(RC):
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

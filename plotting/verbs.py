@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,8 @@ import typer
 
 from plotting.figures.kinds import KINDS, Request, kind_of, write
 from plotting.metrics import ACCURACY
-from registry.console import Answer, answering
-from registry.errors import Meds1Error
+from registry.console import Answer, Grid, answering
+from registry.errors import Meds1Error, UsageError
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
 from registry.reading import View
 from registry.store import Registry, results_of
@@ -41,11 +42,13 @@ def leaderboard(
 
 
 def plot(  # noqa: PLR0913 - one parameter per option of the command line
-    kind: Annotated[str, typer.Argument(help=f"Which figure: {', '.join(KINDS)}.")],
+    kind: Annotated[str | None, typer.Argument(help="Which figure; without one, the list of all.")] = None,
     names: Annotated[list[str] | None, typer.Option("--experiments", help="Experiments, by name or glob.")] = None,
     tag: Tag = None,
     benchmarks: Annotated[list[str] | None, typer.Option("--benchmark", help="Only this one; repeatable.")] = None,
-    metric: Annotated[str, typer.Option(help="What is drawn, as `meds1 leaderboard --metric` knows it.")] = ACCURACY,
+    metric: Annotated[
+        str | None, typer.Option(help="What is drawn, as `meds1 leaderboard --metric` knows it; else accuracy.")
+    ] = None,
     baseline: Annotated[str | None, typer.Option(help="The experiment that others are held against.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("figures"),
     as_json: Json = False,
@@ -56,19 +59,36 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
     with answering("plot", as_json) as answer:
         from plotting.runs import runs_of
 
+        if kind is None:
+            answer.data = {name: each.shows for name, each in KINDS.items()}
+            answer.lines.append(Grid(["figure", "shows"], [[name, each.shows] for name, each in KINDS.items()]))
+            return
         draw = kind_of(kind)
+        _check_options(kind, {"--benchmark": benchmarks, "--metric": metric, "--baseline": baseline})
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
         runs = runs_of(opened, view, selected, answer, names)
         if answer.errors:
             return
-        sketch = draw(Request(runs, opened.catalog.display, tuple(benchmarks or ()), metric, baseline))
+        sketch = draw(Request(runs, opened.catalog.display, tuple(benchmarks or ()), metric or ACCURACY, baseline))
         for name, error in sketch.lacking.items():
             say(answer, name, error, names)
         if answer.errors:
             return
         written = write(sketch, out / kind)
-        answer.data = {"files": [str(path) for path in written]}
+        answer.data = {
+            "files": [str(path) for path in written],
+            "numbers": [dict(zip(sketch.header, row, strict=True)) for row in sketch.rows],
+            "lacking": {name: str(error) for name, error in sketch.lacking.items()},
+        }
         answer.lines = [str(path) for path in written]
+
+
+def _check_options(kind: str, given: Mapping[str, object]) -> None:
+    """Raise `UsageError` for an option that this kind of figure does not use."""
+    for option, value in given.items():
+        if value and option not in KINDS[kind].options:
+            used = ", ".join(KINDS[kind].options) or "none of its kind"
+            raise UsageError(f"the figure {kind} has no {option}; it takes {used}")
 
 
 def _rows(opened: Registry, view: View, selected: list[str], answer: Answer, names: list[str] | None) -> list[Row]:

@@ -1,130 +1,114 @@
 """The comparison figure: one panel per benchmark, one dot with its 95 % interval per experiment.
 
-The panels share their scale, which spans the data: whiskers of a few percent must be seen. What is stale or limited is
-drawn hollow, below the rest.
+The experiments of a group stand together, groups in the catalog's order, the best first within each; what is stale or
+limited is drawn hollow and stands last. The panels share their scale, which spans the data: whiskers of a few percent
+must be seen.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
-from plotting.figures.style import FADED, MARKERS, PALETTE, RC
-from plotting.leaderboard import ranked
-from plotting.scores import Row, benchmark_title, benchmarks_of
-from registry.errors import MissingError
+from plotting.figures.selecting import Scored, scored
+from plotting.figures.style import Look, Looks
+from plotting.runs import Run
+from registry.catalog import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-HEADER = ("experiment", "label", "benchmark", "accuracy", "low", "high", "correct", "total", "status", "remark")
-_ROW_INCHES = 0.22
+_NUMBERS = ("metric", "value", "low", "high", "n", "chance")
+HEADER = ("experiment", "label", "group", "benchmark", *_NUMBERS, "status", "remark")
 _PANEL_INCHES = 2.4
-_TALL = 25
-
-
-@dataclass(frozen=True)
-class _Look:
-    """A group's colour and marker."""
-
-    color: str
-    marker: str
+_GAP = 0.6
+"""Between groups, in rows."""
 
 
 def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
-    rows = [run.row for run in request.runs if run.row is not None]
-    if not rows:
-        raise MissingError("no experiment has an eval result to compare; run `meds1 run NAME` first")
-    # The non-interactive canvas: a login node has no display.
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    sources, order = benchmarks_of(rows), ranked(rows)
-    looks = _looks(rows)
-    with rc_context(RC):
-        size = (2.2 + _PANEL_INCHES * len(sources), 1.2 + _ROW_INCHES * len(order))
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(1, len(sources), sharex=True, sharey=True, squeeze=False)[0]
-        for panel, source in zip(panels, sources, strict=True):
-            _panel(panel, order, source, looks)
-            panel.set_title(benchmark_title(rows, source, request.display), fontsize=9)
-        _axes(panels[0], order)
-        figure.supxlabel(_caption(order), fontsize=9)
-        if set(looks) != {None}:
-            _legend(figure, looks)
-        lacking = {run.experiment: run.why_unscored for run in request.runs if run.why_unscored is not None}
-        return Sketch(figure, HEADER, _numbers(order, sources), lacking)
-
-
-def _looks(rows: list[Row]) -> dict[str | None, _Look]:
-    """A look for each group, by name, so that it does not change with the scores; combinations repeat after 36."""
-    names = sorted({row.group for row in rows}, key=lambda name: (name is None, name or ""))
-    return {
-        name: _Look(PALETTE[i % len(PALETTE)], MARKERS[(i + i // len(PALETTE)) % len(MARKERS)])
-        for i, name in enumerate(names)
-    }
-
-
-def _panel(panel: Axes, rows: list[Row], source: str, looks: Mapping[str | None, _Look]) -> None:
-    for height, row in enumerate(rows):
-        score = row.scores.get(source)
-        if score is None:
-            panel.text(0.02, height, "no result", transform=panel.get_yaxis_transform(), va="center", **FADED)
-            continue
-        look = looks[row.group]
-        color = row.color or look.color
-        middle = 100 * score.accuracy
-        panel.errorbar(
-            middle,
-            height,
-            xerr=[[middle - 100 * score.low], [100 * score.high - middle]],
-            fmt=look.marker,
-            color=color,
-            markerfacecolor=color if row.comparable else "white",
-        )
-
-
-def _axes(first: Axes, rows: list[Row]) -> None:
-    """The scales, which all panels share with the first."""
-    scores = [score for row in rows for score in row.scores.values()]
-    low = 10 * math.floor(10 * min(score.low for score in scores))
-    high = 10 * math.ceil(10 * max(score.high for score in scores))
-    first.set_xlim(low - 1, max(high, low + 10) + 1)  # room for a dot at 0 or 100
-    first.set_ylim(len(rows) - 0.5, -0.5)
-    first.set_yticks(range(len(rows)), [row.label + ("" if row.comparable else " *") for row in rows])
-    if len(rows) > _TALL:
-        for panel in first.figure.axes:
-            panel.tick_params(top=True, labeltop=True)
-
-
-def _caption(rows: list[Row]) -> str:
-    caption = "accuracy (%) with 95 % interval"
-    if all(row.comparable for row in rows):
-        return caption
-    return f"{caption}\n* hollow: stale, limited or running again, see the remark in the CSV"
-
-
-def _legend(figure: Figure, looks: Mapping[str | None, _Look]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], linestyle="none", marker=look.marker, color=look.color, label=name or "other")
-        for name, look in looks.items()
-    ]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=min(len(handles), 2 * len(figure.axes) + 1), frameon=False
+    what = scored(request)
+    order = _ordered(what, request.display)
+    labels = style.short_labels([run.label for run in order])
+    heights = _heights(order)
+    left = style.inches_of(labels)
+    size = (_PANEL_INCHES, 0.55 + style.ROW_INCHES * (heights[-1] + 1))
+    figure, panels = style.make_panels(len(what.benchmarks), size, left, sharex=True, sharey=True)
+    looks = style.looks_of(request.display)
+    for panel, benchmark in zip(panels, what.benchmarks, strict=True):
+        panel.set_title(what.title(benchmark, request.display))
+        _draw(panel, what, benchmark, list(zip(order, heights, strict=True)), looks)
+    style.name_rows(panels[0], labels, heights)
+    style.fit_scale(panels[0], what.metric, _drawn_values(what))
+    style.add_group_legend(figure, looks, [run.group for run in order])
+    chance = any(what.chance(benchmark) is not None for benchmark in what.benchmarks)
+    hollow = any(not run.scored.comparable for run in order)
+    style.add_caption(
+        figure,
+        style.axis_title(what.metric) + (" with 95 % interval" if _has_intervals(what) else ""),
+        style.CHANCE if chance else "",
+        style.HOLLOW if hollow else "",
     )
+    return Sketch(figure, HEADER, _numbers(what, order), what.lacking)
 
 
-def _numbers(rows: list[Row], sources: list[str]) -> list[tuple[object, ...]]:
-    return [
-        (row.experiment, row.label, source, s.accuracy, s.low, s.high, s.correct, s.total, row.status, row.remark)
-        for row in rows
-        for source in sources
-        if (s := row.scores.get(source)) is not None
-    ]
+def _ordered(what: Scored, display: Display) -> list[Run]:
+    groups = style.groups_of(display)
+    sign = 1 if what.metric.better == "lower" else -1
+
+    def key(run: Run) -> tuple[int, bool, bool, float, str]:
+        values = [m.value for benchmark in what.benchmarks if (m := what.measure(run, benchmark)) is not None]
+        mean = sum(values) / len(values)
+        partial = len(values) < len(what.benchmarks)
+        return (groups.index(run.group), not run.scored.comparable, partial, sign * mean, run.experiment)
+
+    return sorted(what.runs, key=key)
+
+
+def _heights(order: Sequence[Run]) -> list[float]:
+    heights = [0.0]
+    for one, other in pairwise(order):
+        heights.append(heights[-1] + 1 + _GAP * (one.group != other.group))
+    return heights
+
+
+def _draw(panel: Axes, what: Scored, benchmark: str, placed: Sequence[tuple[Run, float]], looks: Looks) -> None:
+    chance = what.chance(benchmark)
+    if chance is not None:
+        style.draw_chance(panel, chance)
+    for run, height in placed:
+        measure = what.measure(run, benchmark)
+        if measure is None:
+            panel.text(0.02, height, "no result", transform=panel.get_yaxis_transform(), va="center", **style.FADED)
+            continue
+        look = Look(run.color or looks[run.group].color, looks[run.group].marker)
+        style.draw_measure(panel, height, measure, what.metric, look, hollow=not run.scored.comparable)
+
+
+def _drawn_values(what: Scored) -> list[float]:
+    """Everything that the scale must hold: values, ends of intervals and the lines of guessing."""
+    found = [what.chance(benchmark) for benchmark in what.benchmarks]
+    for run in what.runs:
+        for benchmark in what.benchmarks:
+            measure = what.measure(run, benchmark)
+            found += [measure.value, measure.low, measure.high] if measure else []
+    return [style.shown(what.metric, value) for value in found if value is not None]
+
+
+def _has_intervals(what: Scored) -> bool:
+    measures = [what.measure(run, benchmark) for run in what.runs for benchmark in what.benchmarks]
+    return any(measure is not None and measure.low is not None for measure in measures)
+
+
+def _numbers(what: Scored, order: Sequence[Run]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for run in order:
+        for benchmark in what.benchmarks:
+            if (m := what.measure(run, benchmark)) is not None:
+                of_it = (what.metric.name, m.value, m.low, m.high, m.n, run.scored.scores[benchmark].chance)
+                state = (run.scored.status, run.scored.remark)
+                rows.append((run.experiment, run.label, run.group, benchmark, *of_it, *state))
+    return rows

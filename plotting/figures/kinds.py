@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from plotting.metrics import ACCURACY
 from plotting.runs import Run
 from registry.catalog import Display
-from registry.errors import Meds1Error, UsageError, nearest
+from registry.errors import Meds1Error, UsageError, nearest, shortened
+from registry.figure_style import RC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,18 +50,39 @@ class Sketch:
     lacking: Mapping[str, Meds1Error] = field(default_factory=dict)
 
 
-# kind: (module of `plotting.figures` with a function `sketch(request)`, what it shows)
-KINDS: Mapping[str, tuple[str, str]] = {
-    "comparison": ("comparison", "accuracy of every experiment by benchmark, with 95 % intervals"),
+@dataclass(frozen=True)
+class Kind:
+    """A kind of figure: its module of `plotting.figures` with a function `sketch(request)`, and what it shows.
+
+    `options` are those of `--benchmark`, `--metric` and `--baseline` that it uses; another one is a mistake.
+    """
+
+    module: str
+    shows: str
+    options: tuple[str, ...] = ()
+
+
+KINDS: Mapping[str, Kind] = {
+    "comparison": Kind(
+        "comparison", "every experiment on every benchmark, with 95 % intervals", ("--benchmark", "--metric")
+    ),
 }
 
 
 def kind_of(name: str) -> Callable[[Request], Sketch]:
-    """The function of a kind; `UsageError` for a name that is none's."""
+    """The function of a kind, drawing as `style` has it; `UsageError` for a name that is none's."""
     if name not in KINDS:
-        raise UsageError(f"no figure {name!r}{nearest(name, KINDS)}")
-    found: Callable[[Request], Sketch] = importlib.import_module(f"plotting.figures.{KINDS[name][0]}").sketch
-    return found
+        raise UsageError(f"no figure {shortened(name)}{nearest(name, KINDS)}")
+
+    def draw(request: Request) -> Sketch:
+        from matplotlib import rc_context
+
+        sketch: Callable[[Request], Sketch]
+        sketch = importlib.import_module(f"plotting.figures.{KINDS[name].module}").sketch
+        with rc_context(RC):
+            return sketch(request)
+
+    return draw
 
 
 def write(sketch: Sketch, stem: Path) -> list[Path]:

@@ -1,40 +1,227 @@
-"""How every figure looks: sizes, fonts, and a palette that colour-blind readers can tell apart."""
+"""How every figure looks: sizes, fonts, a palette that colour-blind readers can tell apart, and what all kinds draw.
+
+Everything here draws with the settings of `registry.figure_style.RC`, which `kinds.kind_of` puts around a kind.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from plotting.metrics import Measure, Metric
+from registry.catalog import Display
 from registry.durable import write_durably
 from registry.errors import StageFailure
+from registry.figure_style import MARKERS, NEUTRAL, PALETTE, RC
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008), without black and yellow.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
 FADED: Any = {"fontsize": 7, "color": "0.5"}
-RC: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.3,
-    "lines.markersize": 4,
-    "lines.linewidth": 1.2,
-    "errorbar.capsize": 2.5,
-    "pdf.fonttype": 42,
-    "text.parse_math": False,  # a display name may hold a dollar sign
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "savefig.bbox": "tight",
-}
+HOLLOW = "hollow: stale, limited or running again, see the remark in the CSV"
+CHANCE = "dashed: guessing"
+ROW_INCHES = 0.2
+LABEL_LENGTH = 42
+_CHARACTER_INCHES = 0.072
+_PAGE_INCHES = 11.0
+
+Looks = Mapping[str | None, "Look"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A colour and a marker."""
+
+    color: str
+    marker: str
+
+
+def groups_of(display: Display) -> list[str | None]:
+    """The groups in the order in which the catalog's `display` first names each; then null, for what has none."""
+    return [*dict.fromkeys(entry.group for entry in display.experiments.values() if entry.group is not None), None]
+
+
+def looks_of(display: Display) -> Looks:
+    """A look for each group: of the whole catalog, so that it is the same whichever experiments a figure shows.
+
+    Colours and markers together repeat after 36 groups. Without any group, what has none takes the first look.
+    """
+    named = [group for group in groups_of(display) if group is not None]
+    looks: dict[str | None, Look] = {group: _look(number) for number, group in enumerate(named)}
+    return looks | {None: Look(NEUTRAL, MARKERS[0]) if named else _look(0)}
+
+
+def _look(number: int) -> Look:
+    turn = number // len(PALETTE)
+    return Look(PALETTE[number % len(PALETTE)], MARKERS[(number + turn) % len(MARKERS)])
+
+
+def short_labels(labels: Sequence[str], most: int = LABEL_LENGTH) -> list[str]:
+    """The labels, long ones without their middle; those that are then alike are numbered."""
+    short = [_without_middle(label, most) for label in labels]
+    found = []
+    for number, label in enumerate(short):
+        alike = [labels[i] for i, other in enumerate(short) if other == label]
+        several = len(set(alike)) > 1
+        found.append(f"{label} ({alike.index(labels[number]) + 1})" if several else label)
+    return found
+
+
+def _without_middle(label: str, most: int) -> str:
+    label = " ".join(label.split())
+    if len(label) <= most:
+        return label
+    tail = (most - 1) // 2
+    return f"{label[: most - 1 - tail]}…{label[len(label) - tail :]}"
+
+
+def inches_of(labels: Iterable[str]) -> float:
+    """About how wide the widest of some labels is at the figures' size of letters."""
+    return _CHARACTER_INCHES * max((len(label) for label in labels), default=0)
+
+
+def make_panels(count: int, size: tuple[float, float], left: float = 0.0, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels of `size` in inches, in rows where they do not fit beside each other on a page.
+
+    `left` inches are for what stands left of the panels. A page is wide where it would else become taller than wide.
+    `shared` (`sharex`, `sharey`) is as for `Figure.subplots`.
+    """
+    # The non-interactive canvas: a login node has no display.
+    from matplotlib.figure import Figure
+
+    columns = min(count, max(1, int((_PAGE_INCHES - left) / size[0])))
+    while columns < count and math.ceil(count / columns) * size[1] > left + columns * size[0]:
+        columns += 1
+    rows = math.ceil(count / columns)
+    columns = math.ceil(count / rows)  # as even as it goes
+    figure = Figure(figsize=(max(4.2, left + columns * size[0]), rows * size[1] + 0.8), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, **shared).flatten().tolist()
+    for spare in panels[count:]:
+        spare.remove()
+    for last in panels[max(0, count - columns) : count]:
+        last.tick_params(labelbottom=True)
+    return figure, panels[:count]
+
+
+def name_rows(panel: Axes, labels: Sequence[str], heights: Sequence[float]) -> None:
+    """Write a label at each height of the vertical axis, the first on top; on a tall page the scale stands twice."""
+    panel.set_ylim(heights[-1] + 0.6, heights[0] - 0.6)
+    panel.set_yticks(list(heights), list(labels))
+    panel.tick_params(axis="y", length=0)
+    if len(labels) > 25:
+        panel.tick_params(axis="x", top=True, labeltop=True)
+
+
+def shown(metric: Metric, value: float) -> float:
+    """A value as the axes have it: shares in percent."""
+    return 100 * value if metric.unit == "share" else value
+
+
+def axis_title(metric: Metric) -> str:
+    """What stands at an axis of the metric."""
+    return f"{metric.title} (%)" if metric.unit == "share" else metric.title
+
+
+def draw_measure(panel: Axes, at: float, measure: Measure, metric: Metric, look: Look, **how: Any) -> None:
+    """A dot with its 95 % interval: `value` along x at height `at`, or with `along="y"` along y at the place `at`.
+
+    `hollow=True` for what must not be compared as it is.
+    """
+    interval = None if measure.low is None or measure.high is None else (measure.low, measure.high)
+    scaled = None if interval is None else (shown(metric, interval[0]), shown(metric, interval[1]))
+    draw_dot(panel, (shown(metric, measure.value), at), scaled, look, **how)
+
+
+def draw_dot(
+    panel: Axes,
+    value_and_place: tuple[float, float],
+    interval: tuple[float, float] | None,
+    look: Look,
+    *,
+    hollow: bool = False,
+    along: Literal["x", "y"] = "x",
+) -> None:
+    """A dot at a value (along `along`) and a place (on the other axis), with a whisker over `interval`."""
+    value, place = value_and_place
+    if interval is not None:
+        # From the interval's own middle: those of other programs need not hold the value.
+        middle, half = sum(interval) / 2, abs(interval[1] - interval[0]) / 2
+        at = (middle, place) if along == "x" else (place, middle)
+        panel.errorbar(*at, **{f"{along}err": half}, fmt="none", ecolor=look.color, zorder=2)
+    at = (value, place) if along == "x" else (place, value)
+    panel.plot(
+        *at,
+        linestyle="none",
+        marker=look.marker,
+        color=look.color,
+        markerfacecolor="white" if hollow else look.color,
+        zorder=3,
+    )
+
+
+def draw_chance(panel: Axes, chance: float, along: Literal["x", "y"] = "x") -> None:
+    """The line of guessing, dashed: `chance` is a share."""
+    line = panel.axvline if along == "x" else panel.axhline
+    line(100 * chance, color="0.35", linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+
+
+def fit_scale(panel: Axes, metric: Metric, values: Sequence[float], along: Literal["x", "y"] = "x") -> None:
+    """Let the scale span the values (already as `shown`): shares from tens to tens, never more than 0 to 100."""
+    low, high = min(values), max(values)
+    if metric.unit == "share":
+        low, high = 10 * math.floor(low / 10), 10 * math.ceil(high / 10)
+        low, high = max(0, low), min(100, max(high, low + 10))
+        margin = (high - low) / 40  # room for a dot at the end
+    else:
+        margin = (high - low or abs(high) or 1) / 12
+    limits = panel.set_xlim if along == "x" else panel.set_ylim
+    limits(low - margin, high + margin)
+
+
+def count_in_powers(panel: Axes, values: Sequence[float], along: Literal["x", "y"] = "x") -> None:
+    """A logarithmic scale over positive values, with plain numbers at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis = panel.xaxis if along == "x" else panel.yaxis
+    (panel.set_xscale if along == "x" else panel.set_yscale)("log")
+    (panel.set_xlim if along == "x" else panel.set_ylim)(min(values) / 1.4, max(values) * 1.4)
+    steps = (1, 2, 5) if max(values) / min(values) < 300 else (1,)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def add_group_legend(figure: Figure, looks: Looks, groups: Iterable[str | None]) -> None:
+    """The legend of the groups that a figure shows, above its panels, in the catalog's order; none for null alone."""
+    here = set(groups)
+    if here - {None}:
+        add_legend(figure, {name or "other": looks[name] for name in looks if name in here})
+
+
+def add_legend(figure: Figure, looks: Mapping[str, Look], linestyle: str = "none") -> None:
+    """A legend above the panels, in as many columns as fit."""
+    from matplotlib.lines import Line2D
+
+    labels = short_labels(list(looks))
+    handles = [
+        Line2D([], [], linestyle=linestyle, marker=look.marker, color=look.color, label=label)
+        for label, look in zip(labels, looks.values(), strict=True)
+    ]
+    columns = int(figure.get_figwidth() / (inches_of(labels) + 0.5))
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(columns, len(handles))))
+
+
+def add_caption(figure: Figure, *lines: str) -> None:
+    """What must be known to read a figure, below it; lines that are empty are left out."""
+    width = int(figure.get_figwidth() / _CHARACTER_INCHES)
+    figure.supxlabel("\n".join(textwrap.fill(line, width) for line in lines if line), fontsize=9)
 
 
 def save(figure: Figure, stem: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Path]:
