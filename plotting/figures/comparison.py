@@ -7,14 +7,14 @@ must be seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
 from plotting.figures.selecting import Scored, scored
-from plotting.figures.style import Look, Looks
+from plotting.figures.style import Look
 from plotting.runs import Run
 from registry.catalog import Display
 
@@ -37,13 +37,13 @@ def sketch(request: Request) -> Sketch:
     left = style.inches_of(labels)
     size = (_PANEL_INCHES, 0.55 + style.ROW_INCHES * (heights[-1] + 1))
     figure, panels = style.make_panels(len(what.benchmarks), size, left, sharex=True, sharey=True)
-    looks = style.looks_of(request.display)
+    looks = style.group_looks(request.display, order)
     for panel, benchmark in zip(panels, what.benchmarks, strict=True):
-        panel.set_title(what.title(benchmark, request.display))
+        style.add_title(panel, what.title(benchmark, request.display), _PANEL_INCHES)
         _draw(panel, what, benchmark, list(zip(order, heights, strict=True)), looks)
-    style.name_rows(panels[0], labels, heights)
+    style.name_rows(panels, labels, heights)
     style.fit_scale(panels[0], what.metric, _drawn_values(what))
-    style.add_group_legend(figure, looks, [run.group for run in order])
+    style.add_group_legend(figure, style.looks_of(request.display), [run.group for run in order])
     chance = any(what.chance(benchmark) is not None for benchmark in what.benchmarks)
     hollow = any(not run.scored.comparable for run in order)
     style.add_caption(
@@ -75,7 +75,9 @@ def _heights(order: Sequence[Run]) -> list[float]:
     return heights
 
 
-def _draw(panel: Axes, what: Scored, benchmark: str, placed: Sequence[tuple[Run, float]], looks: Looks) -> None:
+def _draw(
+    panel: Axes, what: Scored, benchmark: str, placed: Sequence[tuple[Run, float]], looks: Mapping[str, Look]
+) -> None:
     chance = what.chance(benchmark)
     if chance is not None:
         style.draw_chance(panel, chance)
@@ -84,8 +86,7 @@ def _draw(panel: Axes, what: Scored, benchmark: str, placed: Sequence[tuple[Run,
         if measure is None:
             panel.text(0.02, height, "no result", transform=panel.get_yaxis_transform(), va="center", **style.FADED)
             continue
-        look = Look(run.color or looks[run.group].color, looks[run.group].marker)
-        style.draw_measure(panel, height, measure, what.metric, look, hollow=not run.scored.comparable)
+        style.draw_measure(panel, height, measure, what.metric, looks[run.experiment], hollow=not run.scored.comparable)
 
 
 def _drawn_values(what: Scored) -> list[float]:

@@ -66,6 +66,13 @@ KINDS: Mapping[str, Kind] = {
     "comparison": Kind(
         "comparison", "every experiment on every benchmark, with 95 % intervals", ("--benchmark", "--metric")
     ),
+    "differences": Kind(
+        "differences",
+        "every experiment against --baseline on the same questions, with paired tests",
+        ("--benchmark", "--baseline"),
+    ),
+    "scaling": Kind("scaling", "accuracy by the tokens of reasoning, over budgets", ("--benchmark", "--metric")),
+    "cost": Kind("cost", "accuracy by what a model took to make: GPU hours, dollars", ("--benchmark", "--metric")),
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from plotting.metrics import Measure, Metric
+from plotting.runs import Run
 from registry.catalog import Display
 from registry.durable import write_durably
 from registry.errors import StageFailure
@@ -61,6 +62,30 @@ def looks_of(display: Display) -> Looks:
 def _look(number: int) -> Look:
     turn = number // len(PALETTE)
     return Look(PALETTE[number % len(PALETTE)], MARKERS[(number + turn) % len(MARKERS)])
+
+
+def group_looks(display: Display, runs: Sequence[Run]) -> dict[str, Look]:
+    """By experiment: its group's look, in its own colour where the catalog gives one."""
+    looks = looks_of(display)
+    return {run.experiment: Look(run.color or looks[run.group].color, looks[run.group].marker) for run in runs}
+
+
+def experiment_looks(display: Display, runs: Sequence[Run]) -> dict[str, Look]:
+    """By experiment: its group's colour, or its own, with a marker that tells it from others of the group.
+
+    The markers follow the catalog, so that they are the same whichever experiments a figure shows; for experiments that
+    it does not name they follow `runs`, as the colours do then.
+    """
+    looks, named = looks_of(display), list(display.experiments)
+    found = {}
+    for number, run in enumerate(runs):
+        if run.experiment not in named:
+            found[run.experiment] = _look(number)
+            continue
+        own = [name for name in named if display.experiments[name].group == run.group]
+        marker = MARKERS[own.index(run.experiment) % len(MARKERS)]
+        found[run.experiment] = Look(run.color or looks[run.group].color, marker)
+    return found
 
 
 def short_labels(labels: Sequence[str], most: int = LABEL_LENGTH) -> list[str]:
@@ -110,13 +135,22 @@ def make_panels(count: int, size: tuple[float, float], left: float = 0.0, **shar
     return figure, panels[:count]
 
 
-def name_rows(panel: Axes, labels: Sequence[str], heights: Sequence[float]) -> None:
-    """Write a label at each height of the vertical axis, the first on top; on a tall page the scale stands twice."""
-    panel.set_ylim(heights[-1] + 0.6, heights[0] - 0.6)
-    panel.set_yticks(list(heights), list(labels))
-    panel.tick_params(axis="y", length=0)
-    if len(labels) > 25:
-        panel.tick_params(axis="x", top=True, labeltop=True)
+def add_title(panel: Axes, title: str, inches: float) -> None:
+    """A panel's title, in lines that are no wider than the panel."""
+    panel.set_title(textwrap.fill(title, max(12, int(inches / _CHARACTER_INCHES))))
+
+
+def name_rows(panels: Sequence[Axes], labels: Sequence[str], heights: Sequence[float]) -> None:
+    """Write a label at each height of panels that share their axis, the first on top.
+
+    On a tall page the scale stands above too.
+    """
+    panels[0].set_ylim(heights[-1] + 0.6, heights[0] - 0.6)
+    panels[0].set_yticks(list(heights), list(labels))
+    for panel in panels:
+        panel.tick_params(axis="y", length=0)
+        if len(labels) > 25:
+            panel.tick_params(axis="x", top=True, labeltop=True)
 
 
 def shown(metric: Metric, value: float) -> float:
@@ -154,7 +188,8 @@ def draw_dot(
         # From the interval's own middle: those of other programs need not hold the value.
         middle, half = sum(interval) / 2, abs(interval[1] - interval[0]) / 2
         at = (middle, place) if along == "x" else (place, middle)
-        panel.errorbar(*at, **{f"{along}err": half}, fmt="none", ecolor=look.color, zorder=2)
+        errors: dict[str, Any] = {f"{along}err": half}
+        panel.errorbar(*at, **errors, fmt="none", ecolor=look.color, zorder=2)
     at = (value, place) if along == "x" else (place, value)
     panel.plot(
         *at,
@@ -185,17 +220,23 @@ def fit_scale(panel: Axes, metric: Metric, values: Sequence[float], along: Liter
     limits(low - margin, high + margin)
 
 
-def count_in_powers(panel: Axes, values: Sequence[float], along: Literal["x", "y"] = "x") -> None:
-    """A logarithmic scale over positive values, with plain numbers at 1, 2 and 5 times the powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def count_in_powers(panel: Axes, values: Sequence[float], *, zero: bool = False) -> None:
+    """A logarithmic scale along x, with plain numbers; with `zero`, values of 0 stand on its left."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    axis = panel.xaxis if along == "x" else panel.yaxis
-    (panel.set_xscale if along == "x" else panel.set_yscale)("log")
-    (panel.set_xlim if along == "x" else panel.set_ylim)(min(values) / 1.4, max(values) * 1.4)
-    steps = (1, 2, 5) if max(values) / min(values) < 300 else (1,)
-    axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axis.set_minor_formatter(NullFormatter())
+    positive = [value for value in values if value > 0] or [1.0]
+    low, high = min(positive), max(positive)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 30 else (1, 3) if high / low < 300 else (1,)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    if zero:
+        panel.set_xscale("symlog", linthresh=low / 2, linscale=0.5)
+    else:
+        panel.set_xscale("log")
+    panel.set_xlim(-low / 8 if zero else low / 1.4, high * 1.4)
+    panel.xaxis.set_major_locator(FixedLocator([*([0.0] if zero else []), *(t for t in ticks if low / 1.4 <= t)]))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    panel.xaxis.set_minor_locator(NullLocator())
 
 
 def add_group_legend(figure: Figure, looks: Looks, groups: Iterable[str | None]) -> None:
@@ -205,7 +246,7 @@ def add_group_legend(figure: Figure, looks: Looks, groups: Iterable[str | None])
         add_legend(figure, {name or "other": looks[name] for name in looks if name in here})
 
 
-def add_legend(figure: Figure, looks: Mapping[str, Look], linestyle: str = "none") -> None:
+def add_legend(figure: Figure, looks: Mapping[str, Look], linestyle: Any = "none") -> None:
     """A legend above the panels, in as many columns as fit."""
     from matplotlib.lines import Line2D
 

@@ -1,0 +1,164 @@
+"""Cost against a metric: the GPU hours of training and the dollars of model calls that an experiment took to make.
+
+Experiments that none beats at equal or lower cost, on the Pareto front, are joined and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plotting.figures import style
+from plotting.figures.kinds import Request, Sketch
+from plotting.figures.selecting import Scored, nothing_to_draw, scored
+from plotting.metrics import Measure
+from plotting.runs import Run
+from registry.errors import MissingError, listed
+from registry.schema import Stage
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MEASURE = ("metric", "value", "low", "high", "n", "on_front")
+HEADER = ("experiment", "label", "group", "benchmark", "cost", "cost_unit", *_MEASURE, "status", "remark")
+_PANEL = (3.5, 2.7)
+_MAKING: tuple[Stage, ...] = ("curation", "training")
+
+
+@dataclass(frozen=True, eq=False)
+class _Cost:
+    """What an experiment took to make, by its name, in a unit."""
+
+    unit: str
+    title: str
+    of: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A run in a panel, and whether it is on the front there."""
+
+    run: Run
+    cost: float
+    measure: Measure
+    on_front: bool
+
+
+def gpu_hours(run: Run) -> float | None:
+    """GPU hours of its training, of all attempts; 0 without one, null where its result does not say."""
+    if run.config is not None and not run.config.applies("training"):
+        return 0.0
+    hours = run.metrics("training").get("gpu_hours")
+    return None if hours is None else float(hours)
+
+
+def dollars(run: Run) -> float | None:
+    """What the model calls of its curation and training have cost; null where one has an unknown price."""
+    entries = [entry for stage in _MAKING if (entry := run.completed(stage))]
+    costs = [entry["spending"].get("cost") for entry in entries if entry.get("spending")]
+    return None if None in costs else float(sum(costs))
+
+
+def sketch(request: Request) -> Sketch:
+    """Draw the figure; `MissingError` when no result says what it has cost.
+
+    Dollars are drawn where any experiment has paid for model calls.
+    """
+    what = scored(request)
+    hours, paid = _known(what.runs, gpu_hours), _known(what.runs, dollars)
+    costs = [_Cost("gpu_hours", f"GPU hours of training{_devices(what.runs)}", hours)] if any(hours.values()) else []
+    if any(paid.values()):
+        costs.append(_Cost("dollars", "dollars paid for model calls of curation and training", paid))
+    for run in what.runs:
+        if not any(run.experiment in cost.of for cost in costs):
+            what.lacking[run.experiment] = MissingError(
+                f"{run.experiment}: its results say neither GPU hours nor dollars; run `meds1 run {run.experiment}`"
+            )
+    places = [(cost, benchmark) for cost in costs for benchmark in what.benchmarks]
+    points = {place: found for place in places if (found := _points(what, *place))}
+    if not points:
+        raise nothing_to_draw(what.lacking, "no experiment has recorded GPU hours of training or dollars of calls")
+    return _drawn(request, what, points)
+
+
+def _drawn(request: Request, what: Scored, points: Mapping[tuple[_Cost, str], list[_Point]]) -> Sketch:
+    figure, panels = style.make_panels(len(points), _PANEL, sharey=True)
+    looks = style.group_looks(request.display, what.runs)
+    for panel, ((cost, benchmark), found) in zip(panels, points.items(), strict=True):
+        style.add_title(panel, what.title(benchmark, request.display), _PANEL[0])
+        panel.set_xlabel(cost.title)
+        chance = what.chance(benchmark)
+        if chance is not None:
+            style.draw_chance(panel, chance, along="y")
+        _draw_front(panel, what, [point for point in found if point.on_front])
+        for point in found:
+            look, hollow = looks[point.run.experiment], not point.run.scored.comparable
+            style.draw_measure(panel, point.cost, point.measure, what.metric, look, hollow=hollow, along="y")
+        style.count_in_powers(panel, [point.cost for point in found], zero=True)
+    every = [point for found in points.values() for point in found]
+    ends = [end for p in every for end in (p.measure.value, p.measure.low, p.measure.high) if end is not None]
+    chances = [chance for name in what.benchmarks if (chance := what.chance(name)) is not None]
+    style.fit_scale(panels[0], what.metric, [style.shown(what.metric, end) for end in [*ends, *chances]], along="y")
+    style.add_group_legend(figure, style.looks_of(request.display), [point.run.group for point in every])
+    figure.supylabel(style.axis_title(what.metric), fontsize=9)
+    hollow = any(not point.run.scored.comparable for point in every)
+    style.add_caption(
+        figure,
+        "line and names: the Pareto front, which no experiment beats at equal or lower cost",
+        style.CHANCE if chances else "",
+        style.HOLLOW if hollow else "",
+    )
+    return Sketch(figure, HEADER, _numbers(what, points), what.lacking)
+
+
+def _known(runs: Sequence[Run], cost: Callable[[Run], float | None]) -> dict[str, float]:
+    return {run.experiment: amount for run in runs if (amount := cost(run)) is not None}
+
+
+def _devices(runs: Sequence[Run]) -> str:
+    """The GPUs, where there is more than one kind: an hour of one is none of another."""
+    names = {name for run in runs if (name := run.metrics("training").get("device_name")) is not None}
+    return f" ({listed(sorted(names), 3)})" if len(names) > 1 else ""
+
+
+def _points(what: Scored, cost: _Cost, benchmark: str) -> list[_Point]:
+    """The runs from cheap to dear; hollow ones are on no front."""
+    runs = [run for run in what.runs if run.experiment in cost.of and what.measure(run, benchmark) is not None]
+    found = []
+    best: float | None = None
+    sign = -1 if what.metric.better == "lower" else 1
+
+    def place(run: Run) -> tuple[float, float]:
+        measure = what.measure(run, benchmark)
+        assert measure is not None
+        return (cost.of[run.experiment], -sign * measure.value)
+
+    for run in sorted(runs, key=place):
+        measure = what.measure(run, benchmark)
+        assert measure is not None
+        value = sign * measure.value
+        ahead = what.metric.better is not None and run.scored.comparable and (best is None or value > best)
+        best = value if ahead else best
+        found.append(_Point(run, cost.of[run.experiment], measure, ahead))
+    return found
+
+
+def _draw_front(panel: Axes, what: Scored, front: Sequence[_Point]) -> None:
+    places = [(point.cost, style.shown(what.metric, point.measure.value)) for point in front]
+    panel.plot(*zip(*places, strict=True) if places else ((), ()), color="0.6", drawstyle="steps-post", zorder=1)
+    labels = style.short_labels([point.run.label for point in front], 24)
+    for label, place in zip(labels, places, strict=True):
+        panel.annotate(label, place, (-3, 3), textcoords="offset points", ha="right", fontsize=6.5, zorder=4)
+
+
+def _numbers(what: Scored, points: Mapping[tuple[_Cost, str], list[_Point]]) -> list[tuple[object, ...]]:
+    return [
+        (
+            *(point.run.experiment, point.run.label, point.run.group, benchmark, point.cost, cost.unit),
+            *(what.metric.name, point.measure.value, point.measure.low, point.measure.high, point.measure.n),
+            *(point.on_front, point.run.scored.status, point.run.scored.remark),
+        )
+        for (cost, benchmark), found in points.items()
+        for point in found
+    ]
