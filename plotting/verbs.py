@@ -65,6 +65,8 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
             return
         draw = kind_of(kind)
         _check_options(kind, {"--benchmark": benchmarks, "--metric": metric, "--baseline": baseline})
+        if "--baseline" in KINDS[kind].options:
+            names, baseline = _with_baseline(names, baseline)
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
         runs = runs_of(opened, view, selected, answer, names)
         if answer.errors:
@@ -81,6 +83,15 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
             "lacking": {name: str(error) for name, error in sketch.lacking.items()},
         }
         answer.lines = [str(path) for path in written]
+
+
+def _with_baseline(names: list[str] | None, baseline: str | None) -> tuple[list[str] | None, str | None]:
+    """The experiments to read, the baseline among them, and the baseline: the first that is named where none is."""
+    if not names:
+        return names, baseline
+    first = None if any(mark in names[0] for mark in "*?[") else names[0]
+    chosen_one = baseline or first
+    return [*names, *([chosen_one] if chosen_one and chosen_one not in names else [])], chosen_one
 
 
 def _check_options(kind: str, given: Mapping[str, object]) -> None:

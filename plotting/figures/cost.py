@@ -6,7 +6,7 @@ Experiments that none beats at equal or lower cost, on the Pareto front, are joi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plotting.figures import style
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MEASURE = ("metric", "value", "low", "high", "n", "on_front")
 HEADER = ("experiment", "label", "group", "benchmark", "cost", "cost_unit", *_MEASURE, "status", "remark")
 _PANEL = (3.5, 2.7)
+_CROWD = 12
 _MAKING: tuple[Stage, ...] = ("curation", "training")
 
 
@@ -69,7 +70,7 @@ def sketch(request: Request) -> Sketch:
     hours, paid = _known(what.runs, gpu_hours), _known(what.runs, dollars)
     costs = [_Cost("gpu_hours", f"GPU hours of training{_devices(what.runs)}", hours)] if any(hours.values()) else []
     if any(paid.values()):
-        costs.append(_Cost("dollars", "dollars paid for model calls of curation and training", paid))
+        costs.append(_Cost("dollars", "dollars of model calls", paid))
     for run in what.runs:
         if not any(run.experiment in cost.of for cost in costs):
             what.lacking[run.experiment] = MissingError(
@@ -91,21 +92,23 @@ def _drawn(request: Request, what: Scored, points: Mapping[tuple[_Cost, str], li
         chance = what.chance(benchmark)
         if chance is not None:
             style.draw_chance(panel, chance, along="y")
-        _draw_front(panel, what, [point for point in found if point.on_front])
         for point in found:
             look, hollow = looks[point.run.experiment], not point.run.scored.comparable
+            look = replace(look, pale=len(found) > _CROWD and not point.on_front)
             style.draw_measure(panel, point.cost, point.measure, what.metric, look, hollow=hollow, along="y")
         style.count_in_powers(panel, [point.cost for point in found], zero=True)
     every = [point for found in points.values() for point in found]
     ends = [end for p in every for end in (p.measure.value, p.measure.low, p.measure.high) if end is not None]
     chances = [chance for name in what.benchmarks if (chance := what.chance(name)) is not None]
     style.fit_scale(panels[0], what.metric, [style.shown(what.metric, end) for end in [*ends, *chances]], along="y")
+    for panel, found in zip(panels, points.values(), strict=True):
+        _draw_front(panel, what, [point for point in found if point.on_front])
     style.add_group_legend(figure, style.looks_of(request.display), [point.run.group for point in every])
     figure.supylabel(style.axis_title(what.metric), fontsize=9)
     hollow = any(not point.run.scored.comparable for point in every)
     style.add_caption(
         figure,
-        "line and names: the Pareto front, which no experiment beats at equal or lower cost",
+        "cost of making each; line and names: the Pareto front, which none beats at equal or lower cost",
         style.CHANCE if chances else "",
         style.HOLLOW if hollow else "",
     )
@@ -149,7 +152,7 @@ def _draw_front(panel: Axes, what: Scored, front: Sequence[_Point]) -> None:
     panel.plot(*zip(*places, strict=True) if places else ((), ()), color="0.6", drawstyle="steps-post", zorder=1)
     labels = style.short_labels([point.run.label for point in front], 24)
     for label, place in zip(labels, places, strict=True):
-        panel.annotate(label, place, (-3, 3), textcoords="offset points", ha="right", fontsize=6.5, zorder=4)
+        style.name_point(panel, label, place)
 
 
 def _numbers(what: Scored, points: Mapping[tuple[_Cost, str], list[_Point]]) -> list[tuple[object, ...]]:

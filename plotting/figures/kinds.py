@@ -93,7 +93,7 @@ def kind_of(name: str) -> Callable[[Request], Sketch]:
 
 
 def write(sketch: Sketch, stem: Path) -> list[Path]:
-    """Write `stem`.png, .pdf and .csv; see `style.save`."""
-    from plotting.figures.style import save
+    """Write `stem`.png, .pdf and .csv; see `files.save`."""
+    from plotting.figures.files import save
 
     return save(sketch.figure, stem, sketch.header, sketch.rows)

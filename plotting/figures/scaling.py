@@ -6,7 +6,7 @@ An experiment with a single budget is one dot.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plotting.figures import style
@@ -82,6 +82,8 @@ def _drawn(request: Request, what: Scored, drawn: list[Run], lines: _Lines) -> S
         style.add_legend(figure, {label: looks[run.experiment] for label, run in zip(labels, drawn, strict=True)})
     else:
         style.add_group_legend(figure, style.looks_of(request.display), [run.group for run in drawn])
+        for panel, found in zip(panels, lines.values(), strict=True):
+            _name_lines(panel, what, found, {run.experiment: run.label for run in drawn})
     figure.supylabel(style.axis_title(what.metric), fontsize=9)
     style.add_caption(
         figure,
@@ -110,7 +112,16 @@ def _draw(panel: Axes, points: list[_Point], what: Scored, run: Run, look: Look)
     panel.plot([point.tokens for point in points], values, color=look.color, alpha=0.7)
     for point in points:
         hollow = not run.scored.comparable
+        look = replace(look, pale=len(what.runs) > _SEVERAL and len(points) == 1)
         style.draw_measure(panel, point.tokens, point.measure, what.metric, look, hollow=hollow, along="y")
+
+
+def _name_lines(panel: Axes, what: Scored, found: Mapping[str, list[_Point]], labels: Mapping[str, str]) -> None:
+    for experiment, points in found.items():
+        if len(points) > 1:
+            (label,) = style.short_labels([labels[experiment]], 24)
+            end = (points[-1].tokens, style.shown(what.metric, points[-1].measure.value))
+            style.name_point(panel, label, end)
 
 
 def _values(what: Scored, points: list[_Point]) -> list[float]:

@@ -5,21 +5,16 @@ Everything here draws with the settings of `registry.figure_style.RC`, which `ki
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from plotting.metrics import Measure, Metric
 from plotting.runs import Run
 from registry.catalog import Display
-from registry.durable import write_durably
-from registry.errors import StageFailure
-from registry.figure_style import MARKERS, NEUTRAL, PALETTE, RC
+from registry.figure_style import MARKERS, NEUTRAL, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,10 +33,11 @@ Looks = Mapping[str | None, "Look"]
 
 @dataclass(frozen=True)
 class Look:
-    """A colour and a marker."""
+    """A colour and a marker; `pale` for whiskers in a crowd of dots at nearly the same place."""
 
     color: str
     marker: str
+    pale: bool = False
 
 
 def groups_of(display: Display) -> list[str | None]:
@@ -166,7 +162,7 @@ def axis_title(metric: Metric) -> str:
 def draw_measure(panel: Axes, at: float, measure: Measure, metric: Metric, look: Look, **how: Any) -> None:
     """A dot with its 95 % interval: `value` along x at height `at`, or with `along="y"` along y at the place `at`.
 
-    `hollow=True` for what must not be compared as it is.
+    `hollow=True` for what must not be compared as it is. `how` is as for `draw_dot`.
     """
     interval = None if measure.low is None or measure.high is None else (measure.low, measure.high)
     scaled = None if interval is None else (shown(metric, interval[0]), shown(metric, interval[1]))
@@ -189,7 +185,7 @@ def draw_dot(
         middle, half = sum(interval) / 2, abs(interval[1] - interval[0]) / 2
         at = (middle, place) if along == "x" else (place, middle)
         errors: dict[str, Any] = {f"{along}err": half}
-        panel.errorbar(*at, **errors, fmt="none", ecolor=look.color, zorder=2)
+        panel.errorbar(*at, **errors, fmt="none", ecolor=look.color, alpha=0.3 if look.pale else 1, zorder=2)
     at = (value, place) if along == "x" else (place, value)
     panel.plot(
         *at,
@@ -260,46 +256,25 @@ def add_legend(figure: Figure, looks: Mapping[str, Look], linestyle: Any = "none
 
 
 def add_caption(figure: Figure, *lines: str) -> None:
-    """What must be known to read a figure, below it; lines that are empty are left out."""
+    """What must be known to read a figure, below it: what is drawn, then notes; those that are empty are left out."""
     width = int(figure.get_figwidth() / _CHARACTER_INCHES)
-    figure.supxlabel("\n".join(textwrap.fill(line, width) for line in lines if line), fontsize=9)
+    drawn, *notes = lines
+    parts = [drawn, "; ".join(note for note in notes if note)]
+    figure.supxlabel("\n".join(textwrap.fill(part, width) for part in parts if part), fontsize=9)
 
 
-def save(figure: Figure, stem: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Path]:
-    """Write `stem`.png and `stem`.pdf, and the numbers that they show as `stem`.csv; return the three paths.
-
-    Equal data gives equal files. `StageFailure` when the folder cannot be written; a file is written wholly or not.
-    """
-    contents = {
-        ".png": _drawn(figure, "png", {}),
-        ".pdf": _drawn(figure, "pdf", {"CreationDate": None}),
-        ".csv": _csv(header, rows),
-    }
-    written = []
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        for suffix, content in contents.items():
-            written.append(stem.parent / f"{stem.name}{suffix}")
-            write_durably(written[-1], content)
-    except OSError as error:
-        raise StageFailure(
-            f"{stem.parent}: the figure cannot be written: {error.strerror}; choose another --out"
-        ) from None
-    return written
-
-
-def _drawn(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
-    from matplotlib import rc_context
-
-    buffer = io.BytesIO()
-    with rc_context(RC):
-        figure.savefig(buffer, format=form, metadata=metadata)
-    return buffer.getvalue()
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
+def name_point(panel: Axes, name: str, place: tuple[float, float]) -> None:
+    """Write a name beside a point, on the side where the panel has more room; the scales must be set before."""
+    x = panel.transAxes.inverted().transform(panel.transData.transform(place))[0]
+    side = 1 if x < 0.5 else -1
+    note = panel.annotate(
+        name,
+        place,
+        (4 * side, 3),
+        textcoords="offset points",
+        ha="left" if side > 0 else "right",
+        fontsize=6.5,
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+        zorder=2.5,  # above whiskers, below dots
+    )
+    note.set_in_layout(False)
