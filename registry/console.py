@@ -23,7 +23,7 @@ import typer
 from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure, UsageError
 from registry.json_path import join
 from registry.names import in_message
-from registry.secrets import masked
+from registry.secrets import masked, masking
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -203,7 +203,8 @@ def rich_table(grid: Grid) -> Table:
 
 
 def _masked_rows(grid: Grid) -> list[list[str]]:
-    return [[masked(cell) for cell in row] for row in grid.rows]
+    mask = masking()
+    return [[mask(cell) for cell in row] for row in grid.rows]
 
 
 def _unfolded(grid: Grid, rows: list[list[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 # HF_TOKEN, OPENAI_API_KEY and their like, also those that only a catalog's `api_key_env` names.
 _ENDINGS = ("_TOKEN", "_API_KEY")
@@ -10,9 +11,19 @@ _ENDINGS = ("_TOKEN", "_API_KEY")
 
 def masked(text: str) -> str:
     """`text` with the values of key variables hidden: those whose name ends in _API_KEY or _TOKEN."""
-    for name, secret in _values():
-        text = text.replace(secret, f"<{name}>")
-    return text
+    return masking()(text)
+
+
+def masking() -> Callable[[str], str]:
+    """`masked` for many texts: the environment, which is slow to go through, is gone through once."""
+    values = _values()
+
+    def mask(text: str) -> str:
+        for name, secret in values:
+            text = text.replace(secret, f"<{name}>")
+        return text
+
+    return mask
 
 
 def key_in(content: bytes) -> str | None:
