@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from registry.records import Event, Record, claim_attempt
 from registry.schema import STAGES, Stage
 from registry.store import Registry
 
+Payload = Callable[[EffectiveConfig, Stage, str, random.Random], dict[str, Any]]
 EXPERIMENTS = 1_000
 RECORDS_EACH = 10
 STALE_EVERY = 20  # of every 20 experiments, one is changed after it has run
@@ -39,10 +40,10 @@ _MIB = 2**20
 _CONTENTS = Contents()  # the files of a big lab never change
 
 
-def make_big_lab(folder: Path, cache: Path, experiments: int = EXPERIMENTS) -> Registry:
+def make_big_lab(folder: Path, cache: Path, experiments: int = EXPERIMENTS, payload: Payload = completed) -> Registry:
     """A registry in `folder` whose records all wait in the inbox; no fold has seen them yet.
 
-    `cache` is the lab's CACHE_DIR, which remembers content hashes.
+    `cache` is the lab's CACHE_DIR, which remembers content hashes. `payload` makes what a completed record holds.
     """
     folder.mkdir(parents=True)
     _write_files(folder)
@@ -53,7 +54,7 @@ def make_big_lab(folder: Path, cache: Path, experiments: int = EXPERIMENTS) -> R
     view, provenance = lab.read(), gather()
     lab.paths.inbox.mkdir(parents=True)
     for i in range(experiments):
-        for record in _records(lab, lab.effective(view, name_of(i)), cache, provenance):
+        for record in _records(lab, lab.effective(view, name_of(i)), cache, provenance, payload):
             # Not `save`: flushing 10,000 files one by one would take minutes, and nobody pulls a plug here.
             (lab.paths.inbox / record.file_name).write_bytes(record.to_bytes())
     return lab
@@ -147,13 +148,20 @@ def _sparse_weights(path: Path, tensors: int) -> None:
         file.truncate(5 * 2**30)
 
 
-def _records(lab: Registry, config: EffectiveConfig, cache: Path, provenance: dict[str, Any]) -> Iterator[Record]:
+def _records(
+    lab: Registry, config: EffectiveConfig, cache: Path, provenance: dict[str, Any], payload: Payload
+) -> Iterator[Record]:
     for stage in STAGES:
-        yield from _of_stage(lab, config, stage, cache, provenance)
+        yield from _of_stage(lab, config, stage, cache, provenance, payload)
 
 
 def _of_stage(
-    lab: Registry, config: EffectiveConfig, stage: Stage, cache: Path, provenance: dict[str, Any]
+    lab: Registry,
+    config: EffectiveConfig,
+    stage: Stage,
+    cache: Path,
+    provenance: dict[str, Any],
+    payload: Payload = completed,
 ) -> Iterator[Record]:
     """The records of one more attempt at a stage, from its intent to its completion."""
     name = config.experiment
@@ -181,6 +189,6 @@ def _of_stage(
         if event == "intent":
             yield job.record(event, {"config": job.config, "run_dir": run_dir})
         elif event == "completed":
-            yield job.record(event, {"job": where, **completed(config, stage, run_dir, chance)}, ended)
+            yield job.record(event, {"job": where, **payload(config, stage, run_dir, chance)}, ended)
         else:
             yield job.record(event, {"job": where}, source if event == "started" else None)

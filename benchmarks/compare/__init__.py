@@ -1,0 +1,1 @@
+"""What comparing costs: the leaderboard, a paired comparison, the report and its pages."""
