@@ -48,6 +48,14 @@ VERBS = {
     ),
     "infer": ("eval.infer_verb:infer", "Ask a trained experiment or any model: one question, or a file of them."),
     "leaderboard": ("plotting.verbs:leaderboard", "Rank experiments by accuracy, with 95 % intervals."),
+    "compare": (
+        "plotting.compare_verbs:compare",
+        "Compare experiments: configs, scores, paired tests against the first, answers that flip.",
+    ),
+    "significance": (
+        "plotting.compare_verbs:significance",
+        "Test whether two experiments differ on a benchmark, and by how much.",
+    ),
     "plot": ("plotting.verbs:plot", "Draw a figure as PNG and PDF, with the CSV that it was drawn from."),
 }
 

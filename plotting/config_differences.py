@@ -41,6 +41,7 @@ def _written(config: EffectiveConfig) -> dict[str, Any]:
 
 
 def _differences(steps: Steps, found: Mapping[str, Any], names: Sequence[str]) -> list[ConfigDifference]:
+    found = {name: None if value in ({}, []) else value for name, value in found.items()}  # nothing is given
     values = list(found.values())
     if all(value == values[0] for value in values):
         return []

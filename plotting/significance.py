@@ -1,0 +1,40 @@
+"""One paired test with everything that it says."""
+
+from __future__ import annotations
+
+from plotting.conclusions import p_text, points
+from plotting.paired_tests import METHODS, Method, PairedTest
+from registry.errors import UsageError
+
+SOURCES: dict[Method, str] = {
+    "mcnemar": "McNemar's exact test, over questions (Q. McNemar, Psychometrika 12 (1947) 153-157)",
+    "permutation": "permutation of the runs within questions (R. A. Fisher, The design of experiments (1935))",
+    "bootstrap": "bootstrap over questions, expanded percentile interval (T. Hesterberg, Am. Stat. 69 (2015) 371-386)",
+}
+
+
+def method_of(word: str | None) -> Method | None:
+    """The method that `--method` names; null for none, `UsageError` for another word."""
+    found = next((method for method in METHODS if method == word), None)
+    if word is not None and found is None:
+        raise UsageError(f"--method {word!r}: the methods are {', '.join(METHODS)}")
+    return found
+
+
+def lines(test: PairedTest, a: str, b: str, title: str) -> list[str]:
+    """The test for people, a number each line."""
+    flips, (low, high) = test.flips, test.ci
+    repeats = "" if test.n == test.n_questions else "; answers to one question count together"
+    least = "none" if test.detectable is None else f"{100 * test.detectable:.1f} points"
+    return [
+        f"{title}: {b} against {a}",
+        f"  answers      {test.n:,} to {test.n_questions:,} questions{repeats}",
+        f"  accuracy     {a} {100 * test.accuracy_a:.1f} %, {b} {100 * test.accuracy_b:.1f} %",
+        f"  answers      {flips.both_right:,} right in both, {flips.both_wrong:,} wrong in both, "
+        f"{flips.right_to_wrong:,} from right to wrong, {flips.wrong_to_right:,} from wrong to right",
+        f"  questions    {test.better:,} of which {b} has more answers right, {test.worse:,} of which {a} has",
+        f"  difference   {points(test.difference)} points, 95 % interval {points(low)} to {points(high)} "
+        "(bootstrap over questions)",
+        f"  p            {p_text(test.p_value).removeprefix('= ')}: {SOURCES[test.method]}",
+        f"  detectable   {least} (smallest difference found four times in five, at 5 %)",
+    ]
