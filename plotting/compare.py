@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from plotting.comparability import remarks, why_not_ranked
 from plotting.config_differences import ConfigDifference, config_differences
 from plotting.metrics import Measure, Metric, metric_of
-from plotting.paired_tests import RESAMPLES, PairedTest, adjusted, paired_test
+from plotting.paired_tests import RESAMPLES, Method, PairedTest, adjusted, paired_test
 from plotting.predictions import Answered, answers_by_benchmark, headline
 from plotting.runs import Run
 from plotting.scores import benchmarks_of
@@ -22,9 +22,10 @@ Answers = Mapping[str, Sequence[Answered]]
 
 @dataclass(frozen=True)
 class Ask:
-    """What is to be compared and how: the benchmarks (empty: all that at least two runs have) and what is drawn."""
+    """What is to be compared and how: the benchmarks (empty: all that at least two runs have), and by which test."""
 
     benchmarks: tuple[str, ...] = ()
+    method: Method | None = None
     seed: int = 0
     resamples: int = RESAMPLES
 
@@ -93,7 +94,7 @@ def compare(runs: Sequence[Run], ask: Ask) -> Comparison:
         rows=[row for name in benchmarks for row in _rows(runs, name, name not in unranked)],
         tested=[replace(found, test=test) for found, test in zip(tested, tests, strict=True)],
         untested=untested,
-        remarks=list(_remarks(runs)),
+        remarks=list(remarks_on(runs)),
     )
 
 
@@ -116,7 +117,7 @@ def shared_benchmarks(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
 def tested_pair(of_a: Answers, of_b: Answers, benchmark: str, ask: Ask) -> tuple[PairedTest, tuple[Flip, ...]]:
     """The test of run b against run a on a benchmark, and the answers that flip."""
     a, b = headline(of_a.get(benchmark, ())), headline(of_b.get(benchmark, ()))
-    test = paired_test(benchmark, a, b, seed=ask.seed, resamples=ask.resamples)
+    test = paired_test(benchmark, a, b, method=ask.method, seed=ask.seed, resamples=ask.resamples)
     answers = {answer.item: answer for answer in b}
     pairs = ((answer, answers[answer.item]) for answer in a)
     return test, tuple(Flip(before, after) for before, after in pairs if before.correct != after.correct)
@@ -125,6 +126,16 @@ def tested_pair(of_a: Answers, of_b: Answers, benchmark: str, ask: Ask) -> tuple
 def predictions_of(run: Run) -> Answers:
     """A run's single predictions; `MissingError` that says where a copy of them would be found."""
     return answers_by_benchmark(run.needed("eval", "predictions_path"))
+
+
+def remarks_on(runs: Sequence[Run]) -> Iterator[str]:
+    """What is to be known beside the numbers: results that are stale, limited or suspect, another engine or seed."""
+    for run in runs:
+        if run.scored.remark:
+            yield f"{run.experiment}: {run.scored.remark}"
+        if run.problem:
+            yield f"{run.experiment}: its config cannot be compared: {run.problem}"
+    yield from dict.fromkeys(line for run in runs[1:] for line in remarks(runs[0], run))
 
 
 def _outcomes(runs: Sequence[Run], benchmarks: Sequence[str], ask: Ask) -> Iterator[Tested | Untested]:
@@ -190,12 +201,3 @@ def _best(metric: Metric, measures: Mapping[str, Measure]) -> str | None:
     best = max(values) if metric.better == "higher" else min(values)
     names = [name for name, measure in measures.items() if measure.value == best]
     return names[0] if len(names) == 1 else None
-
-
-def _remarks(runs: Sequence[Run]) -> Iterator[str]:
-    for run in runs:
-        if run.scored.remark:
-            yield f"{run.experiment}: {run.scored.remark}"
-        if run.problem:
-            yield f"{run.experiment}: its config cannot be compared: {run.problem}"
-    yield from dict.fromkeys(line for run in runs[1:] for line in remarks(runs[0], run))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from plotting.compare import Comparison, Flip, MetricRow, Tested
-from plotting.conclusions import conclusion, not_ranked, p_text, points
+from plotting.conclusions import conclusion, not_ranked, not_tested, p_text, points
 from plotting.metrics import Measure, Metric
 from plotting.paired_tests import PairedTest
 from registry.catalog import Display
@@ -172,13 +172,13 @@ def _flip(flip: Flip) -> str:
     return f"{flip.a.question_id} ({_value(flip.a.extracted)} > {_value(flip.b.extracted)})"
 
 
-def _sentences(found: Comparison, display: Display) -> Sequence[str]:
+def _sentences(found: Comparison, display: Display) -> Iterator[str]:
     first = found.runs[0].experiment
-    told = [sentence(found, tested, display) for tested in found.tested]
-    for untested in found.untested:
-        title = display.benchmarks.get(untested.benchmark, untested.benchmark)
-        if untested.ranked:
-            told.append(f"{untested.experiment} is not tested against {first} on {title}: {untested.reason}.")
-        else:
-            told.append(not_ranked(first, untested.experiment, title, untested.reason))
-    return told
+    yield from (sentence(found, tested, display) for tested in found.tested)
+    same: dict[tuple[str, bool, str], list[str]] = {}
+    for one in found.untested:
+        title = display.benchmarks.get(one.benchmark, one.benchmark)
+        same.setdefault((one.experiment, one.ranked, one.reason), []).append(title)
+    for (experiment, ranked, reason), titles in same.items():
+        tell = not_tested if ranked else not_ranked
+        yield tell(first, experiment, ", ".join(titles), reason)

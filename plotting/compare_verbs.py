@@ -40,7 +40,7 @@ def compare(  # noqa: PLR0913 - one parameter per option of the command line
         from plotting.compare_table import lines
 
         runs, display = _runs(answer, Files(registry, config), names)
-        found = compared(runs, Ask(tuple(benchmarks or ()), seed, resamples))
+        found = compared(runs, Ask(tuple(benchmarks or ()), seed=seed, resamples=resamples))
         answer.data = whole(found, display)
         answer.lines = [*lines(found, display)]
 
@@ -61,29 +61,20 @@ def significance(  # noqa: PLR0913 - one parameter per option of the command lin
 ) -> None:
     """Test whether two experiments differ on a benchmark, and by how much."""
     with answering("significance", as_json) as answer:
-        from plotting.comparability import remarks, why_not_ranked
-        from plotting.compare import predictions_of, shared_benchmarks
+        from plotting.compare import Ask, remarks_on
         from plotting.compare_table import test_as_json
-        from plotting.conclusions import conclusion, not_ranked
-        from plotting.paired_tests import paired_test
-        from plotting.significance import SOURCES, lines, method_of
+        from plotting.conclusions import conclusion
+        from plotting.significance import SOURCES, lines, method_of, single_test
 
-        used = method_of(method)
-        (first, second), display = _runs(answer, Files(registry, config), [a, b])
-        shared = shared_benchmarks((first, second), [benchmark] if benchmark else [])
-        if len(shared) > 1:
-            raise UsageError(f"{a} and {b} share {len(shared)} benchmarks; name one: --benchmark {' or '.join(shared)}")
-        (name,) = shared
-        title = display.benchmarks.get(name, name)
-        reason = why_not_ranked(first, second, name)
-        if reason is not None:
-            raise UsageError(not_ranked(a, b, title, reason).rstrip("."))
-        of_a, of_b = (predictions_of(run).get(name, []) for run in (first, second))
-        test = paired_test(name, of_a, of_b, method=used, seed=seed, resamples=resamples)
-        told = conclusion(test, a, b, title)
-        notes = [*remarks(first, second), *(f"{r.experiment}: {r.scored.remark}" for r in (first, second))]
+        ask = Ask((benchmark,) if benchmark else (), method_of(method), seed, resamples)
+        runs, display = _runs(answer, Files(registry, config), [a, b])
+        test = single_test(runs, ask, display)
+        a, b = (run.experiment for run in runs)
+        title = display.benchmarks.get(test.benchmark, test.benchmark)
+        told, notes = conclusion(test, a, b, title), list(remarks_on(runs))
         answer.lines = [*lines(test, a, b, title), told, *(f"note: {line}" for line in notes)]
-        answer.data = {"a": a, "b": b, **test_as_json(test), "source": SOURCES[test.method], "sentence": told}
+        source = SOURCES[test.method]
+        answer.data = {"a": a, "b": b, **test_as_json(test), "source": source, "sentence": told, "remarks": notes}
 
 
 def _runs(answer: Answer, files: Files, names: list[str]) -> tuple[list[Run], Display]:
@@ -98,7 +89,7 @@ def _runs(answer: Answer, files: Files, names: list[str]) -> tuple[list[Run], Di
     if len(order) < 2:
         raise UsageError(f"{names[0]}: nothing to compare it with; name two experiments or more")
     runs = scored_of(runs_of(opened, view, order, answer, names), answer, names)
-    if answer.errors:
+    if answer.errors and (len(runs) < 2 or runs[0].experiment != next(iter(order))):
         raise answer.errors.pop(0)
     if len(runs) < 2:
         raise UsageError("fewer than two of them have scores to compare; run their eval first")

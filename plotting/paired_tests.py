@@ -12,7 +12,7 @@ from scoring.bootstrap import RESAMPLES, cluster_means
 from scoring.multiple import holm
 from scoring.paired import difference_interval, mcnemar, permutation_test
 from scoring.pairs import Flips, Pairs, flips, pair
-from scoring.power import discordance, minimal_detectable_difference
+from scoring.power import discordance, minimal_detectable_difference, one_way
 
 Method = Literal["mcnemar", "permutation", "bootstrap"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -87,7 +87,7 @@ def paired_test(
         better=signs.better,
         worse=signs.worse,
         flips=flips(pairs),
-        detectable=minimal_detectable_difference(discordance(pairs), interval.n_questions),
+        detectable=minimal_detectable_difference(discordance(pairs), interval.n_questions, largest=one_way(pairs)),
     )
 
 

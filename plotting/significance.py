@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from plotting.conclusions import p_text, points
+from collections.abc import Sequence
+
+from plotting.comparability import why_not_ranked
+from plotting.compare import Ask, predictions_of, shared_benchmarks, tested_pair
+from plotting.conclusions import not_ranked, p_text, points
 from plotting.paired_tests import METHODS, Method, PairedTest
+from plotting.runs import Run
+from registry.catalog import Display
 from registry.errors import UsageError
 
 SOURCES: dict[Method, str] = {
@@ -21,6 +27,25 @@ def method_of(word: str | None) -> Method | None:
     return found
 
 
+def single_test(runs: Sequence[Run], ask: Ask, display: Display) -> PairedTest:
+    """The test of the second run against the first on the one benchmark that is asked for, or that they share.
+
+    Raises `UsageError` where it is not clear which, or where they were not asked in the same way.
+    """
+    if len(runs) != 2:
+        raise UsageError(f"{len(runs)} experiments are named; a test is of two, `meds1 compare` of more")
+    a, b = runs
+    shared = shared_benchmarks((a, b), ask.benchmarks)
+    if len(shared) > 1:
+        raise UsageError(f"they share {len(shared)} benchmarks; name one of them: --benchmark {' or '.join(shared)}")
+    (name,) = shared
+    reason = why_not_ranked(a, b, name)
+    if reason is not None:
+        title = display.benchmarks.get(name, name)
+        raise UsageError(not_ranked(a.experiment, b.experiment, title, reason).rstrip("."))
+    return tested_pair(predictions_of(a), predictions_of(b), name, ask)[0]
+
+
 def lines(test: PairedTest, a: str, b: str, title: str) -> list[str]:
     """The test for people, a number each line."""
     flips, (low, high) = test.flips, test.ci
@@ -30,7 +55,7 @@ def lines(test: PairedTest, a: str, b: str, title: str) -> list[str]:
         f"{title}: {b} against {a}",
         f"  answers      {test.n:,} to {test.n_questions:,} questions{repeats}",
         f"  accuracy     {a} {100 * test.accuracy_a:.1f} %, {b} {100 * test.accuracy_b:.1f} %",
-        f"  answers      {flips.both_right:,} right in both, {flips.both_wrong:,} wrong in both, "
+        f"  flips        {flips.both_right:,} right in both, {flips.both_wrong:,} wrong in both, "
         f"{flips.right_to_wrong:,} from right to wrong, {flips.wrong_to_right:,} from wrong to right",
         f"  questions    {test.better:,} of which {b} has more answers right, {test.worse:,} of which {a} has",
         f"  difference   {points(test.difference)} points, 95 % interval {points(low)} to {points(high)} "
