@@ -57,6 +57,10 @@ VERBS = {
         "Test whether two experiments differ on a benchmark, and by how much.",
     ),
     "plot": ("plotting.verbs:plot", "Draw a figure as PNG and PDF, with the CSV that it was drawn from."),
+    "report": (
+        "plotting.report_verb:report",
+        "Write a report of HTML pages that opens from disk: tables, tests, figures, single predictions.",
+    ),
 }
 
 

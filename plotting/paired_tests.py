@@ -61,12 +61,21 @@ def paired_test(
 ) -> PairedTest:
     """Test two runs on the same items; of several budgets of thinking the largest counts.
 
-    Without a `method`: McNemar's exact test where every question is answered once; where answers or questions repeat,
-    the permutation test over questions, whose statistic is the very difference that is shown. Raises `UsageError`
-    where items or prompts differ.
+    Raises `UsageError` where items or prompts differ. See `assessed`.
     """
     with naming(benchmark):
         pairs = pair([answer.outcome for answer in headline(a)], [answer.outcome for answer in headline(b)])
+    return assessed(benchmark, pairs, method=method, seed=seed, resamples=resamples)
+
+
+def assessed(
+    benchmark: str, pairs: Pairs, *, method: Method | None = None, seed: int = 0, resamples: int = RESAMPLES
+) -> PairedTest:
+    """Test two runs whose answers are paired already.
+
+    Without a `method`: McNemar's exact test where every question is answered once; where answers or questions repeat,
+    the permutation test over questions, whose statistic is the very difference that is shown.
+    """
     interval = difference_interval(pairs, seed=seed, resamples=resamples)
     signs = mcnemar(pairs)
     used: Method = method or ("mcnemar" if interval.n_questions == len(pairs.a) else "permutation")

@@ -17,7 +17,7 @@ _WRITTEN: dict[str, Steps] = {
     "difficulty_model_key": ("curation", "difficulty", "model_key"),
     "merge_resources": ("slurm", "curation"),
 }
-_ENTRIES = (
+ENTRIES = (
     "model",
     "train_dataset",
     "eval_datasets",
@@ -37,7 +37,7 @@ def values(config: EffectiveConfig) -> Iterator[tuple[Steps, Any]]:
 
 def origins(config: EffectiveConfig, layers: Layers, catalog: Catalog) -> dict[str, str]:
     """By path: where it stands in words, such as `own`, `same as X`, `config.json defaults`, `built-in` or `--set`."""
-    given = config.model_dump(mode="json", include=set(_ENTRIES), exclude_unset=True)
+    given = config.model_dump(mode="json", include=set(ENTRIES), exclude_unset=True)
     found = {}
     for steps, value in values(config):
         top = str(steps[0])
@@ -45,7 +45,7 @@ def origins(config: EffectiveConfig, layers: Layers, catalog: Catalog) -> dict[s
             origin = OWN
         elif top == "reference_gpus":
             origin = DEFAULTS if top in catalog.defaults.model_fields_set else BUILT_IN
-        elif top in _ENTRIES:
+        elif top in ENTRIES:
             origin = CATALOG if value is not None and has(given, steps) else BUILT_IN
         else:
             origin = layers.origin((*_WRITTEN.get(top, (top,)), *steps[1:]))

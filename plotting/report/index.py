@@ -1,0 +1,110 @@
+"""What stands on the first page and in `data/index.js`: counts, the leaderboard, and what the browser's views need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from plotting.leaderboard import ranked
+from plotting.metrics import ACCURACY, metric_of
+from plotting.report.answers import CHUNK
+from plotting.runs import Run
+from plotting.scores import Row, benchmark_title, benchmarks_of, macro_averages
+from registry.catalog import Display
+from registry.schema import STAGES
+
+FORMAT = 1
+
+
+def benchmark_list(runs: Sequence[Run], display: Display, rows: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The benchmarks in the order of their numbers; `rows` has how many questions each one's data files hold."""
+    scored = _scored(runs)
+    found = []
+    for source in benchmarks_of(scored):
+        chances = {row.scores[source].chance for row in scored if source in row.scores} - {None}
+        found.append(
+            {
+                "key": source,
+                "title": display.benchmarks.get(source, source),
+                "counted": benchmark_title(scored, source, display),
+                "headline": ACCURACY,
+                "chance": max(filter(None, chances), default=None),
+                "rows": rows.get(source, 0),
+                "chunk": CHUNK,
+            }
+        )
+    return found
+
+
+def index_data(
+    runs: Sequence[Run], benchmarks: Sequence[Mapping[str, Any]], absent: Mapping[str, str]
+) -> dict[str, Any]:
+    """The content of `data/index.js`; `absent` says by experiment why its predictions are not in the report."""
+    measured = {name for row in _scored(runs) for score in row.scores.values() for name in score.measures()}
+    return {
+        "format": FORMAT,
+        "benchmarks": benchmarks,
+        "metrics": [asdict(metric_of(name)) for name in sorted(measured, key=lambda name: (name != ACCURACY, name))],
+        "experiments": [_experiment(run, absent) for run in runs],
+    }
+
+
+def board(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The rows of the leaderboard, best first, then those without scores in the registry's order."""
+    rows = _scored(runs)
+    averages, sources = macro_averages(rows), benchmarks_of(rows)
+    by_name = {run.experiment: run for run in runs}
+    order = [by_name[row.experiment] for row in ranked(rows)] + [run for run in runs if run.row is None]
+    return [
+        {
+            "run": run,
+            "tags": run.body.get("tags") or [],
+            "scores": [(run.row.scores.get(source) if run.row else None) for source in sources],
+            "macro": averages.get(run.experiment),
+            "remark": remark_of(run),
+        }
+        for run in order
+    ]
+
+
+def stage_counts(runs: Sequence[Run]) -> dict[str, dict[str, int]]:
+    """How many experiments are in which state, by stage."""
+    return {stage: dict(Counter(run.statuses[stage].status for run in runs).most_common()) for stage in STAGES}
+
+
+def remark_of(run: Run) -> str:
+    """What must be known before its scores are compared, or why it has none."""
+    return run.row.remark if run.row else str(run.why_unscored or "")
+
+
+def _scored(runs: Sequence[Run]) -> list[Row]:
+    return [run.row for run in runs if run.row is not None]
+
+
+def _experiment(run: Run, absent: Mapping[str, str]) -> dict[str, Any]:
+    row = run.row
+    scores = {
+        source: {
+            "flags": list(score.flags),
+            "n": score.total,
+            "measures": {name: [m.value, m.low, m.high, m.n] for name, m in score.measures().items()},
+        }
+        for source, score in (row.scores.items() if row else ())
+    }
+    return {
+        "name": run.experiment,
+        "label": run.label,
+        "group": run.group,
+        "color": run.color,
+        "tags": run.body.get("tags") or [],
+        "description": run.body.get("description") or "",
+        "status": {stage: run.statuses[stage].status for stage in STAGES},
+        "remark": remark_of(run),
+        "comparable": row is not None and row.comparable,
+        "limit": row.limit if row else None,
+        "predictions": run.experiment not in absent,
+        "why_no_predictions": absent.get(run.experiment, ""),
+        "scores": scores,
+    }

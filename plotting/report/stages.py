@@ -1,0 +1,132 @@
+"""What an experiment's page says of each stage: state, numbers, where it ran, what it spent, and its newest logs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from plotting.artifacts import located
+from plotting.runs import Run
+from registry.history import Header, State
+from registry.json_path import join
+from registry.paths import attempt_dir
+from registry.schema import STAGES, Stage
+from registry.secrets import masked
+from registry.spending import told
+
+LOG_LINES = 200
+_LOG_BYTES = 256_000
+_LOGS = 8
+_FACTS = ("timestamp", "fingerprint", "attempt", "restart", "reused_from", "error")
+_FUNNEL = "funnel"
+_SHOWN_APART = ("benchmarks", _FUNNEL, "reasons", "specialties", "rewriting", "validation_losses", "resolved")
+
+
+def stage_pages(run: Run, state: State) -> list[dict[str, Any]]:
+    """The stages that apply, in order, as `experiment.html` shows them."""
+    return [
+        _stage(run, state, stage) for stage in STAGES if run.statuses[stage].status != "n/a" or run.results.get(stage)
+    ]
+
+
+def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
+    entry = run.results.get(stage) or {}
+    given = entry.get("metrics")
+    metrics: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    spending = entry.get("spending")
+    return {
+        "stage": stage,
+        "status": run.statuses[stage].status,
+        "reason": run.statuses[stage].reason,
+        "facts": [(name, entry[name]) for name in _FACTS if entry.get(name) not in (None, "")],
+        "last_attempt": flat(entry.get("last_attempt") or {}),
+        "traceback": "\n".join(map(str, entry.get("traceback") or ())),
+        "files": [(name, value, located(entry, name) is not None) for name, value in _paths(entry)],
+        "job": flat(entry.get("job") or {}),
+        "provenance": flat(entry.get("provenance") or {}),
+        "spent": told(spending) if spending else "",
+        "spending_rows": flat((spending or {}).get("models") or {}),
+        "metrics": flat({name: value for name, value in metrics.items() if name not in _SHOWN_APART}),
+        "resolved": flat(metrics.get("resolved") or {}),
+        "bars": list(_bars(metrics)) if stage == "curation" else [],
+        "rewriting": metrics.get("rewriting") or [],
+        "validation_losses": metrics.get("validation_losses") or [],
+        "logs": _logs(run, state.headers(run.experiment, stage), entry, stage),
+    }
+
+
+def flat(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The values inside an object with their paths, masked: for a table."""
+    return [(path, masked(str(found))) for path, found in _leaves((), value)]
+
+
+def _leaves(steps: tuple[Any, ...], value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, below in value.items():
+            yield from _leaves((*steps, str(key)), below)
+    elif value not in (None, [], {}):
+        yield join(*steps), value
+
+
+def _paths(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in entry.items():
+        if (
+            isinstance(value, str)
+            and value
+            and (name.endswith(("_path", "_file")) or name in ("run_dir", "output_dir"))
+        ):
+            yield name, value
+
+
+def _bars(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Tables of counts with their shares of the largest: funnel, reasons for leaving rows out, specialties."""
+    funnel = metrics.get(_FUNNEL)
+    if isinstance(funnel, Mapping) and funnel:
+        # From all rows to the chosen ones: a step takes rows away, never adds any.
+        rows = sorted(funnel.items(), key=lambda item: -(item[1] or 0))
+        yield _bar_table("Rows left after each step", [(step.replace("_", " "), count) for step, count in rows])
+    reasons = metrics.get("reasons")
+    if isinstance(reasons, Mapping):
+        named = [(f"{step}: {why}", count) for step, found in reasons.items() for why, count in found.items()]
+        yield _bar_table("Why rows were left out", sorted(named, key=lambda item: -item[1]))
+    specialties = metrics.get("specialties")
+    if isinstance(specialties, Mapping) and specialties:
+        found = sorted(specialties.items(), key=lambda item: -item[1])
+        yield _bar_table("Specialties of the chosen rows", [(str(name), count) for name, count in found])
+
+
+def _bar_table(title: str, rows: list[tuple[str, int]]) -> dict[str, Any]:
+    most = max((count for _, count in rows), default=0) or 1
+    return {"title": title, "rows": [(name, count, count / most) for name, count in rows]}
+
+
+def _logs(run: Run, headers: list[Header], entry: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
+    """Where the newest attempt's logs are, and the last lines of those that are here; null without an attempt."""
+    number = headers[-1].attempt if headers else entry.get("attempt")
+    of_attempt = [header.run_dir for header in headers if header.attempt == number and header.run_dir]
+    run_dir = of_attempt[0] if of_attempt else entry.get("run_dir")
+    if not run_dir or not number:
+        return None
+    folder = attempt_dir(Path(run_dir), int(number))
+    here = located({"run_dir": run_dir, "logs": str(folder)}, "logs")
+    files = [(str(path.relative_to(here)), _tail(path)) for path in _log_files(here)] if here else []
+    return {"attempt": number, "folder": str(folder), "files": files}
+
+
+def _log_files(folder: Path) -> list[Path]:
+    found = sorted(path for ending in ("out", "err", "txt") for path in folder.rglob(f"*.{ending}") if path.is_file())
+    return found[:_LOGS]
+
+
+def _tail(path: Path) -> str:
+    """The last lines of a log, keys masked; of a progress bar only its last state."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _LOG_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError as error:
+        return f"(cannot be read: {error.strerror})"
+    lines = [re.sub(r".*\r(?!$)", "", line.rstrip("\r")) for line in text.split("\n")]
+    return masked("\n".join(lines[-LOG_LINES:]))
