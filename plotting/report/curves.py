@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from plotting.figures.style import PALETTE, RC
+from registry.figure_style import PALETTE, RC
 
 _TRAIN, _VALIDATION = "loss", "eval_loss"
 

@@ -23,12 +23,12 @@ class Drawn:
 
 def draw_all(request: Request, report: Path) -> Iterator[Drawn]:
     """Draw one kind after the other."""
-    for kind, (_, title) in KINDS.items():
+    for kind, about in KINDS.items():
         try:
             sketch = kind_of(kind)(request)
         except Meds1Error as error:
-            yield Drawn(kind, title, problem=str(error))
+            yield Drawn(kind, about.shows, problem=str(error))
             continue
         files = [str(path.relative_to(report)) for path in write(sketch, report / "figures" / kind)]
         lacking = [str(error) for error in sketch.lacking.values()]
-        yield Drawn(kind, title, files, lacking=lacking)
+        yield Drawn(kind, about.shows, files, lacking=lacking)

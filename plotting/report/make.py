@@ -144,7 +144,9 @@ def _pages(work: _Work, benchmarks: Sequence[dict[str, Any]], found: Predictions
 
 def _experiment_page(work: _Work, run: Run, found: Predictions) -> None:
     config = config_rows(work.opened, work.view, run)
-    write_data(work.report, f"config/{run.experiment}", [[row["path"], row["content"], row["origin"]] for row in config])
+    write_data(
+        work.report, f"config/{run.experiment}", [[row["path"], row["content"], row["origin"]] for row in config]
+    )
     log, curve = run.file("training", "log_path"), f"figures/curves/{run.experiment}.svg"
     drawn = log is not None and draw_curve(log, work.report / curve)
     history = history_of(work.view.state, run.experiment)

@@ -114,7 +114,7 @@ class Comparisons:
         families: dict[tuple[str, str], list[Key]] = {}
         for key in self.tests:
             families.setdefault(key[:2], []).append(key)
-        found: dict[str, Any] = {}
+        found: dict[Key, PairedTest] = {}
         for keys in families.values():
             found.update(zip(keys, adjusted([self.tests[key] for key in keys]), strict=True))
         return found
