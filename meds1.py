@@ -47,7 +47,10 @@ VERBS = {
         "List the benchmarks of the catalog, and who is evaluated on them.",
     ),
     "infer": ("eval.infer_verb:infer", "Ask a trained experiment or any model: one question, or a file of them."),
-    "leaderboard": ("plotting.verbs:leaderboard", "Rank experiments by accuracy, with 95 % intervals."),
+    "leaderboard": (
+        "plotting.verbs:leaderboard",
+        "Rank experiments by accuracy or another metric, with 95 % intervals.",
+    ),
     "compare": (
         "plotting.compare_verbs:compare",
         "Compare experiments: configs, scores, paired tests against the first, answers that flip.",

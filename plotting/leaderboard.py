@@ -2,48 +2,123 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from plotting.scores import Row, Score, benchmark_title, benchmarks_of, macro_averages
+from plotting.metrics import ACCURACY, Measure, Metric, metric_of
+from plotting.scores import Row, chosen_benchmarks, chosen_metric
 from registry.catalog import Display
-from registry.console import Grid
+from registry.console import Answer, Grid
+from registry.errors import MissingError
+from registry.options import say
 
 
-def ranked(rows: list[Row]) -> list[Row]:
-    """Best first: by macro average, then by the mean over what an experiment has; stale and limited runs come last."""
-    averages = macro_averages(rows)
+@dataclass(frozen=True)
+class Board:
+    """Experiments, best first, by a metric on some benchmarks.
 
-    def key(row: Row) -> tuple[bool, bool, float, str]:
-        mean = sum(score.accuracy for score in row.scores.values()) / len(row.scores)
-        return (not row.comparable, row.experiment not in averages, -averages.get(row.experiment, mean), row.experiment)
+    `cells` are the values by experiment and benchmark. `shared` are the benchmarks of the macro average: the mean over
+    them, which only experiments with all of them have (in `averages`), so that no two of one table are of different
+    benchmarks. They are the benchmarks that were asked for, else those that more than half of the experiments have;
+    there is no such average of fewer than two. `sizes` are what values are out of by benchmark, a range where the
+    experiments differ in it. `without` are experiments that have the metric on no benchmark.
+    """
 
-    return sorted(rows, key=key)
+    metric: Metric
+    benchmarks: Sequence[str]
+    shared: Sequence[str]
+    rows: Sequence[Row]
+    cells: Mapping[str, Mapping[str, Measure]]
+    averages: Mapping[str, float]
+    sizes: Mapping[str, str]
+    without: Sequence[Row]
+
+    @property
+    def caption(self) -> str:
+        """What the table shows, in a sentence or two."""
+        order = {"higher": "", "lower": " (lower is better)", None: " (neither way is better)"}[self.metric.better]
+        interval = any(cell.low is not None for cells in self.cells.values() for cell in cells.values())
+        return f"{self.metric.heading}{order}{' with 95 % interval' if interval else ''}"
+
+    def macro_rule(self, display: Display) -> str:
+        """What the macro average is over."""
+        names = ", ".join(display.benchmarks.get(source, source) for source in self.shared)
+        return f"macro: mean over {names}; only for experiments that have them all"
 
 
-def table(rows: list[Row], display: Display) -> Grid:
+def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = ACCURACY) -> Board:
+    """The leaderboard of some rows; `UsageError` for a benchmark or metric that none of them has."""
+    chosen, found = chosen_benchmarks(rows, benchmarks), chosen_metric(rows, metric) if rows else metric_of(metric)
+    cells = {row.experiment: _cells(row, chosen, metric) for row in rows}
+    having = [row for row in rows if cells[row.experiment]]
+    shared = chosen if benchmarks else _of_most([cells[row.experiment] for row in having], chosen)
+    complete = {row.experiment for row in having if all(source in cells[row.experiment] for source in shared)}
+    means = {
+        row.experiment: _mean(cells[row.experiment], shared if row.experiment in complete else ()) for row in having
+    }
+
+    def place(row: Row) -> tuple[bool, bool, float, str]:
+        name = row.experiment
+        return (not row.comparable, name not in complete, found.order(means[name]), name)
+
+    averages = {name: means[name] for name in complete} if len(shared) > 1 else {}
+    without = [row for row in rows if not cells[row.experiment]]
+    sizes = {source: _size([own[source] for own in cells.values() if source in own]) for source in chosen}
+    return Board(found, chosen, shared, sorted(having, key=place), cells, averages, sizes, without)
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Best accuracy first; then what lacks a benchmark that most have, then what is stale or limited."""
+    return list(board_of(rows).rows)
+
+
+def table(board: Board, display: Display, top: int | None = None) -> Grid:
     """The leaderboard for a terminal: by the names that one types, with the readable ones where there are any."""
-    sources, averages = benchmarks_of(rows), macro_averages(rows)
-    several, named = len(sources) > 1, any(row.label != row.experiment for row in rows)
-    header = [
-        "experiment",
-        *(["name"] if named else []),
-        *(benchmark_title(rows, source, display) for source in sources),
-        *(["macro"] if several else []),
-        "remark",
-    ]
-    body = []
-    for row in ranked(rows):
-        cells = [percent(row.scores[source]) if source in row.scores else "-" for source in sources]
-        if several:
-            cells.append(f"{100 * averages[row.experiment]:.1f}" if row.experiment in averages else "-")
-        names = [row.experiment, row.label] if named else [row.experiment]
-        body.append([*names, *cells, row.remark])
-    return Grid(header, body, title="Accuracy in % with 95 % interval", right=range(1 + named, len(header) - 1))
+    rows = board.rows[:top]
+    named = any(row.label != row.experiment for row in rows)
+    header = ["experiment", *(["name"] if named else []), *headings(board, display), "remark"]
+    body = [[row.experiment, *([row.label] if named else []), *cells_of(board, row), row.remark] for row in rows]
+    return Grid(header, body, title=board.caption, right=range(1 + named, len(header) - 1))
 
 
-def as_json(rows: list[Row]) -> list[dict[str, Any]]:
+def headings(board: Board, display: Display) -> list[str]:
+    """The benchmarks' titles with what their values are out of; and the macro average's where there is any."""
+    titles = [f"{display.benchmarks.get(source, source)} (n={board.sizes[source]})" for source in board.benchmarks]
+    return [*titles, *(["macro"] if board.averages else [])]
+
+
+def cells_of(board: Board, row: Row) -> list[str]:
+    """A row's values as tables show them, `-` for none; with what each is out of where the experiments differ in it."""
+    own, found = board.cells[row.experiment], []
+    for source in board.benchmarks:
+        cell = own.get(source)
+        out_of = "" if cell is None or cell.size == board.sizes[source] else f" n={cell.size}"
+        found.append("-" if cell is None else shown(board.metric, cell) + out_of)
+    if board.averages:
+        average = board.averages.get(row.experiment)
+        found.append("-" if average is None else board.metric.shown(average))
+    return found
+
+
+def shown(metric: Metric, cell: Measure) -> str:
+    """`62.5 [57.4, 67.3]`; the value alone where the result has no interval."""
+    if cell.low is None or cell.high is None:
+        return metric.shown(cell.value)
+    return f"{metric.shown(cell.value)} [{metric.shown(cell.low)}, {metric.shown(cell.high)}]"
+
+
+def say_without(board: Board, answer: Answer, names: list[str] | None) -> None:
+    """Report the experiments that are not in the table: an error for those that were named, else a warning."""
+    where = ", ".join(board.benchmarks)
+    for row in board.without:
+        lack = f"its eval result has no {board.metric.name} on {where}"
+        say(answer, row.experiment, MissingError(f"{row.experiment}: {lack}"), names)
+
+
+def as_json(board: Board, top: int | None = None) -> list[dict[str, Any]]:
     """The leaderboard for `--json`, best first."""
-    averages = macro_averages(rows)
     return [
         {
             "experiment": row.experiment,
@@ -51,22 +126,45 @@ def as_json(rows: list[Row]) -> list[dict[str, Any]]:
             "status": row.status,
             "remark": row.remark,
             "limit": row.limit,
-            "macro_average": averages.get(row.experiment),
-            "benchmarks": {
-                source: {
-                    "accuracy": s.accuracy,
-                    "ci": [s.low, s.high],
-                    "correct": s.correct,
-                    "total": s.total,
-                    "flags": list(s.flags),
-                }
-                for source, s in row.scores.items()
-            },
+            "metric": board.metric.name,
+            "macro_average": board.averages.get(row.experiment),
+            "macro_benchmarks": list(board.shared) if board.averages else [],
+            "benchmarks": {source: _numbers(board, row, source) for source in board.benchmarks if source in row.scores},
         }
-        for row in ranked(rows)
+        for row in board.rows[:top]
     ]
 
 
-def percent(score: Score) -> str:
-    """`62.5 [57.4, 67.3]`, in percent."""
-    return f"{100 * score.accuracy:.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+def _numbers(board: Board, row: Row, source: str) -> dict[str, Any]:
+    score, cell = row.scores[source], board.cells[row.experiment].get(source)
+    return {
+        "accuracy": score.accuracy,
+        "ci": [score.low, score.high],
+        "correct": score.correct,
+        "total": score.total,
+        "flags": list(score.flags),
+        "measure": asdict(cell) if cell else None,
+    }
+
+
+def _cells(row: Row, benchmarks: Sequence[str], metric: str) -> dict[str, Measure]:
+    found = {source: row.scores[source].measure(metric) for source in benchmarks if source in row.scores}
+    return {source: cell for source, cell in found.items() if cell is not None}
+
+
+def _size(cells: Sequence[Measure]) -> str:
+    """What values of a benchmark are out of: the range of questions where they differ."""
+    sizes, counts = {cell.size for cell in cells}, sorted(cell.questions or cell.n for cell in cells)
+    return sizes.pop() if len(sizes) == 1 else f"{counts[0]}-{counts[-1]}" if counts else "0"
+
+
+def _of_most(cells: Sequence[Mapping[str, Measure]], benchmarks: Sequence[str]) -> list[str]:
+    """The benchmarks that more than half of the experiments have: one experiment's extra ones do not count for all."""
+    counts = Counter(source for own in cells for source in own)
+    return [source for source in benchmarks if 2 * counts[source] > len(cells)]
+
+
+def _mean(cells: Mapping[str, Measure], benchmarks: Sequence[str]) -> float:
+    """Over these benchmarks; over all that there are where none is given."""
+    values = [cells[source].value for source in benchmarks or cells]
+    return sum(values) / len(values)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plotting.metrics import Measure, measures
+from plotting.metrics import Measure, Metric, measure_of, measures, metric_of
 from registry.catalog import Display
-from registry.errors import MissingError, UsageError
-from registry.original.case import Result, is_here
+from registry.errors import MissingError, UsageError, nearest, shortened
+from registry.original.case import Result, is_here, number
 from registry.original.numbers import SCORE_FILES, score_sets
 from registry.status import StageStatus, Word, ended_as
 
@@ -32,6 +32,16 @@ class Score:
     def measures(self) -> dict[str, Measure]:
         """Every metric that the result holds, by name."""
         return measures(self.numbers)
+
+    def measure(self, metric: str) -> Measure | None:
+        """One metric; null where the result does not hold it."""
+        return measure_of(self.numbers, metric)
+
+    @property
+    def questions(self) -> int:
+        """The number of different questions; `total` answers where the result does not say."""
+        found = number(self.numbers.get("num_questions"))
+        return self.total if found is None else int(found)
 
     @property
     def chance(self) -> float | None:
@@ -99,19 +109,27 @@ def benchmarks_of(rows: Iterable[Row]) -> list[str]:
 
 def benchmark_title(rows: Iterable[Row], source: str, display: Display) -> str:
     """A benchmark's display name with the number of its questions, or their range where the rows differ."""
-    totals = sorted({row.scores[source].total for row in rows if source in row.scores})
-    shown = str(totals[0]) if len(totals) == 1 else f"{totals[0]}-{totals[-1]}"
+    found = sorted({row.scores[source].questions for row in rows if source in row.scores})
+    shown = str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"
     return f"{display.benchmarks.get(source, source)} (n={shown})"
 
 
-def macro_averages(rows: list[Row]) -> dict[str, float]:
-    """Mean accuracy over benchmarks, only for the experiments that have every benchmark of the table."""
-    sources = benchmarks_of(rows)
-    return {
-        row.experiment: sum(row.scores[source].accuracy for source in sources) / len(sources)
-        for row in rows
-        if all(source in row.scores for source in sources)
-    }
+def chosen_benchmarks(rows: Iterable[Row], wanted: Sequence[str]) -> list[str]:
+    """The benchmarks of the rows, or those `wanted`, in that order; `UsageError` for one that no row has."""
+    known = benchmarks_of(rows)
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"--benchmark {shortened(name)}: no result has it{nearest(name, known)}")
+    return list(dict.fromkeys(wanted)) or known
+
+
+def chosen_metric(rows: Iterable[Row], name: str) -> Metric:
+    """The metric of a name; `UsageError` for one that no result of the rows holds."""
+    scores = [score for row in rows for score in row.scores.values()]
+    if not any(score.measure(name) for score in scores):
+        known = {metric for score in scores for metric in score.measures()}
+        raise UsageError(f"--metric {shortened(name)}: no result has it{nearest(name, known)}")
+    return metric_of(name)
 
 
 def _benchmarks(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -130,13 +148,16 @@ def _benchmarks(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     )
 
 
-def _score(name: str, source: str, numbers: Mapping[str, Any]) -> Score:
+def _score(name: str, source: str, numbers: Any) -> Score:
     try:
         low, high = numbers["accuracy_ci"]
-        flags = tuple(numbers.get("flags") or ())
-        return Score(numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"], flags, numbers)
+        values = [numbers["accuracy"], low, high, numbers["num_correct"], numbers["total_examples"]]
     except (KeyError, TypeError, ValueError):
+        values = [None]
+    if any(number(value) is None for value in values):
         raise UsageError(
             f"{name}: its eval result of {source} needs accuracy, accuracy_ci [low, high], num_correct and "
             f"total_examples; run `meds1 run {name} --stage eval --force`"
-        ) from None
+        )
+    flags = numbers.get("flags")
+    return Score(*values, flags=tuple(map(str, flags)) if isinstance(flags, list) else (), numbers=numbers)

@@ -20,25 +20,35 @@ if TYPE_CHECKING:
     from plotting.scores import Row
 
 
-def leaderboard(
+def leaderboard(  # noqa: PLR0913 - one parameter per option of the command line
     names: Names = None,
     tag: Tag = None,
+    benchmarks: Annotated[list[str] | None, typer.Option("--benchmark", help="Only this one; repeatable.")] = None,
+    metric: Annotated[str, typer.Option(help="Rank by it; a wrong one names those there are.")] = ACCURACY,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the best so many.")] = None,
     as_json: Json = False,
     registry: RegistryFile = None,
     config: ConfigFile = None,
 ) -> None:
-    """Rank experiments by accuracy, with 95 % intervals."""
+    """Rank experiments by accuracy or another metric, with 95 % intervals."""
     with answering("leaderboard", as_json) as answer:
-        from plotting.leaderboard import as_json as board
-        from plotting.leaderboard import table
+        from plotting.leaderboard import as_json as rows_of
+        from plotting.leaderboard import board_of, say_without, table
 
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
         rows = _rows(opened, view, selected, answer, names)
-        answer.data = board(rows)
-        if rows:
-            answer.lines.append(table(rows, opened.catalog.display))
+        board = board_of(rows, benchmarks or (), metric)
+        say_without(board, answer, names)
+        answer.data = rows_of(board, top)
+        display = opened.catalog.display
+        if board.rows:
+            answer.lines.append(table(board, display, top))
         elif not answer.errors:
             answer.lines.append("no experiment has an eval result yet")
+        if board.averages:
+            answer.lines.append(board.macro_rule(display))
+        if len(board.rows) > len(answer.data):
+            answer.lines.append(f"and {len(board.rows) - len(answer.data)} more")
 
 
 def plot(  # noqa: PLR0913 - one parameter per option of the command line

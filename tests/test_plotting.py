@@ -71,6 +71,8 @@ class TestLeaderboard:
             "correct": 90,
             "total": 100,
             "flags": [],
+            "measure": dict(zip(("value", "low", "high"), (0.9, *wilson_interval(90, 100)), strict=True))
+            | {"n": 100, "questions": None},
         }
 
     def test_what_makes_a_result_suspect_is_remarked(self, lab: Lab) -> None:
