@@ -19,11 +19,11 @@ from registry.options import say
 class Board:
     """Experiments, best first, by a metric on some benchmarks.
 
-    `cells` are the values by experiment and benchmark. `shared` are the benchmarks of the macro average: the mean over
-    them, which only experiments with all of them have (in `averages`), so that no two of one table are of different
-    benchmarks. They are the benchmarks that were asked for, else those that more than half of the experiments have;
-    there is no such average of fewer than two. `sizes` are what values are out of by benchmark, a range where the
-    experiments differ in it. `without` are experiments that have the metric on no benchmark.
+    `cells` are the values by experiment and benchmark; `sizes` what most values of a benchmark are out of. `shared` are
+    the benchmarks of the macro average: the mean over them, which only experiments with all of them have (in
+    `averages`), so that no two of one table are of different benchmarks. They are those that were asked for, else those
+    that more than half of the experiments have; there is no such average of fewer than two. `without` are experiments
+    that have the metric on no benchmark.
     """
 
     metric: Metric
@@ -52,6 +52,8 @@ def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = 
     """The leaderboard of some rows; `UsageError` for a benchmark or metric that none of them has."""
     chosen, found = chosen_benchmarks(rows, benchmarks), chosen_metric(rows, metric) if rows else metric_of(metric)
     cells = {row.experiment: _cells(row, chosen, metric) for row in rows}
+    if not benchmarks:
+        chosen = [source for source in chosen if any(source in own for own in cells.values())]
     having = [row for row in rows if cells[row.experiment]]
     shared = chosen if benchmarks else _of_most([cells[row.experiment] for row in having], chosen)
     complete = {row.experiment for row in having if all(source in cells[row.experiment] for source in shared)}
@@ -65,7 +67,8 @@ def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = 
 
     averages = {name: means[name] for name in complete} if len(shared) > 1 else {}
     without = [row for row in rows if not cells[row.experiment]]
-    sizes = {source: _size([own[source] for own in cells.values() if source in own]) for source in chosen}
+    counted = {source: Counter(own[source].size for own in cells.values() if source in own) for source in chosen}
+    sizes = {source: sizes.most_common(1)[0][0] for source, sizes in counted.items() if sizes}
     return Board(found, chosen, shared, sorted(having, key=place), cells, averages, sizes, without)
 
 
@@ -84,13 +87,15 @@ def table(board: Board, display: Display, top: int | None = None) -> Grid:
 
 
 def headings(board: Board, display: Display) -> list[str]:
-    """The benchmarks' titles with what their values are out of; and the macro average's where there is any."""
-    titles = [f"{display.benchmarks.get(source, source)} (n={board.sizes[source]})" for source in board.benchmarks]
+    """The benchmarks' titles with what most values are out of; and the macro average's where there is any."""
+    titles = [
+        f"{display.benchmarks.get(source, source)} (n={board.sizes.get(source, 0)})" for source in board.benchmarks
+    ]
     return [*titles, *(["macro"] if board.averages else [])]
 
 
 def cells_of(board: Board, row: Row) -> list[str]:
-    """A row's values as tables show them, `-` for none; with what each is out of where the experiments differ in it."""
+    """A row's values as tables show them, `-` for none; with what one is out of where that is not as for most."""
     own, found = board.cells[row.experiment], []
     for source in board.benchmarks:
         cell = own.get(source)
@@ -150,12 +155,6 @@ def _numbers(board: Board, row: Row, source: str) -> dict[str, Any]:
 def _cells(row: Row, benchmarks: Sequence[str], metric: str) -> dict[str, Measure]:
     found = {source: row.scores[source].measure(metric) for source in benchmarks if source in row.scores}
     return {source: cell for source, cell in found.items() if cell is not None}
-
-
-def _size(cells: Sequence[Measure]) -> str:
-    """What values of a benchmark are out of: the range of questions where they differ."""
-    sizes, counts = {cell.size for cell in cells}, sorted(cell.questions or cell.n for cell in cells)
-    return sizes.pop() if len(sizes) == 1 else f"{counts[0]}-{counts[-1]}" if counts else "0"
 
 
 def _of_most(cells: Sequence[Mapping[str, Measure]], benchmarks: Sequence[str]) -> list[str]:

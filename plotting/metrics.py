@@ -63,8 +63,8 @@ class Measure:
 
     @property
     def size(self) -> str:
-        """What it is out of, such as `200` questions, or `200 (800 answers)` where some were asked several times."""
-        return str(self.n) if self.questions in (None, self.n) else f"{self.questions} ({self.n} answers)"
+        """What it is out of, such as `200` questions, or `200, 800 answers` where some were asked several times."""
+        return str(self.n) if self.questions in (None, self.n) else f"{self.questions}, {self.n} answers"
 
 
 def metric_of(name: str) -> Metric:

@@ -160,4 +160,7 @@ def _score(name: str, source: str, numbers: Any) -> Score:
             f"total_examples; run `meds1 run {name} --stage eval --force`"
         )
     flags = numbers.get("flags")
-    return Score(*values, flags=tuple(map(str, flags)) if isinstance(flags, list) else (), numbers=numbers)
+    accuracy, low, high, correct, total = values
+    return Score(
+        accuracy, low, high, correct, total, tuple(map(str, flags)) if isinstance(flags, list) else (), numbers
+    )

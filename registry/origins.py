@@ -32,7 +32,7 @@ ENTRIES = (
 
 def values(config: EffectiveConfig) -> Iterator[tuple[Steps, Any]]:
     """Every value of an effective config that is no object, or an empty one, with the steps to it."""
-    yield from _leaves((), config.model_dump(mode="json"))
+    yield from leaves(config.model_dump(mode="json"))
 
 
 def origins(config: EffectiveConfig, layers: Layers, catalog: Catalog) -> dict[str, str]:
@@ -53,9 +53,10 @@ def origins(config: EffectiveConfig, layers: Layers, catalog: Catalog) -> dict[s
     return found
 
 
-def _leaves(steps: Steps, value: Any) -> Iterator[tuple[Steps, Any]]:
+def leaves(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, Any]]:
+    """Every value in `value`, which stands under `steps`, that is no object, or an empty one."""
     if isinstance(value, Mapping) and value:
         for key, below in value.items():
-            yield from _leaves((*steps, key), below)
+            yield from leaves(below, (*steps, key))
     else:
         yield steps, value

@@ -88,11 +88,12 @@ class TestLeaderboard:
         assert "second-set: 0 % right, 12 % unanswered" in lab.meds1("leaderboard").stdout
         assert drawn == {row["remark"]}
 
-    def test_the_number_of_questions_stands_in_the_header(self, lab: Lab) -> None:
-        header = lab.meds1("leaderboard").stdout.splitlines()[1]
+    def test_the_number_of_questions_stands_in_the_heading_and_where_one_had_others_in_its_cell(self, lab: Lab) -> None:
+        _, header, _, *rows = lab.meds1("leaderboard").stdout.splitlines()
 
-        assert "held-out (n=20-100)" in header
-        assert "second-set (n=20-40)" in header
+        assert "held-out (n=100)" in header
+        assert "second-set (n=40)" in header
+        assert [row.split()[0] for row in rows if "n=20" in row] == ["limited"]
 
     def test_without_a_result_an_experiment_is_an_error_when_named_and_else_a_warning(self, lab: Lab) -> None:
         every = answer_of(lab, "leaderboard")
