@@ -59,6 +59,14 @@ VERBS = {
         "plotting.compare_verbs:significance",
         "Test whether two experiments differ on a benchmark, and by how much.",
     ),
+    "export": (
+        "plotting.export_verbs:export",
+        "Write experiments as JSON with their history, as CSV, or as a Markdown or LaTeX table.",
+    ),
+    "stats": (
+        "plotting.export_verbs:stats",
+        "Count stages by state, and sum up GPU hours and the cost of model calls.",
+    ),
     "plot": ("plotting.verbs:plot", "Draw a figure as PNG and PDF, with the CSV that it was drawn from."),
     "report": (
         "plotting.report_verb:report",

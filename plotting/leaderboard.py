@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from plotting.metrics import ACCURACY, Measure, Metric, metric_of
-from plotting.scores import Row, chosen_benchmarks, chosen_metric
+from plotting.scores import Row, chosen_benchmarks, chosen_metric, row_of
 from registry.catalog import Display
 from registry.console import Answer, Grid
-from registry.errors import MissingError
+from registry.errors import Meds1Error, MissingError
 from registry.options import say
+from registry.reading import View
+from registry.store import Registry, results_of
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,18 @@ class Board:
         """What the macro average is over."""
         names = ", ".join(display.benchmarks.get(source, source) for source in self.shared)
         return f"macro: mean over {names}; only for experiments that have them all"
+
+
+def rows_of(opened: Registry, view: View, selected: list[str], answer: Answer, names: list[str] | None) -> list[Row]:
+    """The comparable rows; what keeps an experiment out is an error when it was named, else a warning."""
+    rows = []
+    for name in selected:
+        try:
+            status = opened.statuses(view, name)["eval"]
+            rows.append(row_of(name, results_of(view, name), status, opened.catalog.display))
+        except Meds1Error as error:
+            say(answer, name, error, names)
+    return rows
 
 
 def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = ACCURACY) -> Board:

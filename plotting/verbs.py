@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from plotting.figures.kinds import KINDS, Request, kind_of, write
 from plotting.metrics import ACCURACY
-from registry.console import Answer, Grid, answering
-from registry.errors import Meds1Error, UsageError
+from registry.console import Grid, answering
+from registry.errors import UsageError
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
-from registry.reading import View
-from registry.store import Registry, results_of
-
-if TYPE_CHECKING:
-    from plotting.scores import Row
 
 
 def leaderboard(  # noqa: PLR0913 - one parameter per option of the command line
@@ -32,14 +27,14 @@ def leaderboard(  # noqa: PLR0913 - one parameter per option of the command line
 ) -> None:
     """Rank experiments by accuracy or another metric, with 95 % intervals."""
     with answering("leaderboard", as_json) as answer:
-        from plotting.leaderboard import as_json as rows_of
-        from plotting.leaderboard import board_of, say_without, table
+        from plotting.leaderboard import as_json as ranking
+        from plotting.leaderboard import board_of, rows_of, say_without, table
 
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
-        rows = _rows(opened, view, selected, answer, names)
+        rows = rows_of(opened, view, selected, answer, names)
         board = board_of(rows, benchmarks or (), metric)
         say_without(board, answer, names)
-        answer.data = rows_of(board, top)
+        answer.data = ranking(board, top)
         display = opened.catalog.display
         if board.rows:
             answer.lines.append(table(board, display, top))
@@ -110,17 +105,3 @@ def _check_options(kind: str, given: Mapping[str, object]) -> None:
         if value and option not in KINDS[kind].options:
             used = ", ".join(KINDS[kind].options) or "none of its kind"
             raise UsageError(f"the figure {kind} has no {option}; it takes {used}")
-
-
-def _rows(opened: Registry, view: View, selected: list[str], answer: Answer, names: list[str] | None) -> list[Row]:
-    """The comparable rows; what keeps an experiment out is an error when it was named, else a warning."""
-    from plotting.scores import row_of
-
-    rows = []
-    for name in selected:
-        try:
-            status = opened.statuses(view, name)["eval"]
-            rows.append(row_of(name, results_of(view, name), status, opened.catalog.display))
-        except Meds1Error as error:
-            say(answer, name, error, names)
-    return rows

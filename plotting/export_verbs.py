@@ -1,0 +1,166 @@
+"""Commands that hand a registry's numbers on: export, stats."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from plotting.metrics import ACCURACY
+from registry.console import Answer, answering
+from registry.errors import Meds1Error, MissingError, StageFailure, UsageError, counted, nearest
+from registry.options import (
+    NO_EXPERIMENTS,
+    All,
+    Choice,
+    ConfigFile,
+    Files,
+    Json,
+    Names,
+    RegistryFile,
+    Tag,
+    chosen,
+    say,
+)
+from registry.reading import View
+from registry.secrets import masked
+from registry.selection import model_of
+from registry.store import Registry, experiments_of, results_of
+
+Format = Literal["json", "csv", "markdown", "latex"]
+
+
+def export(  # noqa: PLR0913 - one parameter per option of the command line
+    names: Names = None,
+    everything: All = False,
+    tag: Tag = None,
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(get_args(Format))}.")] = "json",
+    benchmarks: Annotated[list[str] | None, typer.Option("--benchmark", help="Only this one; repeatable.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Of csv only this one; of tables this in place of it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; else stdout.")] = None,
+    as_json: Json = False,
+    registry: RegistryFile = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write experiments as JSON with their history, as CSV, or as a Markdown or LaTeX table."""
+    with answering("export", as_json) as answer:
+        if form not in get_args(Format):
+            raise UsageError(f"--format {form!r}: no such format{nearest(form, get_args(Format))}")
+        if form == "json" and (benchmarks or metric):
+            raise UsageError("--format json writes everything; --benchmark and --metric go with the other formats")
+        opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
+        text = _text(form, (opened, view, selected), (benchmarks or [], metric), answer, names)
+        if answer.errors:
+            return
+        if out is not None:
+            _write(out, masked(text))
+            answer.data, answer.lines = {"file": str(out)}, [str(out)]
+        else:
+            answer.data = json.loads(text) if form == "json" else {"text": text}
+            answer.lines = [text.removesuffix("\n")]
+
+
+def stats(
+    names: Names = None,
+    tag: Tag = None,
+    as_json: Json = False,
+    registry: RegistryFile = None,
+    config: ConfigFile = None,
+) -> None:
+    """Count stages by state, and sum up GPU hours and the cost of model calls."""
+    with answering("stats", as_json) as answer:
+        from plotting.stats import called, called_table, counts_of, counts_table, efforts, efforts_table, month_of
+
+        opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
+        states, results = [], []
+        for name in selected:
+            results += _results(view, name)
+            try:
+                states.append(opened.statuses(view, name))
+            except Meds1Error as error:
+                say(answer, name, error, names)
+        counts = counts_of(states)
+        tables = {
+            "stage": efforts(results, lambda result: ["all", result.stage]),
+            "base model": efforts(results, lambda result: [result.model]),
+            "month": efforts(results, month_of),
+            "tag": efforts(results, lambda result: result.tags),
+        }
+        models = called(results)
+        answer.data = {"experiments": len(selected), "stages": counts, "models_called": _plain(models)}
+        answer.data |= {key.replace(" ", "_"): _plain(found) for key, found in tables.items()}
+        if not selected:
+            answer.lines.append(NO_EXPERIMENTS)
+            return
+        answer.lines += [counted(len(selected), "experiment"), counts_table(counts)]
+        for key, found in tables.items():
+            if len(found) > 1:
+                answer.lines += ["", efforts_table(key, found)]
+        if models:
+            answer.lines += ["", called_table(models)]
+
+
+def _text(
+    form: str,
+    source: tuple[Registry, View, list[str]],
+    wanted: tuple[list[str], str | None],
+    answer: Answer,
+    names: list[str] | None,
+) -> str:
+    """What is to be written; notes what keeps experiments out of it."""
+    from plotting import export
+    from plotting.leaderboard import board_of, rows_of, say_without
+    from plotting.runs import runs_of, scored_of
+    from plotting.scores import chosen_benchmarks, chosen_metric
+
+    opened, view, selected = source
+    benchmarks, metric = wanted
+    if form == "json":
+        return json.dumps(export.as_document(opened, view, selected), indent=2, ensure_ascii=False) + "\n"
+    if form == "csv":
+        runs = scored_of(runs_of(opened, view, selected, answer, names), answer, names)
+        rows = [run.scored for run in runs]
+        if not rows:
+            raise _nothing(answer)
+        found = chosen_metric(rows, metric).name if metric else None
+        return export.as_csv(runs, chosen_benchmarks(rows, benchmarks), found)
+    rows = rows_of(opened, view, selected, answer, names)
+    if not rows:
+        raise _nothing(answer)
+    board = board_of(rows, benchmarks, metric or ACCURACY)
+    say_without(board, answer, names)
+    made = export.as_markdown if form == "markdown" else export.as_latex
+    return made(board, opened.catalog.display)
+
+
+def _nothing(answer: Answer) -> Meds1Error:
+    """The error of an empty export: of an experiment that was named, else that there is nothing yet."""
+    return answer.errors.pop(0) if answer.errors else MissingError("no experiment has an eval result yet")
+
+
+def _write(path: Path, text: str) -> None:
+    from registry.durable import make_folder, write_durably
+
+    try:
+        make_folder(path.absolute().parent)
+        write_durably(path, text.encode())
+    except OSError as error:
+        raise StageFailure(f"{path}: cannot be written: {error.strerror}; choose another --out") from None
+
+
+def _results(view: View, name: str) -> list[Any]:
+    from plotting.stats import Result
+    from registry.schema import STAGES
+
+    body = experiments_of(view)[name]
+    tags = tuple(tag for tag in body.get("tags") or () if isinstance(tag, str))
+    model = model_of(body) or "unknown"
+    found = results_of(view, name)
+    return [Result(name, stage, found[stage], model, tags) for stage in STAGES if found.get(stage)]
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    return {key: asdict(effort) for key, effort in found.items()}
