@@ -3,7 +3,7 @@
 # Linux without a GPU, PIP_EXTRA_INDEX_URL with PyTorch's index of CPU wheels spares the CUDA libraries of torch.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint schema clean setup-test setup-slurm
+.PHONY: help setup demo test test-full lint schema clean setup-test setup-slurm setup-chromium
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 LOCK ?= $(shell if nvidia-smi >/dev/null 2>&1; then echo requirements/cuda.txt; \
 	elif [ "$$(uname)" = Darwin ]; then echo requirements/mac.txt; else echo requirements/cpu.txt; fi)
@@ -21,10 +21,10 @@ setup: ## make .venv and install the pinned dependencies of this machine's lock 
 demo: setup ## run the whole pipeline on a tiny model: curate, train, evaluate, compare
 	@.venv/bin/python -m demo run
 
-test: lint setup-slurm ## lint, types and tests; installs Slurm by apt where that is possible
+test: lint setup-slurm setup-chromium ## lint, types and tests; installs Slurm and Chromium by apt where that is possible
 	@.venv/bin/python -m pytest tests $(PARALLEL)
 
-test-full: lint setup-slurm ## the same with the long forms of the tests
+test-full: lint setup-slurm setup-chromium ## the same with the long forms of the tests
 	@.venv/bin/python -m pytest tests $(PARALLEL) -m ""
 
 lint: setup-test ## ruff and mypy
@@ -56,6 +56,21 @@ setup-slurm:
 	fi; \
 	echo "the Slurm tests are skipped: Slurm is not (fully) installed and $$why" >&2; \
 	[ "$${MEDS1_REQUIRE_SLURM:-}" != 1 ]
+
+setup-chromium:
+	@for name in chromium chromium-browser google-chrome; do if command -v "$$name" >/dev/null; then exit 0; fi; done; \
+	why="only root can install it"; \
+	if [ "$$(id -u)" = 0 ]; then \
+		why="there is no apt-get; install chromium by hand"; \
+		if command -v apt-get >/dev/null; then \
+			why="apt-get failed"; \
+			echo "installing chromium for the tests of the report"; \
+			if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends \
+				chromium >/dev/null; then exit 0; fi; \
+		fi; \
+	fi; \
+	echo "the tests of the report in a browser are skipped: chromium is not installed and $$why" >&2; \
+	[ "$${MEDS1_REQUIRE_CHROMIUM:-}" != 1 ]
 
 # install LOCK NAME: bring .venv to LOCK's pins. .venv/.installed-NAME is a copy of the lock that was installed last,
 # written at the very end, so that an interrupted installation is taken up again. torch goes first and with its own

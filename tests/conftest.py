@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import browser
 from tests.cluster import throwaway
 
 PRIVATE = ("CACHE_DIR", "MED_S1K_OUTPUT", "GOOGLE_APPLICATION_CREDENTIALS")
 PRIVATE_PREFIXES = ("MEDS1_", "SLURM_", "SBATCH_", "SALLOC_", "SRUN_")
 PRIVATE_SUFFIXES = ("_API_KEY", "_TOKEN")
-KEPT = ("MEDS1_REAL_DATA", "MEDS1_REQUIRE_SLURM", "SLURM_CONF")
+KEPT = ("MEDS1_REAL_DATA", "MEDS1_REQUIRE_CHROMIUM", "MEDS1_REQUIRE_SLURM", "SLURM_CONF")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,15 +43,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a `slurm` test where no cluster can run; with MEDS1_REQUIRE_SLURM=1 that is a failure."""
-    if item.get_closest_marker("slurm") is None:
-        return
-    reason = throwaway.why_unavailable()
-    if reason is None:
-        return
-    if os.environ.get("MEDS1_REQUIRE_SLURM") == "1":
-        pytest.fail(f"the Slurm tests must run here: {reason}", pytrace=False)
-    pytest.skip(reason)
+    """Skip a test whose program is not here: Slurm, Chromium; with MEDS1_REQUIRE_<program>=1 that is a failure."""
+    for marker, why_unavailable in (("slurm", throwaway.why_unavailable), ("chromium", browser.why_unavailable)):
+        reason = why_unavailable() if item.get_closest_marker(marker) else None
+        if reason is None:
+            continue
+        if os.environ.get(f"MEDS1_REQUIRE_{marker.upper()}") == "1":
+            pytest.fail(f"the {marker} tests must run here: {reason}", pytrace=False)
+        pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)
