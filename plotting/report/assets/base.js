@@ -61,7 +61,7 @@
       if (typeof value === 'function') element.addEventListener(name, value);
       else element.setAttribute(name, value === true ? '' : value);
     }
-    element.append(...children.filter((child) => child !== null && child !== undefined));
+    element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
     return element;
   }
 

@@ -13,7 +13,8 @@
   const link = (name) => make('a', { href: `experiments/${encodeURIComponent(name)}.html` }, experiment(name).label);
 
   function table(caption, headings, rows) {
-    const cells = headings.map((heading) => make('th', { scope: 'col' }, heading));
+    const cells = headings.map((heading, column) =>
+      make('th', { scope: 'col', class: rows[0].cells[column]?.className === 'number' && 'number' }, heading));
     return make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
       make('table', null, make('caption', null, caption), make('thead', null, make('tr', null, ...cells)),
         make('tbody', null, ...rows)));
@@ -44,12 +45,11 @@
 
   // --- metrics ---
   function measured(measure, metric, best) {
-    if (!measure) return make('td', { class: 'number faded' }, '–');
+    if (!measure) return make('td', { class: 'faded' }, '–');
     const [number, low, high, n] = measure;
     const interval = low === null ? '' : `${value(low, metric.unit)} – ${value(high, metric.unit)}, `;
-    return make('td', { class: `number${best ? ' best' : ''}` },
-      best && make('span', { class: 'badge' }, 'best'), ' ', make('span', null, value(number, metric.unit)),
-      make('small', null, `${interval}n = ${n.toLocaleString('en')}`));
+    return make('td', { class: best ? 'measure best' : 'measure' }, make('span', null, value(number, metric.unit)), ' ',
+      best && make('span', { class: 'badge' }, 'best'), make('small', null, `${interval}n = ${n.toLocaleString('en')}`));
   }
 
   function bestOf(one, other, metric, ranked) {

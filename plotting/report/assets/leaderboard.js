@@ -92,9 +92,10 @@
   }
 
   function metricChooser(index) {
-    const pairs = index.metrics.map((metric) => [metric.name, metric.title]);
+    const headline = index.benchmarks[0]?.headline;
+    const pairs = index.metrics.map((metric) => [metric.name === headline ? HEADLINE : metric.name, metric.title]);
     if (!index.metrics.some((metric) => metric.name === chosen.metric)) chosen.metric = HEADLINE;
-    const control = choice([[HEADLINE, 'Headline of each'], ...pairs], chosen.metric, (name) => {
+    const control = choice(pairs, chosen.metric, (name) => {
       chosen.metric = name;
       showMetric(index);
     });

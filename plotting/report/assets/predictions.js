@@ -2,9 +2,10 @@
 // The browser of predictions: choose a run, a benchmark, what is shown; a list, one prediction in full; the keyboard.
 
 (() => {
-  const { load, make, labelled, choice, state, keep, address, shown, calm, warn, list, detail, answers } = window.meds1;
+  const { load, make, labelled, choice, state, keep, shown, calm, warn, list, detail, answers } = window.meds1;
   const place = document.getElementById('predictions');
-  const view = { index: null, run: null, other: null, partners: null, items: [], item: null, turn: 0 };
+  const view = { index: null, run: null, other: null, partners: null, items: [], item: null, pinned: false, turn: 0 };
+  // pinned: the item that a link names is shown even where the list leaves it out
   const asked = { run: '', benchmark: '', show: 'all', against: '', q: '', budget: null };
   const tools = make('div', { class: 'toolbar' });
   const count = make('span', { class: 'count', role: 'status' });
@@ -40,6 +41,7 @@
 
   function choose(item) {
     view.item = item;
+    view.pinned = false;
     answersList.select(item);
     remember();
     drawDetail();
@@ -107,7 +109,8 @@
       await searchIn(items, turn);
     }
     if (turn !== view.turn) return;
-    if (view.item === null || !view.run.items.includes(view.item)) view.item = view.items[0] ?? null;
+    const within = view.pinned ? view.run.items : view.items;
+    if (!within.includes(view.item)) view.item = view.items[0] ?? null;
     if (view.item !== null) answersList.select(view.item);
     remember();
     await drawDetail();
@@ -133,16 +136,25 @@
   async function openRun() {
     stopSearch();
     const turn = view.turn;
+    if (asked.against === asked.run) asked.against = '';
     const run = await answers.open(asked.run, view.index, asked.benchmark, asked.budget);
     const other = asked.against ? await answers.open(asked.against, view.index, asked.benchmark, run.budget) : null;
     if (turn !== view.turn) return;
+    if (!run.budgets.includes(asked.budget)) asked.budget = null; // another run's
     Object.assign(view, { run, other, partners: other && answers.partners(other) });
     drawTools();
     await filter();
   }
 
-  function reopen(changes) {
+  /** A reader's change of what is asked for. */
+  function change(changes) {
     Object.assign(asked, changes);
+    view.pinned = false;
+    if (view.run && Object.keys(changes).every((name) => name === 'show' || name === 'q')) filter();
+    else reopen();
+  }
+
+  function reopen() {
     openRun().catch((error) => {
       Object.assign(view, { run: null, other: null, item: null });
       count.textContent = '';
@@ -161,17 +173,14 @@
     const others = runs.filter(([name]) => name !== asked.run);
     const benchmarks = view.index.benchmarks.map((one) => [one.key, one.title]);
     const budgets = view.run?.budgets ?? [];
-    const chooser = (name, pairs) => choice(pairs, asked[name], (value) => reopen({ [name]: value, ...(name === 'run' && value === asked.against ? { against: '' } : {}) }));
-    const show = choice(answers.SHOWS, asked.show, (value) => {
-      asked.show = value;
-      if (view.run) filter();
-    });
+    const chooser = (name, pairs) => choice(pairs, asked[name], (value) => change({ [name]: value }));
+    const show = choice(answers.SHOWS, asked.show, (value) => change({ show: value }));
     show.id = 'show';
     tools.replaceChildren(...[
       labelled('Run', chooser('run', runs)), labelled('Benchmark', chooser('benchmark', benchmarks)),
       labelled('Show', show), labelled('Against', chooser('against', [['', 'none'], ...others])),
       budgets.length > 1 && labelled('Thinking budget', choice(budgets.map((one) => [String(one), `${one} tokens`]),
-        String(view.run.budget), (value) => reopen({ budget: Number(value) }))),
+        String(view.run.budget), (value) => change({ budget: Number(value) }))),
       labelled('Search', search), progress, stop, count,
       make('button', { type: 'button', 'aria-label': 'Keys', click: () => help().showModal() }, '?'),
     ].filter(Boolean));
@@ -212,6 +221,7 @@
       budget: given.get('budget') === null ? null : Number(given.get('budget')),
     });
     view.item = given.get('item') === null ? null : Number(given.get('item'));
+    view.pinned = view.item !== null;
     search.value = asked.q;
   }
 
@@ -223,17 +233,13 @@
     }
     place.replaceChildren(tools, make('div', { class: 'browser' }, answersList.box, pane));
     read();
-    search.addEventListener('input', calm(() => {
-      asked.q = search.value;
-      if (view.run) filter();
-    }, 250));
+    search.addEventListener('input', calm(() => change({ q: search.value }), 250));
     document.addEventListener('keydown', pressed);
     addEventListener('hashchange', () => {
       read();
-      reopen({});
+      reopen();
     });
-    drawTools();
-    reopen({});
+    reopen();
   }
 
   start().catch((error) => warn(place, error));
