@@ -11,7 +11,6 @@ from registry.layers import OWN, SET, Layers
 from registry.origins import ENTRIES, origins, values
 from registry.reading import View
 from registry.resolve import resolve
-from registry.secrets import masked
 from registry.store import Registry
 
 _LAST = ("slurm", "merge_resources")
@@ -37,7 +36,7 @@ def config_rows(opened: Registry, view: View, run: Run) -> list[dict[str, Any]]:
         rows.append(
             {
                 "path": path,
-                "content": json.loads(_shown(value)),
+                "content": value,
                 "value": _shown(value),
                 "origin": origin,
                 "default": "" if default is ABSENT or default == value else _shown(default),
@@ -58,4 +57,4 @@ def _default(layers: Layers, steps: tuple[Any, ...]) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return masked(json.dumps(value, ensure_ascii=False))
+    return json.dumps(value, ensure_ascii=False)

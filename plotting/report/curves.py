@@ -10,6 +10,11 @@ from registry.figure_style import PALETTE, RC
 _TRAIN, _VALIDATION = "loss", "eval_loss"
 
 
+def curve_of(experiment: str) -> str:
+    """Where the curve of an experiment is, below the report's folder."""
+    return f"figures/curves/{experiment}.svg"
+
+
 def draw_curve(log: Path, out: Path) -> bool:
     """Write loss and validation loss by step; False where the log holds no loss, or is no log."""
     points = _points(log)
@@ -18,9 +23,10 @@ def draw_curve(log: Path, out: Path) -> bool:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({**RC, "svg.hashsalt": "meds1", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(6.4, 2.8), layout="constrained")
-        axes = figure.subplots()
+    # One size and place for all of them: to measure the text of each would take longer than to draw it.
+    with rc_context({**RC, "svg.hashsalt": "meds1", "savefig.bbox": "standard"}):
+        figure = Figure(figsize=(6.4, 2.8))
+        axes = figure.add_axes((0.1, 0.17, 0.88, 0.79))
         for (label, found), color, marker in zip(points.items(), PALETTE, ("", "o"), strict=False):
             axes.plot(*zip(*found, strict=True), color=color, marker=marker, label=label)
         axes.set_xlabel("step")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,14 +21,12 @@ class Drawn:
     lacking: Sequence[str] = field(default_factory=list)
 
 
-def draw_all(request: Request, report: Path) -> Iterator[Drawn]:
-    """Draw one kind after the other."""
-    for kind, about in KINDS.items():
-        try:
-            sketch = kind_of(kind)(request)
-        except Meds1Error as error:
-            yield Drawn(kind, about.shows, problem=str(error))
-            continue
-        files = [str(path.relative_to(report)) for path in write(sketch, report / "figures" / kind)]
-        lacking = [str(error) for error in sketch.lacking.values()]
-        yield Drawn(kind, about.shows, files, lacking=lacking)
+def draw(kind: str, request: Request, report: Path) -> Drawn:
+    """Draw one kind; runs in a process of its own."""
+    title = KINDS[kind].shows
+    try:
+        sketch = kind_of(kind)(request)
+    except Meds1Error as error:
+        return Drawn(kind, title, problem=str(error))
+    files = [str(path.relative_to(report)) for path in write(sketch, report / "figures" / kind)]
+    return Drawn(kind, title, files, lacking=[str(error) for error in sketch.lacking.values()])

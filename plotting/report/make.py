@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from plotting.figures.kinds import Request
+from plotting.figures.kinds import KINDS, Request
 from plotting.report import pairs
 from plotting.report.config_table import config_rows
-from plotting.report.curves import draw_curve
-from plotting.report.figures import draw_all
+from plotting.report.curves import curve_of, draw_curve
+from plotting.report.figures import draw
 from plotting.report.folder import replaced
 from plotting.report.index import benchmark_list, board, index_data, stage_counts
-from plotting.report.pages import Site, experiment_values
+from plotting.report.pages import Site, experiment_values, page_links
 from plotting.report.predictions import Predictions, write_predictions
 from plotting.report.scripts import write_data
 from plotting.report.stages import stage_pages
@@ -77,10 +79,21 @@ def make_report(opened: Registry, view: View, runs: Sequence[Run], out: Path) ->
 
 
 def _processes() -> ProcessPoolExecutor:
-    # Not forked: this process has threads by now. An interrupt is for this process, which ends the others.
-    return ProcessPoolExecutor(
-        _PROCESSES, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    )
+    # Not forked: this process has threads by now.
+    return ProcessPoolExecutor(_PROCESSES, multiprocessing.get_context("spawn"), _serve)
+
+
+def _serve() -> None:
+    """In each process: leave interrupts to the one that began it, and end when that one has ended, however it did."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _fill(work: _Work) -> Predictions:
@@ -88,34 +101,36 @@ def _fill(work: _Work) -> Predictions:
     sources = benchmarks_of(run.row for run in runs if run.row is not None)
     numbered = {source: number for number, source in enumerate(sources)}
     found = write_predictions(runs, numbered, work.report, work.pool, work.step)
-    ranked = pairs.ranking(runs)
-    untested = {
-        key: why
-        for key, reasons in ranked.items()
-        if reasons is None and (why := pairs.untested(key, found.marks, found.absent)) is not None
-    }
-    keys = [key for key, reasons in ranked.items() if reasons is None and key not in untested]
-    tests = [work.pool.submit(pairs.run_tests, task) for task in pairs.tasks(keys, found.marks)]
+
+    curves = {run.experiment: work.pool.submit(draw_curve, *job) for run in runs if (job := _curve(work, run))}
+    request = Request(runs, display)
+    figures = [work.pool.submit(draw, kind, request, work.report) for kind in KINDS]
+    standings = pairs.comparisons(runs, found.marks, found.absent)
+    tests = [work.pool.submit(pairs.run_tests, task) for task in pairs.tasks(standings, found.marks)]
 
     benchmarks = benchmark_list(runs, display, found.n_questions)
     index = {"made": work.site.made, "registry": work.site.registry, **index_data(runs, benchmarks, found.absent)}
     write_data(work.report, "index", index)
     _pages(work, benchmarks, found)
+    for run in runs:
+        curve = curves.get(run.experiment)
+        _experiment_page(work, run, found, curve is not None and curve.result())
+        work.step()
+    work.site.write("figures", {"figures": [figure.result() for figure in figures]})
+    results = {key: test for future in tests for key, test in future.result().items()}
     titles = {benchmark["key"]: benchmark["title"] for benchmark in benchmarks}
-    _write_pairs(work, pairs.Comparisons(ranked, untested, _results(tests), titles))
+    for name, content in pairs.by_run(standings, results, runs, titles):
+        write_data(work.report, f"pairs/{name}", content)
     return found
 
 
-def _results(tests: Sequence[Future[dict[pairs.Key, Any]]]) -> dict[pairs.Key, Any]:
-    return {key: test for future in tests for key, test in future.result().items()}
-
-
-def _write_pairs(work: _Work, comparisons: pairs.Comparisons) -> None:
-    for name, content in comparisons.by_run(work.runs):
-        write_data(work.report, f"pairs/{name}", content)
+def _curve(work: _Work, run: Run) -> tuple[Path, Path] | None:
+    log = run.file("training", "log_path")
+    return None if log is None else (log, work.report / curve_of(run.experiment))
 
 
 def _pages(work: _Work, benchmarks: Sequence[dict[str, Any]], found: Predictions) -> None:
+    """The pages of all experiments, but for that of the figures."""
     site, runs = work.site, work.runs
     site.copy_assets()
     counts = {
@@ -123,39 +138,24 @@ def _pages(work: _Work, benchmarks: Sequence[dict[str, Any]], found: Predictions
         "scored": sum(run.row is not None for run in runs),
         "with_predictions": len(found.marks),
     }
-    site.write(
-        "index",
-        {
-            "counts": counts,
-            "stages": stage_counts(runs),
-            "benchmarks": benchmarks,
-            "board": board(runs),
-            "warnings": found.torn,
-        },
-    )
+    values = {"stages": stage_counts(runs), "benchmarks": benchmarks, "board": board(runs), "warnings": found.torn}
+    site.write("index", {"counts": counts, **values})
     for page in ("compare", "predictions"):
         site.write(page, {"counts": counts})
-    figures = list(draw_all(Request(runs, work.opened.catalog.display), work.report))
-    site.write("figures", {"figures": figures})
-    for run in runs:
-        _experiment_page(work, run, found)
-        work.step()
 
 
-def _experiment_page(work: _Work, run: Run, found: Predictions) -> None:
+def _experiment_page(work: _Work, run: Run, found: Predictions, drawn: bool) -> None:
+    name = run.experiment
     config = config_rows(work.opened, work.view, run)
-    write_data(
-        work.report, f"config/{run.experiment}", [[row["path"], row["content"], row["origin"]] for row in config]
-    )
-    log, curve = run.file("training", "log_path"), f"figures/curves/{run.experiment}.svg"
-    drawn = log is not None and draw_curve(log, work.report / curve)
-    history = history_of(work.view.state, run.experiment)
-    values = experiment_values(run, history, found.failures.get(run.experiment, {}))
+    write_data(work.report, f"config/{name}", [[row["path"], row["content"], row["origin"]] for row in config])
+    history, stages = history_of(work.view.state, name), stage_pages(run, work.view.state)
+    values = experiment_values(run, history, found.failures.get(name, {}), work.opened.catalog.display)
     values |= {
         "config": config,
-        "stages": stage_pages(run, work.view.state),
-        "curve": curve if drawn else "",
-        "predictions": run.experiment in found.marks,
-        "why_no_predictions": found.absent.get(run.experiment, ""),
+        "stages": stages,
+        "links": page_links(run, [stage["stage"] for stage in stages], name in found.marks),
+        "curve": curve_of(name) if drawn else "",
+        "predictions": name in found.marks,
+        "why_no_predictions": found.absent.get(name, ""),
     }
-    work.site.write("experiment", values, f"experiments/{run.experiment}.html")
+    work.site.write("experiment", values, f"experiments/{name}.html")

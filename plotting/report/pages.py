@@ -15,6 +15,7 @@ from plotting.leaderboard import percent
 from plotting.metrics import Measure, metric_of
 from plotting.runs import Run
 from plotting.scores import Score
+from registry.catalog import Display
 from registry.events import as_grid
 from registry.secrets import masked
 
@@ -81,7 +82,7 @@ def page_of(name: str) -> str:
 
 
 def experiment_values(
-    run: Run, history: Mapping[str, Any], failures: Mapping[str, Mapping[str, int]]
+    run: Run, history: Mapping[str, Any], failures: Mapping[str, Mapping[str, int]], display: Display
 ) -> dict[str, Any]:
     """What `experiment.html` shows beside config and stages; `failures` are counts by benchmark and failure mode."""
     row, grid = run.row, as_grid(history)
@@ -90,11 +91,24 @@ def experiment_values(
         "notes": [_note(note) for note in run.body.get("notes") or ()],
         "remark": row.remark if row else "",
         "scores": [
-            _score(source, score, failures.get(source, {})) for source, score in (row.scores if row else {}).items()
+            _score(display.benchmarks.get(source, source), score, failures.get(source, {}))
+            for source, score in (row.scores if row else {}).items()
         ],
         "history": {"header": grid.header, "rows": grid.rows},
         "written": json.dumps(run.body.get("config"), indent=2, ensure_ascii=False),
     }
+
+
+def page_links(run: Run, stages: Sequence[str], predictions: bool) -> list[tuple[str, str]]:
+    """Where one may go from an experiment's page: addresses and titles."""
+    name = quote(run.experiment, safe="")
+    parts = ["scores"] if run.row else []
+    links = [(f"#{part}", part.capitalize()) for part in (*parts, "config", *stages, "history")]
+    if predictions:
+        links.append((f"../predictions.html#run={name}", "Predictions"))
+    if run.row:
+        links.append((f"../compare.html#a={name}", "Compare with another"))
+    return links
 
 
 def _note(note: Any) -> str:
@@ -104,10 +118,10 @@ def _note(note: Any) -> str:
     return f"{note.get('text', '')} ({about})" if about else str(note.get("text", ""))
 
 
-def _score(source: str, score: Score, failures: Mapping[str, int]) -> dict[str, Any]:
+def _score(title: str, score: Score, failures: Mapping[str, int]) -> dict[str, Any]:
     most = max(failures.values(), default=1)
     return {
-        "title": source,
+        "title": title,
         "flags": score.flags,
         "correct": score.correct,
         "total": score.total,

@@ -28,20 +28,32 @@ class Against:
     others: Mapping[str, Marks]
 
 
-def ranking(runs: Sequence[Run]) -> dict[Key, tuple[str, str] | None]:
-    """For every two scored runs and benchmark of both: null where they may be ranked, else why not, from each side."""
-    found: dict[Key, tuple[str, str] | None] = {}
+@dataclass(frozen=True)
+class Standing:
+    """Why two runs are not ranked, as each of them sees the other; else why they cannot be tested; else all null."""
+
+    reasons: tuple[str, str] | None
+    untested: str | None
+
+
+def comparisons(
+    runs: Sequence[Run], marks: Mapping[str, Mapping[str, Marks]], absent: Mapping[str, str]
+) -> dict[Key, Standing]:
+    """Where every two scored runs stand on each benchmark of both; `absent` says why runs have no marks."""
+    found = {}
     for a, b in combinations([run for run in runs if run.row is not None], 2):
         for benchmark in a.scored.scores:
-            if benchmark in b.scored.scores:
-                reason = why_not_ranked(a, b, benchmark)
-                mirrored = reason and why_not_ranked(b, a, benchmark)
-                found[a.experiment, b.experiment, benchmark] = (reason, mirrored or reason) if reason else None
+            if benchmark not in b.scored.scores:
+                continue
+            key = a.experiment, b.experiment, benchmark
+            reason = why_not_ranked(a, b, benchmark)
+            mirrored = reason and why_not_ranked(b, a, benchmark)
+            reasons = (reason, mirrored or reason) if reason else None
+            found[key] = Standing(reasons, None if reasons else _untested(key, marks, absent))
     return found
 
 
-def untested(key: Key, marks: Mapping[str, Mapping[str, Marks]], absent: Mapping[str, str]) -> str | None:
-    """Why two runs that may be ranked cannot be assessed; null where they can."""
+def _untested(key: Key, marks: Mapping[str, Mapping[str, Marks]], absent: Mapping[str, str]) -> str | None:
     a, b, benchmark = key
     for name in (a, b):
         if name in absent:
@@ -54,11 +66,12 @@ def untested(key: Key, marks: Mapping[str, Mapping[str, Marks]], absent: Mapping
     return None if first.prompts == second.prompts else "the same items were asked with other prompts"
 
 
-def tasks(keys: Sequence[Key], marks: Mapping[str, Mapping[str, Marks]]) -> list[Against]:
-    """The tests of these keys, those of one run on one benchmark together."""
+def tasks(standings: Mapping[Key, Standing], marks: Mapping[str, Mapping[str, Marks]]) -> list[Against]:
+    """The tests that can be made, those of one run on one benchmark together."""
     others: dict[tuple[str, str], dict[str, Marks]] = {}
-    for a, b, benchmark in keys:
-        others.setdefault((a, benchmark), {})[b] = marks[b][benchmark]
+    for (a, b, benchmark), standing in standings.items():
+        if standing == Standing(None, None):
+            others.setdefault((a, benchmark), {})[b] = marks[b][benchmark]
     return [Against(benchmark, a, marks[a][benchmark], found) for (a, benchmark), found in others.items()]
 
 
@@ -73,68 +86,63 @@ def run_tests(task: Against) -> dict[Key, PairedTest]:
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Comparisons:
-    """Everything that is known of all pairs; `titles` has the benchmarks' names."""
+def by_run(
+    standings: Mapping[Key, Standing], tests: Mapping[Key, PairedTest], runs: Sequence[Run], titles: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The content of `data/pairs/NAME.js` for each run that is compared: every other run against it.
 
-    ranked: Mapping[Key, tuple[str, str] | None]
-    untested: Mapping[Key, str]
-    tests: Mapping[Key, PairedTest]
-    titles: Mapping[str, str]
+    `titles` has the benchmarks' names.
+    """
+    labels = {run.experiment: run.label for run in runs}
+    family = _adjusted(tests)
+    shared: dict[str, dict[str, list[Key]]] = {}
+    for key in standings:
+        for name, other in (key[:2], (key[1], key[0])):
+            shared.setdefault(name, {}).setdefault(other, []).append(key)
+    for name, others in shared.items():
+        found = {}
+        for other, keys in others.items():
+            side = 0 if keys[0][0] == name else 1
+            sided = {key[2]: _mirrored(family[key]) if side else family[key] for key in keys if key in family}
+            known = {key[2]: standings[key] for key in keys}
+            found[other] = {
+                "ranked": {source: one.reasons is None or one.reasons[side] for source, one in known.items()},
+                "tests": {
+                    source: _told(test, conclusion(test, labels[name], labels[other], titles[source]))
+                    for source, test in sided.items()
+                },
+                "untested": {source: one.untested for source, one in known.items() if one.untested},
+            }
+        yield name, found
 
-    def by_run(self, runs: Sequence[Run]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The content of `data/pairs/NAME.js` for each run that is compared: every other run against it."""
-        labels = {run.experiment: run.label for run in runs}
-        family = self._adjusted()
-        shared: dict[str, dict[str, list[Key]]] = {}
-        for key in self.ranked:
-            shared.setdefault(key[0], {}).setdefault(key[1], []).append(key)
-            shared.setdefault(key[1], {}).setdefault(key[0], []).append(key)
-        for name, others in shared.items():
-            found: dict[str, Any] = {}
-            for other, keys in others.items():
-                tests = {
-                    key[2]: self._told(family[key] if key[0] == name else _mirrored(family[key]), labels, name, other)
-                    for key in keys
-                    if key in family
-                }
-                found[other] = {
-                    "ranked": {key[2]: self._ranked(key, name) for key in keys},
-                    "tests": tests,
-                    "untested": {key[2]: self.untested[key] for key in keys if key in self.untested},
-                }
-            yield name, found
 
-    def _ranked(self, key: Key, first: str) -> str | bool:
-        reasons = self.ranked[key]
-        return True if reasons is None else reasons[0 if key[0] == first else 1]
+def _adjusted(tests: Mapping[Key, PairedTest]) -> dict[Key, PairedTest]:
+    """By Holm over the benchmarks of two runs: those are the tests that the view shows together."""
+    families: dict[tuple[str, str], list[Key]] = {}
+    for key in tests:
+        families.setdefault(key[:2], []).append(key)
+    found: dict[Key, PairedTest] = {}
+    for keys in families.values():
+        found.update(zip(keys, adjusted([tests[key] for key in keys]), strict=True))
+    return found
 
-    def _adjusted(self) -> dict[Key, PairedTest]:
-        """By Holm over the benchmarks of two runs: those are the tests that the view shows together."""
-        families: dict[tuple[str, str], list[Key]] = {}
-        for key in self.tests:
-            families.setdefault(key[:2], []).append(key)
-        found: dict[Key, PairedTest] = {}
-        for keys in families.values():
-            found.update(zip(keys, adjusted([self.tests[key] for key in keys]), strict=True))
-        return found
 
-    def _told(self, test: PairedTest, labels: Mapping[str, str], a: str, b: str) -> dict[str, Any]:
-        return {
-            "difference": test.difference,
-            "low": test.ci[0],
-            "high": test.ci[1],
-            "p": test.p_value,
-            "p_holm": test.p_holm,
-            "method": test.method,
-            "n": test.n,
-            "n_questions": test.n_questions,
-            "right_to_wrong": test.flips.right_to_wrong,
-            "wrong_to_right": test.flips.wrong_to_right,
-            "both_right": test.flips.both_right,
-            "both_wrong": test.flips.both_wrong,
-            "sentence": conclusion(test, labels[a], labels[b], self.titles[test.benchmark]),
-        }
+def _told(test: PairedTest, sentence: str) -> dict[str, Any]:
+    return {
+        "difference": test.difference,
+        "low": test.ci[0],
+        "high": test.ci[1],
+        "p": test.p_value,
+        "p_holm": test.p_holm,
+        "method": test.method,
+        "n": test.n,
+        "n_questions": test.n_questions,
+        "right_to_wrong": test.flips.right_to_wrong,
+        "wrong_to_right": test.flips.wrong_to_right,
+        "both_right": test.flips.both_right,
+        "both_wrong": test.flips.both_wrong,
+        "sentence": sentence,
+    }
 
 
 def _mirrored(test: PairedTest) -> PairedTest:

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from registry.secrets import masked
+
 _ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
 CALL = "meds1Data("
 
@@ -20,10 +22,10 @@ def script(key: str, value: Any) -> str:
 
 
 def write_data(report: Path, key: str, value: Any) -> None:
-    """Write one data file of a report; not flushed to the disk, since a report can be made anew."""
+    """Write one data file of a report, keys masked; not flushed to the disk, since a report can be made anew."""
     path = report / "data" / f"{key}.js"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(script(key, value), encoding="ascii")
+    path.write_text(masked(script(key, value)), encoding="ascii")
 
 
 def _escaped(value: Any) -> str:

@@ -13,7 +13,6 @@ from registry.history import Header, State
 from registry.json_path import join
 from registry.paths import attempt_dir
 from registry.schema import STAGES, Stage
-from registry.secrets import masked
 from registry.spending import told
 
 LOG_LINES = 200
@@ -58,8 +57,8 @@ def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
 
 
 def flat(value: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The values inside an object with their paths, masked: for a table."""
-    return [(path, masked(str(found))) for path, found in _leaves((), value)]
+    """The values inside an object with their paths, for a table."""
+    return [(path, str(found)) for path, found in _leaves((), value)]
 
 
 def _leaves(steps: tuple[Any, ...], value: Any) -> Iterator[tuple[str, Any]]:
@@ -121,7 +120,7 @@ def _log_files(folder: Path) -> list[Path]:
 
 
 def _tail(path: Path) -> str:
-    """The last lines of a log, keys masked; of a progress bar only its last state."""
+    """The last lines of a log; of a progress bar only its last state."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _LOG_BYTES))
@@ -129,4 +128,4 @@ def _tail(path: Path) -> str:
     except OSError as error:
         return f"(cannot be read: {error.strerror})"
     lines = [re.sub(r".*\r(?!$)", "", line.rstrip("\r")) for line in text.split("\n")]
-    return masked("\n".join(lines[-LOG_LINES:]))
+    return "\n".join(lines[-LOG_LINES:])
