@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
-from plotting.leaderboard import ranked
+from plotting.leaderboard import board_of, cells_of, headings
 from plotting.metrics import ACCURACY, metric_of
 from plotting.report.answers import CHUNK
 from plotting.runs import Run
-from plotting.scores import Row, benchmark_title, benchmarks_of, macro_averages
+from plotting.scores import Row, benchmarks_of
 from registry.catalog import Display
 from registry.schema import STAGES
 
@@ -28,7 +29,6 @@ def benchmark_list(runs: Sequence[Run], display: Display, rows: Mapping[str, int
             {
                 "key": source,
                 "title": display.benchmarks.get(source, source),
-                "counted": benchmark_title(scored, source, display),
                 "headline": ACCURACY,
                 "chance": max(filter(None, chances), default=None),
                 "rows": rows.get(source, 0),
@@ -51,22 +51,32 @@ def index_data(
     }
 
 
-def board(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The rows of the leaderboard, best first, then those without scores in the registry's order."""
-    rows = _scored(runs)
-    averages, sources = macro_averages(rows), benchmarks_of(rows)
+def leaderboard(runs: Sequence[Run], display: Display) -> dict[str, Any]:
+    """The leaderboard by accuracy: caption, headings and rows; those without scores come last."""
+    board = board_of(_scored(runs))
     by_name = {run.experiment: run for run in runs}
-    order = [by_name[row.experiment] for row in ranked(rows)] + [run for run in runs if run.row is None]
-    return [
-        {
-            "run": run,
-            "tags": run.body.get("tags") or [],
-            "scores": [(run.row.scores.get(source) if run.row else None) for source in sources],
-            "macro": averages.get(run.experiment),
-            "remark": remark_of(run),
-        }
-        for run in order
-    ]
+    rows = []
+    for row in board.rows:
+        own = board.cells[row.experiment]
+        values = [own[source].value if source in own else None for source in board.benchmarks]
+        if board.averages:
+            values.append(board.averages.get(row.experiment))
+        flags = ["; ".join(row.scores[source].flags) if source in row.scores else "" for source in board.benchmarks]
+        cells = zip_longest(cells_of(board, row), values, flags, fillvalue="")
+        rows.append(_row(by_name[row.experiment], list(cells)))
+    columns = headings(board, display)
+    rows += [_row(run, [("-", None, "")] * len(columns)) for run in runs if run.row is None]
+    keys = [(f"b{number}", source) for number, source in enumerate(board.benchmarks)]
+    return {
+        "caption": board.caption,
+        "rule": board.macro_rule(display) if board.averages else "",
+        "columns": list(zip_longest(columns, keys, fillvalue=("macro", ""))),
+        "rows": rows,
+    }
+
+
+def _row(run: Run, cells: list[tuple[Any, ...]]) -> dict[str, Any]:
+    return {"run": run, "tags": run.body.get("tags") or [], "cells": cells, "remark": remark_of(run)}
 
 
 def stage_counts(runs: Sequence[Run]) -> dict[str, dict[str, int]]:

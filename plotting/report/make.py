@@ -12,7 +12,6 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from plotting.figures.kinds import KINDS, Request
 from plotting.report import pairs
@@ -20,7 +19,7 @@ from plotting.report.config_table import config_rows
 from plotting.report.curves import curve_of, draw_curve
 from plotting.report.figures import draw
 from plotting.report.folder import replaced
-from plotting.report.index import benchmark_list, board, index_data, stage_counts
+from plotting.report.index import benchmark_list, index_data, leaderboard, stage_counts
 from plotting.report.pages import Site, experiment_values, page_links
 from plotting.report.predictions import Predictions, write_predictions
 from plotting.report.scripts import write_data
@@ -111,7 +110,7 @@ def _fill(work: _Work) -> Predictions:
     benchmarks = benchmark_list(runs, display, found.n_questions)
     index = {"made": work.site.made, "registry": work.site.registry, **index_data(runs, benchmarks, found.absent)}
     write_data(work.report, "index", index)
-    _pages(work, benchmarks, found)
+    _pages(work, found)
     for run in runs:
         curve = curves.get(run.experiment)
         _experiment_page(work, run, found, curve is not None and curve.result())
@@ -129,7 +128,7 @@ def _curve(work: _Work, run: Run) -> tuple[Path, Path] | None:
     return None if log is None else (log, work.report / curve_of(run.experiment))
 
 
-def _pages(work: _Work, benchmarks: Sequence[dict[str, Any]], found: Predictions) -> None:
+def _pages(work: _Work, found: Predictions) -> None:
     """The pages of all experiments, but for that of the figures."""
     site, runs = work.site, work.runs
     site.copy_assets()
@@ -138,7 +137,8 @@ def _pages(work: _Work, benchmarks: Sequence[dict[str, Any]], found: Predictions
         "scored": sum(run.row is not None for run in runs),
         "with_predictions": len(found.marks),
     }
-    values = {"stages": stage_counts(runs), "benchmarks": benchmarks, "board": board(runs), "warnings": found.torn}
+    board = leaderboard(runs, work.opened.catalog.display)
+    values = {"stages": stage_counts(runs), "board": board, "warnings": found.torn}
     site.write("index", {"counts": counts, **values})
     for page in ("compare", "predictions"):
         site.write(page, {"counts": counts})

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from plotting.leaderboard import percent
 from plotting.metrics import Measure, metric_of
 from plotting.runs import Run
 from plotting.scores import Score
@@ -45,7 +44,7 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        found.filters |= {"percent": percent, "link": link, "page_of": page_of}
+        found.filters |= {"link": link, "page_of": page_of}
         return found
 
     def write(self, page: str, values: Mapping[str, Any], file: str | None = None) -> None:
@@ -88,6 +87,8 @@ def experiment_values(
     row, grid = run.row, as_grid(history)
     return {
         "run": run,
+        "tags": run.body.get("tags") or [],
+        "description": run.body.get("description") or "",
         "notes": [_note(note) for note in run.body.get("notes") or ()],
         "remark": row.remark if row else "",
         "scores": [
