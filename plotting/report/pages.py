@@ -41,6 +41,7 @@ class Site:
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=_masked,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -60,7 +61,7 @@ class Site:
         text = self._templates.get_template(f"{page}.html").render(**shared, **values)
         path = self.report / place
         path.parent.mkdir(exist_ok=True)
-        path.write_text(masked(text), encoding="utf-8", errors="replace")
+        path.write_text(text, encoding="utf-8", errors="replace")
 
     def copy_assets(self) -> None:
         """Copy what the pages load beside their data."""
@@ -68,6 +69,11 @@ class Site:
         target.mkdir()
         for path in sorted((HERE / "assets").iterdir()):
             shutil.copyfile(path, target / path.name)
+
+
+def _masked(value: Any) -> Any:
+    """Every value of a page without keys, before it is escaped; what a macro gives is markup already."""
+    return masked(value) if type(value) is str else value
 
 
 def link(text: str) -> str:

@@ -1,7 +1,7 @@
 """Data files: scripts of one call, since a page opened from disk may load scripts but fetch nothing.
 
 They are ASCII, without `<`, `>` and `&` in their text: whatever a model wrote, it can neither end the script nor be
-read as markup. Lone surrogates and control characters come through.
+read as markup. Lone surrogates and control characters come through. The values of keys are masked.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def script(key: str, value: Any) -> str:
 
 
 def write_data(report: Path, key: str, value: Any) -> None:
-    """Write one data file of a report, keys masked; not flushed to the disk, since a report can be made anew."""
+    """Write one data file of a report; not flushed to the disk, since a report can be made anew."""
     path = report / "data" / f"{key}.js"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(masked(script(key, value)), encoding="ascii")
+    path.write_text(script(key, value), encoding="ascii")
 
 
 def _escaped(value: Any) -> str:
-    text = json.dumps(value, separators=(",", ":"))
+    text = masked(json.dumps(value, separators=(",", ":")))
     for character, escape in _ESCAPES:
         text = text.replace(character, escape)
     return text
