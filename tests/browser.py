@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS = 15_000  # how long a page may take to show what a test waits for, on a busy machine
@@ -29,7 +29,7 @@ def why_unavailable() -> str | None:
 
 @contextmanager
 def running() -> Iterator[Browser]:
-    """A browser until the block ends. Root must do without Chromium's sandbox; it opens nothing but the tests' files."""
+    """A browser until the block ends. As root it runs without its sandbox; it opens nothing but the tests' files."""
     from playwright.sync_api import sync_playwright
 
     path = executable()
@@ -65,13 +65,16 @@ def watched(page: Page, folder: Path) -> Watched:
         if message.type in ("error", "warning"):
             found.complaints.append(f"console {message.type}: {message.text}")
 
+    def asked(dialog: Dialog) -> None:
+        found.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def requested(request: Request) -> None:
+        if not request.url.startswith(("file:", "about:")):
+            found.complaints.append(f"request: {request.url}")
+
     page.on("console", heard)
     page.on("pageerror", lambda error: found.complaints.append(f"uncaught: {error}"))
-    page.on("dialog", lambda dialog: (found.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith(("file:", "about:", "data:")) else found.complaints.append(request.url)
-        ),
-    )
+    page.on("dialog", asked)
+    page.on("request", requested)
     return found

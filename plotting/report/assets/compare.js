@@ -36,7 +36,8 @@
     const [one, other] = await Promise.all([a, b].map((name) => load(`config/${name}`)));
     const [ofA, ofB] = [one, other].map((rows) => new Map(rows.map((row) => [row[0], row])));
     const paths = [...new Set([...ofA.keys(), ...ofB.keys()])];
-    const differ = paths.filter((path) => JSON.stringify(ofA.get(path)?.[1]) !== JSON.stringify(ofB.get(path)?.[1]));
+    const set = (rows, path) => JSON.stringify(rows.get(path)?.[1] ?? null); // null is as good as not set
+    const differ = paths.filter((path) => set(ofA, path) !== set(ofB, path));
     if (differ.length === 0) return make('p', { class: 'note' }, 'The effective configs are equal.');
     const rows = differ.map((path) => make('tr', null, make('th', { scope: 'row' }, make('code', null, path)),
       setting(ofA, path), setting(ofB, path)));
@@ -99,15 +100,20 @@
 
   function tests(a, b, pair) {
     const held = page.index.benchmarks.filter(({ key }) => key in pair.tests);
-    const untested = page.index.benchmarks.filter(({ key }) => key in pair.untested);
     const sentences = held.map(({ key, title }) => make('p', { class: 'conclusion' }, make('b', null, `${title}: `),
       pair.tests[key].sentence));
-    const reasons = untested.map(({ key, title }) => make('p', { class: 'note' }, make('b', null, `${title}: `),
-      `no paired test: ${pair.untested[key]}`));
+    const reasons = page.index.benchmarks.flatMap(({ key, title }) => {
+      const unranked = typeof pair.ranked[key] === 'string' && `not ranked: ${pair.ranked[key]}`;
+      const untested = key in pair.untested && `no paired test: ${pair.untested[key]}`;
+      return [unranked, untested].filter(Boolean)
+        .map((reason) => make('p', { class: 'note' }, make('b', null, `${title}: `), reason));
+    });
+    const unscored = [a, b].filter((name) => Object.keys(experiment(name).scores).length === 0)
+      .map((name) => make('p', { class: 'note' }, make('b', null, `${name}: `), experiment(name).remark));
     const headings = ['benchmark', 'B − A, points', 'p', 'p (Holm)', 'answers', 'both right', 'both wrong',
       'A right → B wrong', 'A wrong → B right', 'method'];
     const rows = held.map((benchmark) => testRow(benchmark, pair.tests[benchmark.key], a, b));
-    return [...sentences, ...reasons, rows.length ? table('Paired tests', headings, rows) : null].filter(Boolean);
+    return [...sentences, ...reasons, ...unscored, rows.length ? table('Paired tests', headings, rows) : null].filter(Boolean);
   }
 
   // --- the page ---

@@ -130,7 +130,9 @@
     }).catch((error) => {
       if (turn === view.turn) warn(pane, error);
     });
-    if (turn === view.turn) progress.hidden = stop.hidden = true;
+    if (turn !== view.turn) return;
+    progress.hidden = stop.hidden = true;
+    counted(null);
   }
 
   async function openRun() {
