@@ -84,7 +84,9 @@ def _draw(
     for run, height in placed:
         measure = what.measure(run, benchmark)
         if measure is None:
-            panel.text(0.02, height, "no result", transform=panel.get_yaxis_transform(), va="center", **style.FADED)
+            panel.text(
+                0.98, height, "no result", transform=panel.get_yaxis_transform(), ha="right", va="center", **style.FADED
+            )
             continue
         style.draw_measure(panel, height, measure, what.metric, looks[run.experiment], hollow=not run.scored.comparable)
 

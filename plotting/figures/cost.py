@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.naming import name_points
 from plotting.figures.selecting import Scored, nothing_to_draw, scored
 from plotting.metrics import Measure
 from plotting.runs import Run
 from registry.errors import MissingError, listed
 from registry.schema import Stage
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _MEASURE = ("metric", "value", "low", "high", "n", "on_front")
 HEADER = ("experiment", "label", "group", "benchmark", "cost", "cost_unit", *_MEASURE, "status", "remark")
@@ -86,23 +83,25 @@ def sketch(request: Request) -> Sketch:
 def _drawn(request: Request, what: Scored, points: Mapping[tuple[_Cost, str], list[_Point]]) -> Sketch:
     figure, panels = style.make_panels(len(points), _PANEL, sharey=True)
     looks = style.group_looks(request.display, what.runs)
+    fronts = {}
     for panel, ((cost, benchmark), found) in zip(panels, points.items(), strict=True):
         style.add_title(panel, what.title(benchmark, request.display), _PANEL[0])
         panel.set_xlabel(cost.title)
         chance = what.chance(benchmark)
         if chance is not None:
             style.draw_chance(panel, chance, along="y")
+        front = [(p.run.label, (p.cost, style.shown(what.metric, p.measure.value))) for p in found if p.on_front]
+        fronts[panel] = front
+        panel.step([x for _, (x, _) in front], [y for _, (_, y) in front], where="post", color="0.6", zorder=1)
         for point in found:
             look, hollow = looks[point.run.experiment], not point.run.scored.comparable
             look = replace(look, pale=len(found) > _CROWD and not point.on_front)
             style.draw_measure(panel, point.cost, point.measure, what.metric, look, hollow=hollow, along="y")
-        style.count_in_powers(panel, [point.cost for point in found], zero=True)
+        style.count_in_powers(panel, [point.cost for point in found])
     every = [point for found in points.values() for point in found]
     ends = [end for p in every for end in (p.measure.value, p.measure.low, p.measure.high) if end is not None]
     chances = [chance for name in what.benchmarks if (chance := what.chance(name)) is not None]
     style.fit_scale(panels[0], what.metric, [style.shown(what.metric, end) for end in [*ends, *chances]], along="y")
-    for panel, found in zip(panels, points.values(), strict=True):
-        _draw_front(panel, what, [point for point in found if point.on_front])
     style.add_group_legend(figure, style.looks_of(request.display), [point.run.group for point in every])
     figure.supylabel(style.axis_title(what.metric), fontsize=9)
     hollow = any(not point.run.scored.comparable for point in every)
@@ -112,6 +111,7 @@ def _drawn(request: Request, what: Scored, points: Mapping[tuple[_Cost, str], li
         style.CHANCE if chances else "",
         style.HOLLOW if hollow else "",
     )
+    name_points(figure, fronts)
     return Sketch(figure, HEADER, _numbers(what, points), what.lacking)
 
 
@@ -145,14 +145,6 @@ def _points(what: Scored, cost: _Cost, benchmark: str) -> list[_Point]:
         best = value if ahead else best
         found.append(_Point(run, cost.of[run.experiment], measure, ahead))
     return found
-
-
-def _draw_front(panel: Axes, what: Scored, front: Sequence[_Point]) -> None:
-    places = [(point.cost, style.shown(what.metric, point.measure.value)) for point in front]
-    panel.plot(*zip(*places, strict=True) if places else ((), ()), color="0.6", drawstyle="steps-post", zorder=1)
-    labels = style.short_labels([point.run.label for point in front], 24)
-    for label, place in zip(labels, places, strict=True):
-        style.name_point(panel, label, place)
 
 
 def _numbers(what: Scored, points: Mapping[tuple[_Cost, str], list[_Point]]) -> list[tuple[object, ...]]:

@@ -152,7 +152,15 @@ def _draw(panel: Axes, compared: Sequence[_Compared], benchmark: str, looks: Map
     for height, one in enumerate(compared):
         test = one.tests.get(benchmark)
         if test is None:
-            panel.text(0.02, height, "not compared", transform=panel.get_yaxis_transform(), va="center", **style.FADED)
+            panel.text(
+                0.98,
+                height,
+                "not compared",
+                transform=panel.get_yaxis_transform(),
+                ha="right",
+                va="center",
+                **style.FADED,
+            )
             continue
         interval = (100 * test.ci[0], 100 * test.ci[1])
         look = looks[one.run.experiment]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.naming import name_points
 from plotting.figures.selecting import Scored, nothing_to_draw, scored
 from plotting.figures.style import Look
 from plotting.metrics import Measure, measures
@@ -82,8 +83,6 @@ def _drawn(request: Request, what: Scored, drawn: list[Run], lines: _Lines) -> S
         style.add_legend(figure, {label: looks[run.experiment] for label, run in zip(labels, drawn, strict=True)})
     else:
         style.add_group_legend(figure, style.looks_of(request.display), [run.group for run in drawn])
-        for panel, found in zip(panels, lines.values(), strict=True):
-            _name_lines(panel, what, found, {run.experiment: run.label for run in drawn})
     figure.supylabel(style.axis_title(what.metric), fontsize=9)
     style.add_caption(
         figure,
@@ -91,6 +90,9 @@ def _drawn(request: Request, what: Scored, drawn: list[Run], lines: _Lines) -> S
         style.CHANCE if _chances(what) else "",
         style.HOLLOW if any(not run.scored.comparable for run in drawn) else "",
     )
+    if not by_name:
+        ends = [_ends(what, found, drawn) for found in lines.values()]
+        name_points(figure, dict(zip(panels, ends, strict=True)))
     return Sketch(figure, HEADER, _numbers(what, drawn, lines), what.lacking)
 
 
@@ -116,12 +118,10 @@ def _draw(panel: Axes, points: list[_Point], what: Scored, run: Run, look: Look)
         style.draw_measure(panel, point.tokens, point.measure, what.metric, look, hollow=hollow, along="y")
 
 
-def _name_lines(panel: Axes, what: Scored, found: Mapping[str, list[_Point]], labels: Mapping[str, str]) -> None:
-    for experiment, points in found.items():
-        if len(points) > 1:
-            (label,) = style.short_labels([labels[experiment]], 24)
-            end = (points[-1].tokens, style.shown(what.metric, points[-1].measure.value))
-            style.name_point(panel, label, end)
+def _ends(what: Scored, found: Mapping[str, list[_Point]], drawn: list[Run]) -> list[tuple[str, tuple[float, float]]]:
+    """The experiments of lines, and where these end."""
+    lines = [(run.label, found[run.experiment][-1]) for run in drawn if len(found.get(run.experiment, ())) > 1]
+    return [(label, (point.tokens, style.shown(what.metric, point.measure.value))) for label, point in lines]
 
 
 def _values(what: Scored, points: list[_Point]) -> list[float]:

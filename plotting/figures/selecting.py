@@ -50,7 +50,7 @@ def scored(request: Request) -> Scored:
     lacking = {run.experiment: run.why_unscored for run in request.runs if run.why_unscored is not None}
     runs = [run for run in request.runs if run.row is not None]
     if not runs:
-        raise nothing_to_draw(lacking, "no experiment has an eval result; run `meds1 run NAME`")
+        raise nothing_to_draw(lacking, "no experiment has an eval result to compare; run `meds1 run NAME`")
     benchmarks = _benchmarks(request, [run.scored for run in runs])
     metric = _metric(request, [run.scored for run in runs])
     having = []

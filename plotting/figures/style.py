@@ -216,10 +216,11 @@ def fit_scale(panel: Axes, metric: Metric, values: Sequence[float], along: Liter
     limits(low - margin, high + margin)
 
 
-def count_in_powers(panel: Axes, values: Sequence[float], *, zero: bool = False) -> None:
-    """A logarithmic scale along x, with plain numbers; with `zero`, values of 0 stand on its left."""
+def count_in_powers(panel: Axes, values: Sequence[float]) -> None:
+    """A logarithmic scale along x, with plain numbers; where there are values of 0, these stand on its left."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+    zero = 0 in values
     positive = [value for value in values if value > 0] or [1.0]
     low, high = min(positive), max(positive)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -261,20 +262,3 @@ def add_caption(figure: Figure, *lines: str) -> None:
     drawn, *notes = lines
     parts = [drawn, "; ".join(note for note in notes if note)]
     figure.supxlabel("\n".join(textwrap.fill(part, width) for part in parts if part), fontsize=9)
-
-
-def name_point(panel: Axes, name: str, place: tuple[float, float]) -> None:
-    """Write a name beside a point, on the side where the panel has more room; the scales must be set before."""
-    x = panel.transAxes.inverted().transform(panel.transData.transform(place))[0]
-    side = 1 if x < 0.5 else -1
-    note = panel.annotate(
-        name,
-        place,
-        (4 * side, 3),
-        textcoords="offset points",
-        ha="left" if side > 0 else "right",
-        fontsize=6.5,
-        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-        zorder=2.5,  # above whiskers, below dots
-    )
-    note.set_in_layout(False)
