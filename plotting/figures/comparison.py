@@ -57,13 +57,12 @@ def sketch(request: Request) -> Sketch:
 
 def _ordered(what: Scored, display: Display) -> list[Run]:
     groups = style.groups_of(display)
-    sign = 1 if what.metric.better == "lower" else -1
 
     def key(run: Run) -> tuple[int, bool, bool, float, str]:
         values = [m.value for benchmark in what.benchmarks if (m := what.measure(run, benchmark)) is not None]
         mean = sum(values) / len(values)
         partial = len(values) < len(what.benchmarks)
-        return (groups.index(run.group), not run.scored.comparable, partial, sign * mean, run.experiment)
+        return (groups.index(run.group), not run.scored.comparable, partial, what.metric.order(mean), run.experiment)
 
     return sorted(what.runs, key=key)
 

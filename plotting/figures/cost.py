@@ -5,6 +5,7 @@ Experiments that none beats at equal or lower cost, on the Pareto front, are joi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -127,23 +128,16 @@ def _devices(runs: Sequence[Run]) -> str:
 
 def _points(what: Scored, cost: _Cost, benchmark: str) -> list[_Point]:
     """The runs from cheap to dear; hollow ones are on no front."""
-    runs = [run for run in what.runs if run.experiment in cost.of and what.measure(run, benchmark) is not None]
-    found = []
-    best: float | None = None
-    sign = -1 if what.metric.better == "lower" else 1
-
-    def place(run: Run) -> tuple[float, float]:
-        measure = what.measure(run, benchmark)
-        assert measure is not None
-        return (cost.of[run.experiment], -sign * measure.value)
-
-    for run in sorted(runs, key=place):
-        measure = what.measure(run, benchmark)
-        assert measure is not None
-        value = sign * measure.value
-        ahead = what.metric.better is not None and run.scored.comparable and (best is None or value > best)
-        best = value if ahead else best
-        found.append(_Point(run, cost.of[run.experiment], measure, ahead))
+    known = [
+        (cost.of[run.experiment], what.metric.order(measure.value), run, measure)
+        for run in what.runs
+        if run.experiment in cost.of and (measure := what.measure(run, benchmark)) is not None
+    ]
+    found, best = [], math.inf
+    for amount, order, run, measure in sorted(known, key=lambda one: one[:2]):
+        ahead = what.metric.better is not None and run.scored.comparable and order < best
+        best = order if ahead else best
+        found.append(_Point(run, amount, measure, ahead))
     return found
 
 

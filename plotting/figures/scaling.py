@@ -14,7 +14,7 @@ from plotting.figures.kinds import Request, Sketch
 from plotting.figures.naming import name_points
 from plotting.figures.selecting import Scored, nothing_to_draw, scored
 from plotting.figures.style import Look
-from plotting.metrics import Measure, measures
+from plotting.metrics import Measure, measures_by_budget
 from plotting.runs import Run
 from plotting.scores import Score
 from registry.errors import MissingError
@@ -98,12 +98,11 @@ def _drawn(request: Request, what: Scored, drawn: list[Run], lines: _Lines) -> S
 
 def _points(score: Score, metric: str) -> list[_Point]:
     """The points of a benchmark in order of the budget; those without tokens of reasoning have no place."""
-    budgets = score.numbers.get("budgets") or {}
-    sets: dict[int | None, dict[str, Measure]]
-    sets = {int(budget): measures(numbers) for budget, numbers in budgets.items()} or {None: score.measures()}
+    by_budget = measures_by_budget(score.numbers)
+    sets: dict[int | None, dict[str, Measure]] = {**by_budget} if by_budget else {None: score.measures()}
     found = [
         _Point(budget, values["mean_reasoning_tokens"].value, values[metric])
-        for budget, values in sorted(sets.items(), key=lambda item: item[0] or 0)
+        for budget, values in sets.items()
         if metric in values and "mean_reasoning_tokens" in values
     ]
     return [point for point in found if point.tokens > 0]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plotting.figures.kinds import Request
-from plotting.metrics import Measure, Metric, metric_of
+from plotting.metrics import Measure, Metric
 from plotting.runs import Run
-from plotting.scores import Row, Score, benchmark_title, benchmarks_of
+from plotting.scores import Row, Score, benchmark_title, chosen_benchmarks, chosen_metric
 from registry.catalog import Display
-from registry.errors import Meds1Error, MissingError, UsageError, nearest, shortened
+from registry.errors import Meds1Error, MissingError
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def scored(request: Request) -> Scored:
     runs = [run for run in request.runs if run.row is not None]
     if not runs:
         raise nothing_to_draw(lacking, "no experiment has an eval result to compare; run `meds1 run NAME`")
-    benchmarks = _benchmarks(request, [run.scored for run in runs])
-    metric = _metric(request, [run.scored for run in runs])
+    rows = [run.scored for run in runs]
+    benchmarks, metric = chosen_benchmarks(rows, request.benchmarks), chosen_metric(rows, request.metric)
     having = []
     for run in runs:
         if any(measure_of(run.scored, benchmark, metric) for benchmark in benchmarks):
@@ -67,7 +67,7 @@ def scored(request: Request) -> Scored:
 def measure_of(row: Row, benchmark: str, metric: Metric) -> Measure | None:
     """What an experiment has of a metric on a benchmark; null where it has none."""
     score = row.scores.get(benchmark)
-    return None if score is None else score.measures().get(metric.name)
+    return None if score is None else score.measure(metric.name)
 
 
 def chance_of(scores: Sequence[Score]) -> float | None:
@@ -81,21 +81,6 @@ def nothing_to_draw(lacking: dict[str, Meds1Error], what: str) -> MissingError:
     first = "; ".join(str(error) for error in list(lacking.values())[:3])
     rest = f"; and {len(lacking) - 3} more" if len(lacking) > 3 else ""
     return MissingError(f"nothing to draw: {what}{': ' if first else ''}{first}{rest}")
-
-
-def _benchmarks(request: Request, rows: list[Row]) -> list[str]:
-    known = benchmarks_of(rows)
-    for asked in request.benchmarks:
-        if asked not in known:
-            raise UsageError(f"--benchmark {shortened(asked)}: no result has it{nearest(asked, known)}")
-    return [benchmark for benchmark in known if not request.benchmarks or benchmark in request.benchmarks]
-
-
-def _metric(request: Request, rows: list[Row]) -> Metric:
-    known = dict.fromkeys(name for row in rows for score in row.scores.values() for name in score.measures())
-    if request.metric not in known:
-        raise UsageError(f"--metric {shortened(request.metric)}: no result has it{nearest(request.metric, known)}")
-    return metric_of(request.metric)
 
 
 def _lack(row: Row, benchmarks: Sequence[str], metric: Metric) -> str:
