@@ -1,7 +1,7 @@
 """Stored pictures of figures, to hold new ones against: `python -m tests.figure_references` draws them anew.
 
-Pictures are compared in small squares, each by its mean colour: another hinting of letters moves a little ink within a
-square or to the next one, a dot that stands elsewhere takes all of its own along.
+Pictures are compared in small squares, each by its mean colour: other edges of letters move a little ink, a dot that
+stands elsewhere takes all of its own along.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SQUARE = 5
 # Letters as the font has them, not fitted to pixels: how that is done moves whole lines, and differs by machine.
 _PLAIN: Any = {"text.hinting": "none", "savefig.bbox": None}
 _TOLERANCE = 30.0
-"""Of 255, in the square that differs most: other edges of letters make it 1, a dot two points further 40 and more."""
+"""Of 255, in the square that differs most: letters a fifth lighter make it 18, a dot two points further 40 and more."""
 
 Case = Callable[[Path], Sketch]
 """Draws a figure of invented experiments, given a folder for their files."""

@@ -99,10 +99,10 @@ def _drawn(request: Request, what: Scored, drawn: list[Run], lines: _Lines) -> S
 def _points(score: Score, metric: str) -> list[_Point]:
     """The points of a benchmark in order of the budget; those without tokens of reasoning have no place."""
     by_budget = measures_by_budget(score.numbers)
-    sets: dict[int | None, dict[str, Measure]] = {**by_budget} if by_budget else {None: score.measures()}
+    sets: list[tuple[int | None, dict[str, Measure]]] = [*by_budget.items()] or [(None, score.measures())]
     found = [
         _Point(budget, values["mean_reasoning_tokens"].value, values[metric])
-        for budget, values in sets.items()
+        for budget, values in sets
         if metric in values and "mean_reasoning_tokens" in values
     ]
     return [point for point in found if point.tokens > 0]
