@@ -158,9 +158,8 @@ class TestComparison:
         for name in ("both-a", "both-b", "one", "limited", "stale"):
             for source, numbers in lab.results(name)["eval"]["metrics"]["benchmarks"].items():
                 low, high = numbers["accuracy_ci"]
-                counts = (numbers["num_correct"], numbers["total_examples"])
-                expected.append((name, source, numbers["accuracy"], low, high, *counts))
-        numbers_of = [[float(r[key]) for key in ("accuracy", "low", "high", "correct", "total")] for r in drawn]
+                expected.append((name, source, numbers["accuracy"], low, high, numbers["total_examples"]))
+        numbers_of = [[float(r[key]) for key in ("value", "low", "high", "n")] for r in drawn]
         found = [(r["experiment"], r["benchmark"], *numbers) for r, numbers in zip(drawn, numbers_of, strict=True)]
         assert found == expected
         assert {r["experiment"]: r["status"] for r in drawn}["stale"] == "stale"
