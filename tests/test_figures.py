@@ -28,7 +28,7 @@ from tests.figure_references import assert_looks_like, difference, picture_of
 from tests.figure_references import cases as stored_cases
 from tests.lab import Lab, lab_environment
 from tests.original_registry import original_document, write_files
-from tests.small_lab import answer_of, write_json
+from tests.small_lab import add, answer_of, make_small_lab, save, write_json
 
 
 def table_of(sketch: Sketch) -> list[dict[str, Any]]:
@@ -290,7 +290,7 @@ class TestCommand:
 
     def test_an_original_registry_is_compared_and_has_no_paired_tests(self, original: Lab, tmp_path: Path) -> None:
         out = tmp_path / "figures"
-        body = answer_of(original, "plot", "comparison", "--out", str(out))
+        body = answer_of(original, "plot", "comparison", "--benchmark", "MedQA_test", "--out", str(out))
         assert len({row["experiment"] for row in body["data"]["numbers"]}) > 50
         with (out / "comparison.csv").open(encoding="utf-8") as file:
             assert len(list(csv.DictReader(file))) == len(body["data"]["numbers"])
@@ -298,6 +298,27 @@ class TestCommand:
         refused = original.meds1("plot", "differences", "--out", str(out), code=3).stderr
         assert "names no predictions_path" in refused.splitlines()[-1]
         assert not (out / "differences.png").exists()
+
+    def test_the_first_that_is_named_is_the_baseline_and_one_that_lacks_predictions_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lab = make_small_lab(tmp_path / "lab", monkeypatch)
+        for run in answered_lab(tmp_path, {"a": 40, "b": 50, "c": 60}):
+            add(lab, run.experiment, "base")
+            answers = tmp_path / f"{run.experiment}.jsonl"
+            save(lab, run.experiment, "eval", "completed", metrics=run.metrics("eval"), predictions_path=str(answers))
+        out = tmp_path / "figures"
+
+        def baselines(*arguments: str, code: int = 0) -> Any:
+            body = answer_of(lab, "plot", "differences", *arguments, "--out", str(out), code=code)
+            return body["data"] and {row["baseline"] for row in body["data"]["numbers"]}
+
+        (tmp_path / "a.jsonl").rename(tmp_path / "kept")
+        assert baselines("--experiments", "c", "--experiments", "a", code=3) is None
+        assert not out.exists()
+        (tmp_path / "kept").rename(tmp_path / "a.jsonl")
+        assert baselines("--experiments", "c", "--experiments", "a") == {"c"}
+        assert baselines("--experiments", "c", "--baseline", "b") == {"b"}
 
     def test_wrong_words_are_one_line_and_nothing_is_written(self, original: Lab, tmp_path: Path) -> None:
         out = tmp_path / "figures"

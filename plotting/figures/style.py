@@ -205,11 +205,15 @@ def draw_chance(panel: Axes, chance: float, along: Literal["x", "y"] = "x") -> N
 
 def fit_scale(panel: Axes, metric: Metric, values: Sequence[float], along: Literal["x", "y"] = "x") -> None:
     """Let the scale span the values (already as `shown`): shares from tens to tens, never more than 0 to 100."""
+    from matplotlib.ticker import MaxNLocator
+
     low, high = min(values), max(values)
     if metric.unit == "share":
         low, high = 10 * math.floor(low / 10), 10 * math.ceil(high / 10)
         low, high = max(0, low), min(100, max(high, low + 10))
         margin = (high - low) / 40  # room for a dot at the end
+        axis = panel.xaxis if along == "x" else panel.yaxis
+        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     else:
         margin = (high - low or abs(high) or 1) / 12
     limits = panel.set_xlim if along == "x" else panel.set_ylim
