@@ -73,6 +73,19 @@ KINDS: Mapping[str, Kind] = {
     ),
     "scaling": Kind("scaling", "accuracy by the tokens of reasoning, over budgets", ("--benchmark", "--metric")),
     "cost": Kind("cost", "accuracy by what a model took to make: GPU hours, dollars", ("--benchmark", "--metric")),
+    "sample-efficiency": Kind(
+        "sample_efficiency", "scores by the rows trained on, a line per recipe", ("--benchmark", "--metric")
+    ),
+    "perturbation": Kind(
+        "perturbation", "scores by the rate of each perturbation of the reasoning", ("--benchmark", "--metric")
+    ),
+    "reasoning-style": Kind(
+        "reasoning_style", "scores by the style that the reasoning was rewritten in", ("--benchmark", "--metric")
+    ),
+    "funnel": Kind("funnel", "the rows that each filter of a curation left"),
+    "specialties": Kind("specialties", "the specialties of the chosen rows"),
+    "lengths": Kind("lengths", "the lengths of the chosen rows' reasoning, in tokens"),
+    "training": Kind("training", "losses, or rewards, over the steps of a training", ("--baseline",)),
 }
 
 

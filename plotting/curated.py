@@ -1,0 +1,85 @@
+"""What a curation's result says of the rows that it chose, in this project's words or in those of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plotting.runs import Run
+from registry.curation_schema import in_filter_order
+from registry.errors import MissingError
+from registry.original.case import mappings, number, numbers_in
+
+Counts = Mapping[str, int]
+QUANTILES = ("min", "p25", "median", "p75", "p95", "max")
+
+
+@dataclass(frozen=True)
+class Curated:
+    """The numbers of rows; what a result does not say is empty or null.
+
+    `funnel` has the rows that came in as `total`, then those that each filter left as `after_...`, in their order;
+    `reasons` why each removed rows, by the same names. `specialties` are those of the chosen rows, and `lengths` the
+    `QUANTILES` of the tokens of their reasoning.
+    """
+
+    funnel: Counts
+    reasons: Mapping[str, Counts]
+    specialties: Counts
+    lengths: Mapping[str, float]
+    n_train: int | None
+
+
+def curated_of(run: Run) -> Curated:
+    """Read the result; `MissingError` without one, or where its numbers are in a file that is not here."""
+    if run.completed("curation") is None:
+        if run.config is not None and run.config.curation is None:
+            raise MissingError(f"{run.experiment}: has no curation")
+        raise MissingError(f"{run.experiment}: has no curation result; run `meds1 run {run.experiment}`")
+    body = run.metrics("curation")
+    if "funnel" not in body:
+        return _of_original(run)
+    lengths = body.get("reasoning_tokens") or {}
+    return Curated(
+        funnel=in_filter_order(body["funnel"]),
+        reasons={f"after_{name}": counts for name, counts in (body.get("reasons") or {}).items()},
+        specialties=body.get("specialties") or {},
+        lengths={name: lengths[name] for name in QUANTILES if lengths.get(name) is not None},
+        n_train=body.get("n_train"),
+    )
+
+
+def read_all(runs: Sequence[Run]) -> tuple[list[tuple[Run, Curated]], dict[str, MissingError]]:
+    """Those that have a curation with numbers, and why the others have none."""
+    found, lacking = [], {}
+    for run in runs:
+        try:
+            found.append((run, curated_of(run)))
+        except MissingError as error:
+            lacking[run.experiment] = error
+    return found, lacking
+
+
+def _of_original(run: Run) -> Curated:
+    """`total_examples`, `selected_examples` and `specialty_distribution`, of the entry itself or of its stats file."""
+    entry = run.completed("curation") or {}
+    body: Mapping[str, Any] = next((inner for _, inner in mappings(entry, "metrics", "stats")), {})
+    if not body and entry.get("stats_file"):
+        path = run.needed("curation", "stats_file")
+        try:
+            body = numbers_in(str(path))
+        except ValueError as error:
+            raise MissingError(f"{run.experiment}: curation: {path}: {error}") from None
+    total, selected = (number(body.get(f"{word}_examples")) for word in ("total", "selected"))
+    if total is None or selected is None:
+        remedy = f"run `meds1 run {run.experiment} --stage curation --force`"
+        raise MissingError(f"{run.experiment}: its curation result has no counts of rows; {remedy}")
+    specialties = body.get("specialty_distribution") or {}
+    return Curated(
+        funnel={"total": int(total), "after_selection": int(selected)},
+        reasons={"after_selection": body.get("filter_reasons") or {}},
+        specialties=specialties,
+        lengths={},
+        n_train=int(selected),
+    )
