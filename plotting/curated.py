@@ -51,9 +51,9 @@ def curated_of(run: Run) -> Curated:
 
 
 def read_all(runs: Sequence[Run]) -> tuple[list[tuple[Run, Curated]], dict[str, MissingError]]:
-    """Those that have a curation with numbers, and why the others have none."""
+    """Those that have a curation with numbers, and why the others have none; last those that are to have none."""
     found, lacking = [], {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.config is not None and run.config.curation is None):
         try:
             found.append((run, curated_of(run)))
         except MissingError as error:

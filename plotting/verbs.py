@@ -14,6 +14,9 @@ from registry.console import Grid, answering
 from registry.errors import UsageError
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
 
+_NAMED = 4
+"""So many of the experiments that a figure leaves out for one reason are named."""
+
 
 def leaderboard(  # noqa: PLR0913 - one parameter per option of the command line
     names: Names = None,
@@ -77,8 +80,7 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
         if answer.errors:
             return
         sketch = draw(Request(runs, opened.catalog.display, tuple(benchmarks or ()), metric or ACCURACY, baseline))
-        for name, error in sketch.lacking.items():
-            say(answer, name, error, names)
+        _say_lacking(answer, sketch.lacking, names)
         if answer.errors:
             return
         written = write(sketch, out / kind)
@@ -88,6 +90,23 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
             "lacking": {name: str(error) for name, error in sketch.lacking.items()},
         }
         answer.lines = [str(path) for path in written]
+
+
+def _say_lacking(answer: Answer, lacking: Mapping[str, Meds1Error], names: list[str] | None) -> None:
+    """What keeps experiments out: an error of each that was named; of the others one warning for each reason."""
+    alike: dict[str, list[str]] = {}
+    for name, error in lacking.items():
+        if name in (names or []):
+            answer.fail(name, error)
+        else:
+            reason = str(error).removeprefix(f"{name}: ").replace(f"`meds1 run {name}", "`meds1 run NAME")
+            alike.setdefault(reason, []).append(name)
+    for reason, of in alike.items():
+        if len(of) == 1:
+            answer.warnings.append(str(lacking[of[0]]))
+        else:
+            rest = f" and {len(of) - _NAMED} more" if len(of) > _NAMED else ""
+            answer.warnings.append(f"{', '.join(of[:_NAMED])}{rest}: {reason}")
 
 
 def _with_baseline(names: list[str] | None, baseline: str | None) -> tuple[list[str] | None, str | None]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 HEADER = ("experiment", "label", *QUANTILES, "status")
 _WIDTH = 5.0
-_LEAST = 1.0
-"""Where no tokens at all are drawn: the scale is logarithmic, as lengths are spread over powers of ten."""
 
 Lengths = Mapping[str, float]
 
@@ -28,11 +26,11 @@ def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
     read, lacking = read_all(request.runs)
     found = [(run, curated.lengths) for run, curated in read if set(curated.lengths) == set(QUANTILES)]
-    lacking |= {
+    lacking = {
         run.experiment: MissingError(f"{run.experiment}: its curation result has no lengths of reasoning")
         for run, curated in read
         if set(curated.lengths) != set(QUANTILES)
-    }
+    } | lacking
     if not found:
         raise nothing_to_draw(dict(lacking), "no experiment has a curation result with lengths of reasoning")
     labels = style.short_labels(marked_labels([run for run, _ in found]))
@@ -40,18 +38,16 @@ def sketch(request: Request) -> Sketch:
     figure, (panel,) = style.make_panels(1, size, style.inches_of(labels))
     looks = style.looks_of(request.display)
     for height, (run, lengths) in enumerate(found):
-        at_least = {name: max(value, _LEAST) for name, value in lengths.items()}
-        _draw(panel, height, at_least, run.color or looks[run.group].color)
+        _draw(panel, height, lengths, run.color or looks[run.group].color)
     style.name_rows([panel], labels, range(len(found)))
     values = [value for _, lengths in found for value in lengths.values()]
-    style.count_in_powers(panel, [max(value, _LEAST) for value in values])
+    style.count_in_powers(panel, values, zero=min(values) == 0)
     panel.grid(visible=False, axis="y")
     squares = {name: style.Look(look.color, "s") for name, look in looks.items()}
     style.add_group_legend(figure, squares, [run.group for run, _ in found])
-    zero = "; 0 is drawn at 1" if min(values) < _LEAST else ""
     style.add_caption(
         figure,
-        f"tokens of reasoning of the chosen rows{zero}",
+        "tokens of reasoning of the chosen rows",
         "box: middle half with the median; line: shortest to 95 %; dot: longest",
         stale_note(labels),
     )

@@ -30,11 +30,11 @@ def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
     read, lacking = read_all(request.runs)
     found = [(run, curated.specialties) for run, curated in read if sum(curated.specialties.values())]
-    lacking |= {
+    lacking = {
         run.experiment: MissingError(f"{run.experiment}: its chosen rows name no specialty; see curation.labels")
         for run, curated in read
         if not sum(curated.specialties.values())
-    }
+    } | lacking
     if not found:
         raise nothing_to_draw(dict(lacking), "no experiment has a curation result with specialties")
     names = _frequent(found)

@@ -6,36 +6,53 @@ that ends lowest, the one that ends highest and the baseline are drawn strong an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
 from plotting.figures.selecting import nothing_to_draw
-from plotting.figures.style import Look
-from plotting.figures.varied import look_of
+from plotting.figures.varied import add_legend, look_of
 from plotting.runs import Run
 from plotting.training_logs import Course, Point, Quantity, course_of
 from registry.errors import Meds1Error
+from registry.figure_style import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 HEADER = ("experiment", "label", "quantity", "of", "step", "value", "status")
+Dashes = Literal["-", "--", "-.", ":"]
 Part = Literal["training", "validation"]
 _SIZE = (4.4, 3.2)
 _UNITS: dict[Quantity, str] = {"loss": "loss (nats per token)", "reward": "reward"}
 _POINTS = 100
 """A line has at most so many points: single steps are noise, and seventy lines of them a cloud."""
 _FEW = 8
+_MARKED = 30
+"""Lines of fewer points have markers."""
+_LINES: tuple[Dashes, ...] = ("-", "--", "-.", ":")
 _SPREAD = 20
 """From this ratio of the longest training to the shortest on, the steps are counted in powers of ten."""
 
 
 @dataclass(frozen=True)
-class _Panel:
+class _Pen:
+    """How a line is drawn, and what it is called in the legend."""
+
+    label: str
+    color: str
+    dashes: Dashes
+    marker: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A panel: its lines, and how many experiments of the quantity have no such line."""
+
     quantity: Quantity
     part: Part
     lines: Sequence[tuple[Run, Sequence[Point]]]
@@ -47,21 +64,21 @@ def sketch(request: Request) -> Sketch:
     courses, lacking = _read(request.runs)
     if not courses:
         raise nothing_to_draw(lacking, "no experiment has a training result with a log or validations")
-    parts = [panel for panel in _panels(courses) if panel.lines]
-    runs = [course.run for course in courses]
-    few = len(courses) <= _FEW
+    parts = [part for part in _parts(courses) if part.lines]
+    pens = _pens(courses, request)
     figure, axes = style.make_panels(len(parts), _SIZE)
     for panel, part in zip(axes, parts, strict=True):
         panel.set_title(f"{part.part} {part.quantity}" + _note(part))
         panel.set_ylabel(_UNITS[part.quantity])
-        looks = _looks(runs, request)
-        if few:
-            _draw_few(panel, part, looks)
-        else:
-            _draw_many(panel, part, looks, request.baseline)
+        strong = _named(part, request.baseline) if len(courses) > _FEW else set()
+        for run, points in part.lines:
+            _draw(panel, points, pens[run.experiment], crowd=len(courses) > _FEW and run.experiment not in strong)
         _count_steps(panel, part)
-    _add_legend(figure, runs, request, few)
-    means = any(_bucket(points) > 1 for course in courses for points in (course.training,))
+        for run, points in part.lines:
+            if run.experiment in strong:
+                style.name_point(panel, style.short_labels([run.label])[0], (points[-1].step, points[-1].value))
+    _add_legend(figure, pens.values())
+    means = any(len(course.training) > _POINTS for course in courses)
     style.add_caption(figure, "optimizer step", f"means over steps: at most {_POINTS} points per line" if means else "")
     return Sketch(figure, HEADER, _numbers(parts), lacking)
 
@@ -69,7 +86,8 @@ def sketch(request: Request) -> Sketch:
 def _read(runs: Sequence[Run]) -> tuple[list[Course], dict[str, Meds1Error]]:
     courses: list[Course] = []
     lacking: dict[str, Meds1Error] = {}
-    for run in runs:
+    # Those that are to have no training come last among what is lacking.
+    for run in sorted(runs, key=lambda run: run.config is not None and run.config.training is None):
         try:
             courses.append(course_of(run))
         except Meds1Error as error:
@@ -77,71 +95,66 @@ def _read(runs: Sequence[Run]) -> tuple[list[Course], dict[str, Meds1Error]]:
     return courses, lacking
 
 
-def _panels(courses: Sequence[Course]) -> list[_Panel]:
+def _parts(courses: Sequence[Course]) -> list[_Part]:
     found = []
     quantities: tuple[Quantity, ...] = ("loss", "reward")
     for quantity in quantities:
         of_it = [course for course in courses if course.quantity == quantity]
         training = [(course.run, _smoothed(course.training)) for course in of_it if course.training]
         validation = [(course.run, course.validation) for course in of_it if course.validation]
-        found.append(_Panel(quantity, "training", training, len(of_it) - len(training)))
-        found.append(_Panel(quantity, "validation", validation, 0))
+        found.append(_Part(quantity, "training", training, len(of_it) - len(training)))
+        found.append(_Part(quantity, "validation", validation, 0))
     return found
 
 
-def _bucket(points: Sequence[Point]) -> int:
-    return max(1, -(-len(points) // _POINTS))
-
-
 def _smoothed(points: Sequence[Point]) -> list[Point]:
-    """Means over equal numbers of steps, each at its last step."""
-    size = _bucket(points)
-    buckets = [points[start : start + size] for start in range(0, len(points), size)]
+    """Means over as equal numbers of steps as it goes, each at its last step."""
+    count = min(len(points), _POINTS)
+    edges = [number * len(points) // count for number in range(count + 1)]
+    buckets = [points[start:end] for start, end in pairwise(edges)]
     return [Point(bucket[-1].step, sum(point.value for point in bucket) / len(bucket)) for bucket in buckets]
 
 
-def _note(part: _Panel) -> str:
+def _note(part: _Part) -> str:
     return f" (logs of {part.lacking} others are not here)" if part.lacking else ""
 
 
-def _looks(runs: Sequence[Run], request: Request) -> Mapping[str, Look]:
+def _pens(courses: Sequence[Course], request: Request) -> dict[str, _Pen]:
+    """By experiment: of a few each has its own, of many those of a group share one."""
+    runs = [course.run for course in courses]
     if len(runs) <= _FEW:
-        return {run.experiment: look_of(number) for number, run in enumerate(runs)}
-    groups = style.looks_of(request.display)
-    return {run.experiment: Look(run.color or groups[run.group].color, groups[run.group].marker) for run in runs}
+        labels = style.short_labels([run.label for run in runs])
+        own = zip(runs, labels, map(look_of, range(len(runs))), strict=True)
+        return {run.experiment: _Pen(label, look.color, "-", look.marker) for run, label, look in own}
+    groups = style.groups_of(request.display)
+    looks = style.looks_of(request.display)
+    found = {}
+    for run in runs:
+        dashes = _LINES[groups.index(run.group) // len(PALETTE) % len(_LINES)]
+        found[run.experiment] = _Pen(run.group or "other", looks[run.group].color, dashes, "")
+    return found
 
 
-def _draw_few(panel: Axes, part: _Panel, looks: Mapping[str, Look]) -> None:
-    for run, points in part.lines:
-        look = looks[run.experiment]
-        marker = look.marker if part.part == "validation" or len(points) == 1 else ""
-        panel.plot([p.step for p in points], [p.value for p in points], color=look.color, marker=marker)
-
-
-def _draw_many(panel: Axes, part: _Panel, looks: Mapping[str, Look], baseline: str | None) -> None:
+def _named(part: _Part, baseline: str | None) -> set[str | None]:
     ends = sorted(part.lines, key=lambda line: line[1][-1].value)
-    named = {ends[0][0].experiment, ends[-1][0].experiment, baseline}
-    for run, points in part.lines:
-        strong = run.experiment in named
-        color = looks[run.experiment].color
-        steps, values = [p.step for p in points], [p.value for p in points]
-        panel.plot(
-            steps,
-            values,
-            color=color,
-            linewidth=1.8 if strong else 0.8,
-            alpha=1.0 if strong else 0.45,
-            zorder=3 if strong else 2,
-            marker="." if len(points) == 1 else "",
-        )
-        if strong:
-            (label,) = style.short_labels([run.label], 26)
-            panel.annotate(
-                label, (steps[-1], values[-1]), (3, 0), textcoords="offset points", va="center", fontsize=7, color=color
-            )
+    return {ends[0][0].experiment, ends[-1][0].experiment, baseline}
 
 
-def _count_steps(panel: Axes, part: _Panel) -> None:
+def _draw(panel: Axes, points: Sequence[Point], pen: _Pen, *, crowd: bool) -> None:
+    alone = len(points) == 1
+    panel.plot(
+        [point.step for point in points],
+        [point.value for point in points],
+        color=pen.color,
+        linestyle=pen.dashes,
+        marker=pen.marker or ("." if alone else "") if len(points) < _MARKED else "",
+        linewidth=0.8 if crowd else 1.6,
+        alpha=0.5 if crowd else 1.0,
+        zorder=2.0 if crowd else 2.2,  # below the names
+    )
+
+
+def _count_steps(panel: Axes, part: _Part) -> None:
     lasts = [points[-1].step for _, points in part.lines]
     if max(lasts) >= _SPREAD * min(lasts):
         style.count_in_powers(panel, [point.step for _, points in part.lines for point in points])
@@ -150,18 +163,15 @@ def _count_steps(panel: Axes, part: _Panel) -> None:
         panel.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _add_legend(figure: Figure, runs: Sequence[Run], request: Request, few: bool) -> None:
-    if few:
-        labels = style.short_labels([run.label for run in runs])
-        looks = _looks(runs, request)
-        style.add_legend(
-            figure, {label: looks[run.experiment] for run, label in zip(runs, labels, strict=True)}, linestyle="-"
-        )
-    else:
-        style.add_group_legend(figure, style.looks_of(request.display), [run.group for run in runs])
+def _add_legend(figure: Figure, pens: Iterable[_Pen]) -> None:
+    from matplotlib.lines import Line2D
+
+    distinct = list(dict.fromkeys(pens))
+    handles = [Line2D([], [], color=p.color, linestyle=p.dashes, marker=p.marker, label=p.label) for p in distinct]
+    add_legend(figure, handles)
 
 
-def _numbers(parts: Sequence[_Panel]) -> list[Sequence[object]]:
+def _numbers(parts: Sequence[_Part]) -> list[Sequence[object]]:
     return [
         (run.experiment, run.label, part.quantity, part.part, point.step, point.value, run.statuses["training"].status)
         for part in parts
