@@ -10,9 +10,9 @@ import typer
 
 from plotting.figures.kinds import KINDS, Request, kind_of, write
 from plotting.metrics import ACCURACY
-from registry.console import Grid, answering
-from registry.errors import UsageError
-from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
+from registry.console import Answer, Grid, answering
+from registry.errors import Meds1Error, UsageError
+from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen
 
 _NAMED = 4
 """So many of the experiments that a figure leaves out for one reason are named."""

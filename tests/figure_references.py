@@ -32,9 +32,9 @@ Case = Callable[[Path], Sketch]
 
 def cases() -> dict[str, Case]:
     """Every stored picture by its name."""
-    from tests import figure_cases
+    from tests import figure_cases, figure_family_cases
 
-    return figure_cases.CASES
+    return figure_cases.CASES | figure_family_cases.CASES
 
 
 def assert_looks_like(sketch: Sketch, name: str) -> None:

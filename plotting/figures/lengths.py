@@ -41,7 +41,7 @@ def sketch(request: Request) -> Sketch:
         _draw(panel, height, lengths, run.color or looks[run.group].color)
     style.name_rows([panel], labels, range(len(found)))
     values = [value for _, lengths in found for value in lengths.values()]
-    style.count_in_powers(panel, values, zero=min(values) == 0)
+    style.count_in_powers(panel, values)
     panel.grid(visible=False, axis="y")
     squares = {name: style.Look(look.color, "s") for name, look in looks.items()}
     style.add_group_legend(figure, squares, [run.group for run, _ in found])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.naming import name_points
 from plotting.figures.selecting import nothing_to_draw
 from plotting.figures.varied import add_legend, look_of
 from plotting.runs import Run
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 HEADER = ("experiment", "label", "quantity", "of", "step", "value", "status")
 Dashes = Literal["-", "--", "-.", ":"]
 Part = Literal["training", "validation"]
-_SIZE = (4.4, 3.2)
+_SIZE = (3.6, 2.9)
 _UNITS: dict[Quantity, str] = {"loss": "loss (nats per token)", "reward": "reward"}
 _POINTS = 100
 """A line has at most so many points: single steps are noise, and seventy lines of them a cloud."""
@@ -35,6 +36,7 @@ _FEW = 8
 _MARKED = 30
 """Lines of fewer points have markers."""
 _LINES: tuple[Dashes, ...] = ("-", "--", "-.", ":")
+_NO_GROUP = "other"
 _SPREAD = 20
 """From this ratio of the longest training to the shortest on, the steps are counted in powers of ten."""
 
@@ -67,6 +69,7 @@ def sketch(request: Request) -> Sketch:
     parts = [part for part in _parts(courses) if part.lines]
     pens = _pens(courses, request)
     figure, axes = style.make_panels(len(parts), _SIZE)
+    named = {}
     for panel, part in zip(axes, parts, strict=True):
         panel.set_title(f"{part.part} {part.quantity}" + _note(part))
         panel.set_ylabel(_UNITS[part.quantity])
@@ -74,12 +77,14 @@ def sketch(request: Request) -> Sketch:
         for run, points in part.lines:
             _draw(panel, points, pens[run.experiment], crowd=len(courses) > _FEW and run.experiment not in strong)
         _count_steps(panel, part)
-        for run, points in part.lines:
-            if run.experiment in strong:
-                style.name_point(panel, style.short_labels([run.label])[0], (points[-1].step, points[-1].value))
+        ends = [
+            (run.label, (points[-1].step, points[-1].value)) for run, points in part.lines if run.experiment in strong
+        ]
+        named[panel] = ends
     _add_legend(figure, pens.values())
     means = any(len(course.training) > _POINTS for course in courses)
     style.add_caption(figure, "optimizer step", f"means over steps: at most {_POINTS} points per line" if means else "")
+    name_points(figure, named)
     return Sketch(figure, HEADER, _numbers(parts), lacking)
 
 
@@ -116,7 +121,7 @@ def _smoothed(points: Sequence[Point]) -> list[Point]:
 
 
 def _note(part: _Part) -> str:
-    return f" (logs of {part.lacking} others are not here)" if part.lacking else ""
+    return f" (without {part.lacking} whose log is not here)" if part.lacking else ""
 
 
 def _pens(courses: Sequence[Course], request: Request) -> dict[str, _Pen]:
@@ -131,7 +136,7 @@ def _pens(courses: Sequence[Course], request: Request) -> dict[str, _Pen]:
     found = {}
     for run in runs:
         dashes = _LINES[groups.index(run.group) // len(PALETTE) % len(_LINES)]
-        found[run.experiment] = _Pen(run.group or "other", looks[run.group].color, dashes, "")
+        found[run.experiment] = _Pen(run.group or _NO_GROUP, looks[run.group].color, dashes, "")
     return found
 
 
@@ -167,6 +172,8 @@ def _add_legend(figure: Figure, pens: Iterable[_Pen]) -> None:
     from matplotlib.lines import Line2D
 
     distinct = list(dict.fromkeys(pens))
+    if [pen.label for pen in distinct] == [_NO_GROUP]:
+        return
     handles = [Line2D([], [], color=p.color, linestyle=p.dashes, marker=p.marker, label=p.label) for p in distinct]
     add_legend(figure, handles)
 
