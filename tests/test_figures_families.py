@@ -68,6 +68,14 @@ class TestSampleEfficiency:
         assert {(row["rows"], row["rows_from"]) for row in table_of(sketch)} == {(10, "config"), (20, "config")}
         assert "as configured" in sketch.figure.get_supxlabel()
 
+    def test_who_does_not_say_how_many_rows_there_were_is_named(self) -> None:
+        recipe = {"quality": {}, "method": "all"}
+        silent = run_of("silent", config_of(recipe))
+
+        lacking = told("sample-efficiency", [*cases.sizes(), silent])
+
+        assert lacking == {"silent": "silent: no result of it says how many rows it was trained on"}
+
     def test_two_experiments_of_one_size_are_no_line(self) -> None:
         runs = [run_of(name, config_of(RANDOM)) for name in ("one", "two")]
         with pytest.raises(MissingError, match=r"differ in nothing but curation\.n_samples"):

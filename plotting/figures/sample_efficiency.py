@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plotting.curated import curated_of
@@ -26,7 +27,6 @@ from plotting.figures.varied import (
 from plotting.runs import Run
 from registry.effective import EffectiveConfig
 from registry.errors import MissingError
-from registry.schema import STAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,10 +45,17 @@ def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
     known = {run.experiment: rows for run in request.runs if (rows := rows_of(run)) is not None}
 
-    def worth(family: Family) -> bool:
-        return len({known[m.run.experiment][0] for m in family.members if m.run.experiment in known}) > 1
+    uncounted = {
+        run.experiment: MissingError(f"{run.experiment}: no result of it says how many rows it was trained on")
+        for run in request.runs
+        if run.row and run.config and run.config.training and run.experiment not in known
+    }
 
-    drawn = varied(request, Wanted(("curation.n_samples",), worth, _LACK, _NEED, _settings))
+    def worth(family: Family) -> bool:
+        return len({known[member.run.experiment][0] for member in family.members}) > 1
+
+    counted = replace(request, runs=[run for run in request.runs if run.experiment not in uncounted])
+    drawn = varied(counted, Wanted(("curation.n_samples",), worth, _LACK, _NEED, _settings))
     figure, panels = style.make_panels(len(drawn.benchmarks), _SIZE, sharex=True)
     counts = [rows for line in drawn.lines for _, rows in _points(line, known)]
     for panel, benchmark in zip(panels, drawn.benchmarks, strict=True):
@@ -61,20 +68,20 @@ def sketch(request: Request) -> Sketch:
     asked = any(known[m.run.experiment][1] == _AS_ASKED for line in drawn.lines for m in line.family.members)
     note = "rows as configured where no result here says how many were used: see rows_from in the CSV"
     style.add_caption(figure, "rows of training data, with 95 % intervals", *caption(drawn, note if asked else ""))
-    return Sketch(figure, HEADER, _numbers(drawn, known), drawn.lacking)
+    return Sketch(figure, HEADER, _numbers(drawn, known), {**drawn.lacking, **uncounted})
 
 
 def rows_of(run: Run) -> Rows | None:
     """The rows that a training has seen: as it counted them, as the curation did, or else as the config asks for."""
     rows = run.metrics("training").get("rows")
     if isinstance(rows, int):
-        return rows, STAGES[1]
+        return rows, "training"
     try:
         counted = curated_of(run).n_train
     except MissingError:
         counted = None
     if counted is not None:
-        return counted, STAGES[0]
+        return counted, "curation"
     wanted = run.config.curation.wanted if run.config and run.config.curation else None
     return (wanted, _AS_ASKED) if wanted else None
 
@@ -88,8 +95,8 @@ def _settings(config: EffectiveConfig) -> Mapping[str, Any]:
 
 
 def _points(line: Line, known: Mapping[str, Rows]) -> list[tuple[Run, int]]:
-    runs = [member.run for member in line.family.members if member.run.experiment in known]
-    return sorted(((run, known[run.experiment][0]) for run in runs), key=lambda point: point[1])
+    points = [(member.run, known[member.run.experiment][0]) for member in line.family.members]
+    return sorted(points, key=lambda point: point[1])
 
 
 def _draw(panel: Axes, drawn: Varied, benchmark: str, known: Mapping[str, Rows]) -> None:

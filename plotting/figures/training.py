@@ -130,7 +130,7 @@ def _pens(courses: Sequence[Course], request: Request) -> dict[str, _Pen]:
     if len(runs) <= _FEW:
         labels = style.short_labels([run.label for run in runs])
         own = zip(runs, labels, map(look_of, range(len(runs))), strict=True)
-        return {run.experiment: _Pen(label, look.color, "-", look.marker) for run, label, look in own}
+        return {run.experiment: _Pen(label, run.color or look.color, "-", look.marker) for run, label, look in own}
     groups = style.groups_of(request.display)
     looks = style.looks_of(request.display)
     found = {}
