@@ -39,7 +39,7 @@ def compare(  # noqa: PLR0913 - one parameter per option of the command line
         from plotting.compare_table import as_json as whole
         from plotting.compare_table import lines
 
-        runs, display = _runs(answer, Files(registry, config), names)
+        runs, display = named_runs(answer, Files(registry, config), names)
         found = compared(runs, Ask(tuple(benchmarks or ()), seed=seed, resamples=resamples))
         answer.data = whole(found, display)
         answer.lines = [*lines(found, display)]
@@ -67,7 +67,7 @@ def significance(  # noqa: PLR0913 - one parameter per option of the command lin
         from plotting.significance import SOURCES, lines, method_of, single_test
 
         ask = Ask((benchmark,) if benchmark else (), method_of(method), seed, resamples)
-        runs, display = _runs(answer, Files(registry, config), [a, b])
+        runs, display = named_runs(answer, Files(registry, config), [a, b])
         test = single_test(runs, ask, display)
         a, b = (run.experiment for run in runs)
         title = display.benchmarks.get(test.benchmark, test.benchmark)
@@ -77,7 +77,7 @@ def significance(  # noqa: PLR0913 - one parameter per option of the command lin
         answer.data = {"a": a, "b": b, **test_as_json(test), "source": source, "sentence": told, "remarks": notes}
 
 
-def _runs(answer: Answer, files: Files, names: list[str]) -> tuple[list[Run], Display]:
+def named_runs(answer: Answer, files: Files, names: list[str]) -> tuple[list[Run], Display]:
     """Two experiments or more with scores, in the order in which they are named."""
     from plotting.runs import runs_of, scored_of
 

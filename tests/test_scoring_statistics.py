@@ -17,7 +17,7 @@ from registry.errors import UsageError
 from scoring.multiple import benjamini_hochberg, holm
 from scoring.paired import difference_interval, equivalence, mcnemar, permutation_test
 from scoring.pairs import Flips, Outcome, Pairs, flips, pair, question_differences
-from scoring.power import discordance, minimal_detectable_difference
+from scoring.power import discordance, minimal_detectable_difference, one_way
 from scoring.repetitions import majority_is_right, pass_at_k, repeated_scores
 from tests import statistics_references as slow
 
@@ -305,6 +305,19 @@ def test_no_difference_can_be_found_where_hardly_anything_changes() -> None:
     assert minimal_detectable_difference(0.01, 50) is None
     with pytest.raises(ValueError, match="no difference for"):
         minimal_detectable_difference(1.2, 100)
+
+
+def test_answers_that_repeat_can_show_more_than_their_discordance() -> None:
+    """30 of 100 questions gain one answer of three: a tenth in all, though the mean square is only a thirtieth."""
+    questions = tuple(str(number) for number in range(100) for _ in range(3))
+    gained = tuple(float(question < 30 and answer == 0) for question in range(100) for answer in range(3))
+    pairs = Pairs(questions, (0.0,) * 300, gained)
+
+    found = minimal_detectable_difference(discordance(pairs), 100, largest=one_way(pairs))
+
+    assert one_way(pairs) == pytest.approx(0.1)
+    assert found is not None
+    assert discordance(pairs) < found < one_way(pairs)
 
 
 def test_discordance_is_the_share_of_questions_that_change() -> None:
