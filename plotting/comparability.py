@@ -7,6 +7,7 @@ from typing import Any
 
 from plotting.runs import Run
 from registry.fingerprint import Inputs, changed_fields
+from registry.schema import ExperimentConfig
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "limit", "thinking", "few_shot")
 _HOW = ("engine", "seed")
@@ -56,10 +57,14 @@ def _protocols(a: Run, b: Run, benchmark: str) -> tuple[dict[str, Any], dict[str
         shared = (data_a.keys() & data_b.keys()) or (data_a.keys() | data_b.keys())
         data = [{key: part for key, part in found.items() if key in shared} for found in (data_a, data_b)]
         return {**_asked(of_a, benchmark), "data": data[0]}, {**_asked(of_b, benchmark), "data": data[1]}
-    configs = [run.config for run in (a, b) if run.config is not None and run.statuses["eval"].status == "completed"]
-    if len(configs) < 2:
+    if any(run.statuses["eval"].status != "completed" for run in (a, b)):
         return {}, {}
-    return {"prompting": configs[0].prompting}, {"prompting": configs[1].prompting}
+    return {"prompting": _prompting(a)}, {"prompting": _prompting(b)}
+
+
+def _prompting(run: Run) -> str:
+    default = str(ExperimentConfig.model_fields["prompting"].default)
+    return run.config.prompting if run.config else str(run.written.get("prompting", default))
 
 
 def _asked(inputs: Inputs, benchmark: str) -> dict[str, Any]:

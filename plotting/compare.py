@@ -133,8 +133,8 @@ def remarks_on(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         if run.scored.remark:
             yield f"{run.experiment}: {run.scored.remark}"
-        if run.problem:
-            yield f"{run.experiment}: its config cannot be compared: {run.problem}"
+        if run.problem and run.problem not in run.scored.remark:
+            yield f"{run.experiment}: {run.problem}"
     yield from dict.fromkeys(line for run in runs[1:] for line in remarks(runs[0], run))
 
 
@@ -151,9 +151,9 @@ def _outcomes(runs: Sequence[Run], benchmarks: Sequence[str], ask: Ask) -> Itera
         ranked = [name for name, why in reasons.items() if why is None]
         if not ranked:
             continue
-        if len(others) > 1:
-            log.info("%s: comparing its predictions (%d of %d)", run.experiment, number, len(others))
         of_first = of_first or _read(first)
+        if len(others) > 1 and not isinstance(of_first, Meds1Error):
+            log.info("%s: reading its predictions (%d of %d)", run.experiment, number, len(others))
         of_run = of_first if isinstance(of_first, Meds1Error) else _read(run)
         if isinstance(of_first, Meds1Error) or isinstance(of_run, Meds1Error):
             yield from (Untested(run.experiment, name, str(of_run), ranked=True) for name in ranked)

@@ -9,6 +9,7 @@ from typing import Any
 
 from plotting.compare import Comparison, Flip, MetricRow, Tested
 from plotting.conclusions import conclusion, not_ranked, not_tested, p_text, points
+from plotting.config_differences import are_effective
 from plotting.metrics import Measure, Metric
 from plotting.paired_tests import PairedTest
 from registry.catalog import Display
@@ -38,6 +39,7 @@ def as_json(found: Comparison, display: Display) -> dict[str, Any]:
             {"experiment": run.experiment, "status": run.scored.status, "remark": run.scored.remark}
             for run in found.runs
         ],
+        "config_is_effective": are_effective(found.runs),
         "config": [{"path": difference.path, "values": difference.values} for difference in found.differences],
         "metrics": [
             {
@@ -89,14 +91,12 @@ def sentence(found: Comparison, tested: Tested, display: Display) -> str:
 
 
 def _differences(found: Comparison) -> str | Grid:
-    readable = [run.experiment for run in found.runs if run.config is not None]
+    which = "effective configs" if are_effective(found.runs) else "configs as they are written"
     if not found.differences:
-        return "The effective configs do not differ." if len(readable) > 1 else "No two configs can be compared."
-    body = [
-        [difference.path, *(_value(difference.values.get(name)) for name in readable)]
-        for difference in found.differences
-    ]
-    return Grid(["config", *readable], body, title="What differs in the effective configs")
+        return f"The {which} do not differ."
+    names = [run.experiment for run in found.runs]
+    body = [[one.path, *(_value(one.values.get(name)) for name in names)] for one in found.differences]
+    return Grid(["config", *names], body, title=f"What differs in the {which}")
 
 
 def _value(value: Any) -> str:

@@ -22,17 +22,24 @@ class ConfigDifference:
     values: Mapping[str, Any]
 
 
+def are_effective(runs: Sequence[Run]) -> bool:
+    """Whether the effective configs can be compared; else it is what is written, without the catalog's defaults."""
+    return all(run.config is not None for run in runs)
+
+
 def config_differences(runs: Sequence[Run]) -> list[ConfigDifference]:
-    """The fields that are not the same in all runs whose config can be read, in the config's order.
+    """The fields that are not the same in all runs, in the config's order.
 
     Where only some runs have an object (a base model has no curation), that is one difference, and the fields inside
     are compared among those that have it.
     """
-    configs = {run.experiment: _written(run.config) for run in runs if run.config is not None}
-    return _differences((), configs, list(configs))
+    names = [run.experiment for run in runs]
+    if not are_effective(runs):
+        return _differences((), {run.experiment: {**run.written, "slurm": None} for run in runs}, names)
+    return _differences((), {run.experiment: _named(run.config) for run in runs if run.config}, names)
 
 
-def _written(config: EffectiveConfig) -> dict[str, Any]:
+def _named(config: EffectiveConfig) -> dict[str, Any]:
     """The fields of an experiment's config as the registry calls them."""
     body = config.model_dump(mode="json", include=_SHOWN)
     training = config.training.model_dump(mode="json") if config.training else None

@@ -12,6 +12,7 @@ from plotting.scores import Row, row_of
 from registry.console import Answer
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
+from registry.layers import build
 from registry.options import say
 from registry.reading import View
 from registry.schema import Stage
@@ -23,7 +24,8 @@ from registry.store import Registry, experiments_of, results_of
 class Run:
     """One experiment at one moment.
 
-    `body` is its entry of the registry as people wrote it, with results. `config` is null, and `problem` says why, for
+    `body` is its entry of the registry as people wrote it, with results; `written` is the config in it with references
+    followed and old spellings read, as far as they lead somewhere. `config` is null, and `problem` says why, for
     an experiment with results whose config is not of this version. `row` has its scores; null without an eval result,
     and `why_unscored` says why.
     """
@@ -33,6 +35,7 @@ class Run:
     group: str | None
     color: str | None
     body: Mapping[str, Any]
+    written: Mapping[str, Any]
     results: Mapping[str, Any]
     statuses: Mapping[Stage, StageStatus]
     config: EffectiveConfig | None
@@ -92,6 +95,7 @@ def run_of(opened: Registry, view: View, name: str) -> Run:
         group=shown.group if shown else None,
         color=shown.color if shown else None,
         body=experiments_of(view)[name],
+        written=build(experiments_of(view), opened.catalog, name)[0].written,
         results=results,
         statuses=states,
         config=config,

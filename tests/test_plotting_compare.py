@@ -19,10 +19,13 @@ from plotting.significance import method_of, single_test
 from registry.console import Answer
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.options import Files
+from registry.paths import RegistryPaths
+from registry.store import Registry
 from scoring.bootstrap import RESAMPLES
 from tests.lab import Lab
+from tests.original_registry import original_document, write_files
 from tests.predicted import Table, finish
-from tests.small_lab import add, answer_of, edit_json, make_small_lab, scores
+from tests.small_lab import add, answer_of, edit_json, make_small_lab, scores, write_json
 
 N = 200
 TWO = {"eval": ["held-out", "second-set"]}
@@ -229,6 +232,21 @@ class TestConfigs:
         assert found["training_params.num_epochs"] == {"tuned": 1.0, "tuned-long": 3.0, "base": None}
         assert found["curation"]["base"] is None
         assert config_differences(runs(lab, "base", "base")) == []
+
+    def test_configs_that_this_catalog_cannot_resolve_are_compared_as_they_are_written(self, tmp_path: Path) -> None:
+        document = original_document(str(tmp_path))
+        write_files(document)
+        write_json(tmp_path / "results.json", document)
+        write_json(tmp_path / "config.json", {})
+        registry = Registry(RegistryPaths(tmp_path / "results.json"), tmp_path / "config.json")
+        view = registry.read()
+        found = compare([run_of(registry, view, name) for name in ("base", "huatuo", "base-step-prompt")], Ask())
+
+        assert [one.path for one in found.differences] == ["model_key", "datasets.curate", "prompting"]
+        assert [one.reason for one in found.untested if not one.ranked] == [
+            'asked or scored in another way: prompting "plain" -> "step"'
+        ] * 2
+        assert all(row.best is None for row in found.rows)
 
 
 class TestErrors:
