@@ -13,7 +13,7 @@ from plotting.paired_tests import RESAMPLES, Method, PairedTest, adjusted, paire
 from plotting.predictions import Answered, answers_by_benchmark, headline
 from plotting.runs import Run
 from plotting.scores import benchmarks_of
-from registry.errors import Meds1Error, UsageError, listed, nearest, shortened
+from registry.errors import Meds1Error, MissingError, UsageError, listed, nearest, shortened
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +124,21 @@ def tested_pair(of_a: Answers, of_b: Answers, benchmark: str, ask: Ask) -> tuple
 
 
 def predictions_of(run: Run) -> Answers:
-    """A run's single predictions; `MissingError` that says where a copy of them would be found."""
-    return answers_by_benchmark(run.needed("eval", "predictions_path"))
+    """A run's single predictions, which must be those that its result counts.
+
+    Raises `MissingError` that says where a copy of them would be found, or that a copy is of another time.
+    """
+    path = run.needed("eval", "predictions_path")
+    answers = answers_by_benchmark(path)
+    for name, score in run.scored.scores.items():
+        counted = headline(answers.get(name, ()))
+        right = sum(answer.correct for answer in counted)
+        if (right, len(counted)) != (score.correct, score.total):
+            raise MissingError(
+                f"{run.experiment}: {path} has {right} of {len(counted)} answers to {name} right, and its result "
+                f"{score.correct} of {score.total}; copy the file of this result"
+            )
+    return answers
 
 
 def remarks_on(runs: Sequence[Run]) -> Iterator[str]:

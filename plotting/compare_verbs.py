@@ -90,7 +90,7 @@ def named_runs(answer: Answer, files: Files, names: list[str]) -> tuple[list[Run
         raise UsageError(f"{names[0]}: nothing to compare it with; name two experiments or more")
     runs = scored_of(runs_of(opened, view, order, answer, names), answer, names)
     if answer.errors and (len(runs) < 2 or runs[0].experiment != next(iter(order))):
-        raise answer.errors.pop(0)
+        raise answer.errors.pop()
     if len(runs) < 2:
         raise UsageError("fewer than two of them have scores to compare; run their eval first")
     return runs, opened.catalog.display

@@ -52,7 +52,7 @@ def _nothing_shown(test: PairedTest, a: str, b: str, title: str) -> str:
         told += f" Alone, this test would show one (p {p_text(test.p_value)}); among {test.family} it may be chance."
     elif not test.ci[0] <= 0 <= test.ci[1]:
         told += " It is a close call: the interval leaves out 0."
-    questions = counted(test.n_questions, "question").replace(str(test.n_questions), f"{test.n_questions:,}")
+    questions = f"{test.n_questions:,} questions"
     if test.detectable is None:
         return f"{told} {questions} of which {test.better + test.worse} differ cannot show one; they need not be equal."
     return (

@@ -56,6 +56,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             "hotter": {"eval": HOT},
             "elsewhere": {"datasets": {"eval": "second-set"}},
             "other-prompts": {},
+            "miscounted": {},
         }
         for name, config in configs.items():
             add(lab, name, "base", **{"datasets": {"eval": "held-out"}, **config})
@@ -64,6 +65,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         finish(lab, "better", {"held-out": table(range(120)), "second-set": small})
         for name in ("equal", "step", "long", "transformers", "edited", "copied"):
             finish(lab, name, {"held-out": table(range(100))})
+        finish(lab, "miscounted", {"held-out": table(range(100))}, metrics=scores(held_out=(90, N)))
         finish(lab, "limited", {"held-out": table(range(100))[:20]})
         finish(lab, "hot", {"held-out": table(range(100), 3)})
         finish(lab, "hotter", {"held-out": table(range(106), 3)})
@@ -162,6 +164,14 @@ class TestTests:
         assert [test.experiment for test in found.tested] == ["copied"]
         assert [f"{recorded} is not on this machine; copy it there" in one.reason for one in missing.untested] == [True]
         assert [row.metric.name for row in missing.rows][:1] == ["accuracy"]
+
+    def test_a_file_that_is_not_the_one_its_result_counts_is_not_tested(self, lab: Lab) -> None:
+        found = compared(lab, "first", "miscounted")
+
+        assert found.tested == []
+        assert "has 100 of 200 answers to held-out right, and its result 90 of 200; copy the file" in (
+            found.untested[0].reason
+        )
 
 
 class TestRanking:
