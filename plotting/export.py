@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from plotting.leaderboard import Board, cells_of
-from plotting.runs import Run, run_of
+from plotting.runs import run_of
 from plotting.scores import Row
-from plotting.tidy import columns_of, long_rows
+from plotting.tidy import columns_of
 from registry.catalog import Display
 from registry.errors import Meds1Error
 from registry.events import history_of
@@ -56,13 +56,8 @@ def as_document(opened: Registry, view: View, names: Iterable[str]) -> dict[str,
     return {"format": 1, "experiments": [_everything(opened, view, name) for name in names]}
 
 
-def as_csv(runs: Iterable[Run], benchmarks: Sequence[str], metric: str | None) -> str:
-    """The rows of `plotting.frame`, those of some benchmarks and one metric only where they are given."""
-    rows = long_rows(runs)
-    if benchmarks:
-        rows = [row for row in rows if row["benchmark"] in benchmarks]
-    if metric is not None:
-        rows = [row for row in rows if row["metric"] == metric]
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of `tidy.long_rows`, as `plotting.frame` has them."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns_of(rows), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -33,6 +33,17 @@ from registry.store import Registry, experiments_of, results_of
 Format = Literal["json", "csv", "markdown", "latex"]
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What to export: the names that were given, and the experiments that they select."""
+
+    form: str
+    names: list[str] | None
+    selected: list[str]
+    benchmarks: list[str]
+    metric: str | None
+
+
 def export(  # noqa: PLR0913 - one parameter per option of the command line
     names: Names = None,
     everything: All = False,
@@ -52,7 +63,7 @@ def export(  # noqa: PLR0913 - one parameter per option of the command line
         if form == "json" and (benchmarks or metric):
             raise UsageError("--format json writes everything; --benchmark and --metric go with the other formats")
         opened, view, selected = chosen(answer, Files(registry, config), Choice(names or (), everything, tag))
-        text = _text(form, (opened, view, selected), (benchmarks or [], metric), answer, names)
+        text = _text(_Wanted(form, names, selected, benchmarks or [], metric), opened, view, answer)
         if answer.errors:
             return
         if out is not None:
@@ -103,37 +114,38 @@ def stats(
             answer.lines += ["", called_table(models)]
 
 
-def _text(
-    form: str,
-    source: tuple[Registry, View, list[str]],
-    wanted: tuple[list[str], str | None],
-    answer: Answer,
-    names: list[str] | None,
-) -> str:
-    """What is to be written; notes what keeps experiments out of it."""
+def _text(wanted: _Wanted, opened: Registry, view: View, answer: Answer) -> str:
+    """What is to be written; notes in the answer what keeps experiments out of it."""
     from plotting import export
     from plotting.leaderboard import board_of, rows_of, say_without
-    from plotting.runs import runs_of, scored_of
-    from plotting.scores import chosen_benchmarks, chosen_metric
 
-    opened, view, selected = source
-    benchmarks, metric = wanted
-    if form == "json":
-        return json.dumps(export.as_document(opened, view, selected), indent=2, ensure_ascii=False) + "\n"
-    if form == "csv":
-        runs = scored_of(runs_of(opened, view, selected, answer, names), answer, names)
-        rows = [run.scored for run in runs]
-        if not rows:
-            raise _nothing(answer)
-        found = chosen_metric(rows, metric).name if metric else None
-        return export.as_csv(runs, chosen_benchmarks(rows, benchmarks), found)
-    rows = rows_of(opened, view, selected, answer, names)
+    if wanted.form == "json":
+        return json.dumps(export.as_document(opened, view, wanted.selected), indent=2, ensure_ascii=False) + "\n"
+    if wanted.form == "csv":
+        return export.as_csv(_lines(wanted, opened, view, answer))
+    rows = rows_of(opened, view, wanted.selected, answer, wanted.names)
     if not rows:
         raise _nothing(answer)
-    board = board_of(rows, benchmarks, metric or ACCURACY)
-    say_without(board, answer, names)
-    made = export.as_markdown if form == "markdown" else export.as_latex
+    board = board_of(rows, wanted.benchmarks, wanted.metric or ACCURACY)
+    say_without(board, answer, wanted.names)
+    made = export.as_markdown if wanted.form == "markdown" else export.as_latex
     return made(board, opened.catalog.display)
+
+
+def _lines(wanted: _Wanted, opened: Registry, view: View, answer: Answer) -> list[dict[str, Any]]:
+    """The rows of `plotting.frame`; of some benchmarks and one metric only where they are given."""
+    from plotting.runs import runs_of, scored_of
+    from plotting.scores import chosen_benchmarks, chosen_metric
+    from plotting.tidy import long_rows
+
+    runs = scored_of(runs_of(opened, view, wanted.selected, answer, wanted.names), answer, wanted.names)
+    rows = [run.scored for run in runs]
+    if not rows:
+        raise _nothing(answer)
+    benchmarks = set(chosen_benchmarks(rows, wanted.benchmarks))
+    metric = chosen_metric(rows, wanted.metric).name if wanted.metric else None
+    lines = long_rows(opened, view, runs)
+    return [line for line in lines if line["benchmark"] in benchmarks and metric in (None, line["metric"])]
 
 
 def _nothing(answer: Answer) -> Meds1Error:

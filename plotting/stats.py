@@ -107,6 +107,8 @@ def called_table(found: Mapping[str, Effort]) -> Grid:
 def _effort(result: Result) -> Effort:
     hours = _gpu_hours(result)
     spent = _spent(_part(result.entry, "spending"))
+    if result.entry.get("fingerprint") is None:  # another program's, which says nothing of the calls that it made
+        spent["without_cost"] = 1
     completed = ended_as(result.entry) == "completed"
     return Effort(1, hours or 0.0, int(hours is None and completed), **spent)
 

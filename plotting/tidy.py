@@ -16,8 +16,10 @@ from plotting.runs import Run, run_of
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error
 from registry.json_path import join
+from registry.layers import build
 from registry.origins import leaves
-from registry.store import experiments_of, open_registry
+from registry.reading import View
+from registry.store import Registry, experiments_of, open_registry
 
 if TYPE_CHECKING:
     import pandas
@@ -27,10 +29,8 @@ RESULT_COLUMNS = (
     *("status", "stale", "limit", "flags"),
 )
 # What decides about outcomes, without catalog entries, paths and Slurm resources.
-_FIELDS = {
-    *("model_key", "prompting", "train_dataset_key", "difficulty_model_key", "reference_gpus"),
-    *("curation", "training", "eval"),
-}
+_KEYS = ("model_key", "prompting", "train_dataset_key", "difficulty_model_key", "reference_gpus")
+_FIELDS = (*_KEYS, "curation", "training", "eval")
 _WHOLE = ("budget", "n", "questions", "limit")
 _VALUES = ("value", "low", "high")
 
@@ -54,19 +54,28 @@ def frame(path: Path | str | None = None, config: Path | str | None = None) -> p
             runs.append(run)
         except Meds1Error as error:
             left_out[name] = str(error)
-    rows = long_rows(runs)
+    rows = long_rows(opened, view, runs)
     columns = {column: [row.get(column) for row in rows] for column in columns_of(rows)}
     made = pd.DataFrame({name: pd.Series(cells, dtype=_type_of(name, cells)) for name, cells in columns.items()})
     made.attrs["left_out"] = left_out
     return made
 
 
-def long_rows(runs: Iterable[Run]) -> list[Row]:
-    """The rows of the runs with scores, each with `RESULT_COLUMNS` and the fields of its config by dotted path."""
-    return [row for run in runs if run.row is not None for row in _rows_of(run)]
+def long_rows(opened: Registry, view: View, runs: Iterable[Run]) -> list[Row]:
+    """The rows of the runs with scores, each with `RESULT_COLUMNS` and the fields of its config by dotted path.
+
+    Of a config that has no effective form here (another program's, or of entries that the catalog has not), the fields
+    are those that are written, references followed, over the catalog's defaults.
+    """
+    rows: list[Row] = []
+    for run in runs:
+        if run.row is not None:
+            body = _effective(run.config) if run.config else _written(opened, view, run.experiment)
+            rows += _rows_of(run, {join(*steps): _scalar(value) for steps, value in leaves(body)})
+    return rows
 
 
-def columns_of(rows: Iterable[Row]) -> list[str]:
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The columns of all rows: results first. An object that some experiment has needs none that says it is absent."""
     found: dict[str, bool] = {}
     for row in rows:
@@ -77,15 +86,21 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     return [*RESULT_COLUMNS, *(column for column in fields if found[column] or column not in inner)]
 
 
-def config_fields(config: EffectiveConfig) -> dict[str, Any]:
-    """The fields of a config by dotted path, such as `curation.method`; a list or empty object as JSON text."""
-    body = config.model_dump(mode="json", include=_FIELDS)
-    return {join(*steps): _scalar(value) for steps, value in leaves(body)}
+def _effective(config: EffectiveConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", include=set(_FIELDS))
 
 
-def _rows_of(run: Run) -> Iterator[Row]:
+def _written(opened: Registry, view: View, name: str) -> dict[str, Any]:
+    """By the names that an effective config has for them."""
+    layers, _ = build(experiments_of(view), opened.catalog, name)
+    body = {**layers.merged, "training": layers.merged.get("training_params")}
+    datasets = body.get("datasets")
+    body["train_dataset_key"] = datasets.get("curate") if isinstance(datasets, dict) else None
+    return {field: body.get(field) for field in _FIELDS}
+
+
+def _rows_of(run: Run, fields: Row) -> Iterator[Row]:
     scores = run.scored
-    fields = {} if run.config is None else config_fields(run.config)
     for source, score in scores.scores.items():
         sets: list[tuple[int | None, Mapping[str, Measure]]] = [(None, score.measures())]
         sets += measures_by_budget(score.numbers).items()
