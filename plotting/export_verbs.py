@@ -150,7 +150,7 @@ def _lines(wanted: _Wanted, opened: Registry, view: View, answer: Answer) -> lis
 
 def _nothing(answer: Answer) -> Meds1Error:
     """The error of an empty export: of an experiment that was named, else that there is nothing yet."""
-    return answer.errors.pop(0) if answer.errors else MissingError("no experiment has an eval result yet")
+    return answer.errors.pop(0) if answer.errors else MissingError("none of these experiments has an eval result")
 
 
 def _write(path: Path, text: str) -> None:

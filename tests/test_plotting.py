@@ -128,6 +128,30 @@ class TestLeaderboard:
 
         assert (row["status"], row["remark"]) == ("submitted", "submitted")
 
+    def test_a_metric_that_is_not_there_is_one_line_and_one_that_some_lack_a_warning(self, lab: Lab) -> None:
+        metrics = scores(held_out=(90, 100))
+        metrics["benchmarks"]["held-out"]["unanswered"] = 7
+        save(lab, "one", "eval", "completed", metrics=metrics)
+
+        wrong = lab.meds1("leaderboard", "--metric", "unanswerd", code=2)
+        body = answer_of(lab, "leaderboard", "--metric", "unanswered", "--benchmark", "held-out", "--top", "3")
+        named = answer_of(lab, "leaderboard", "one", "both-a", "--metric", "unanswered", code=3)
+
+        last = wrong.stderr.splitlines()[-1]
+        assert last == "meds1 leaderboard: --metric 'unanswerd': no result has it; did you mean 'unanswered'?"
+        assert [row["experiment"] for row in body["data"]] == ["one"]
+        assert "both-a: its eval result has no unanswered on held-out" in body["warnings"]
+        assert named["error"]["message"] == "both-a: its eval result has no unanswered on held-out"
+
+    def test_only_the_best_so_many(self, lab: Lab) -> None:
+        text = lab.meds1("leaderboard", "--top", "2").stdout.splitlines()
+
+        assert [line.split()[0] for line in text[3:5]] == ["both-a", "both-b"]
+        assert text[5:] == [
+            "macro: mean over held-out, second-set; only for experiments that have them all",
+            "and 3 more",
+        ]
+
     def test_display_names_of_experiments_and_benchmarks(self, lab: Lab) -> None:
         display = {"experiments": {"one": {"name": "Just one"}}, "benchmarks": {"held-out": "Held out"}}
         edit_json(lab.folder / "config.json", lambda body: body.update(display=display))

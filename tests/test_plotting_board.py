@@ -1,0 +1,144 @@
+"""The order of a leaderboard, what its macro average is over, and what its values are out of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from plotting.leaderboard import Board, as_json, board_of, cells_of, table
+from plotting.scores import Row, row_of
+from registry.catalog import Display
+from registry.errors import UsageError
+from registry.status import StageStatus
+
+
+def numbers(accuracy: float, total: int = 100, **more: Any) -> dict[str, Any]:
+    interval = [max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1)]
+    counts = {"num_correct": round(accuracy * total), "total_examples": total}
+    return {"accuracy": accuracy, "accuracy_ci": interval, **counts, **more}
+
+
+def row(name: str, benchmarks: Mapping[str, Any], status: Any = "completed", limit: int | None = None) -> Row:
+    metrics = {"benchmarks": dict(benchmarks), "limit": limit}
+    return row_of(name, {"eval": {"metrics": metrics}}, StageStatus(status), Display())
+
+
+def order(board: Board) -> list[str]:
+    return [one.experiment for one in board.rows]
+
+
+class TestMacroAverage:
+    def test_an_extra_benchmark_of_one_experiment_costs_nobody_the_average(self) -> None:
+        rows = [row(name, {"x": numbers(0.5), "y": numbers(value)}) for name, value in (("a", 0.3), ("b", 0.7))]
+        rows.append(row("c", {"x": numbers(0.5), "y": numbers(0.5), "z": numbers(1.0)}))
+
+        board = board_of(rows)
+
+        assert board.shared == ["x", "y"]
+        assert board.averages == pytest.approx({"a": 0.4, "b": 0.6, "c": 0.5})
+        assert order(board) == ["b", "c", "a"]
+        assert "mean over x, y;" in board.macro_rule(Display())
+
+    def test_an_experiment_that_lacks_a_common_benchmark_has_none_and_comes_after_those_that_have(self) -> None:
+        rows = [row(name, {"x": numbers(0.2), "y": numbers(0.2)}) for name in ("a", "b")]
+        rows.append(row("c", {"x": numbers(0.9)}))
+
+        board = board_of(rows)
+
+        assert set(board.averages) == {"a", "b"}
+        assert order(board) == ["a", "b", "c"]
+        assert as_json(board)[2]["macro_average"] is None
+
+    def test_it_is_over_the_benchmarks_that_were_asked_for(self) -> None:
+        rows = [row("a", {"x": numbers(0.2), "y": numbers(0.6)}), row("b", {"x": numbers(0.9), "z": numbers(0.1)})]
+
+        board = board_of(rows, ["y", "x"])
+
+        assert board.benchmarks == ["y", "x"]
+        assert board.averages == pytest.approx({"a": 0.4})
+
+    def test_there_is_none_where_no_two_benchmarks_are_shared(self) -> None:
+        rows = [row("a", {"x": numbers(0.2), "y": numbers(0.6)}), row("b", {"x": numbers(0.3)})]
+
+        board = board_of(rows)
+
+        assert board.averages == {}
+        assert "macro" not in table(board, Display()).header
+        assert order(board) == ["b", "a"]  # by what both have
+
+
+class TestMetric:
+    ROWS = (
+        row("a", {"x": numbers(0.9, unanswered=30), "y": numbers(0.5)}),
+        row("b", {"x": numbers(0.1, unanswered=10), "y": numbers(0.5)}),
+        row("c", {"x": numbers(0.5), "y": numbers(0.5)}),
+    )
+
+    def test_the_best_is_first_whichever_way_is_better(self) -> None:
+        board = board_of(self.ROWS, metric="unanswered")
+
+        assert order(board) == ["b", "a"]
+        assert [one.experiment for one in board.without] == ["c"]
+        assert board.benchmarks == ["x"]  # nobody has it on the other
+        assert board.caption == "Answers without an answer in % (lower is better)"
+        assert as_json(board)[0]["benchmarks"]["x"]["measure"]["value"] == 0.1
+
+    def test_a_metric_or_benchmark_that_no_result_has_is_named_with_the_nearest(self) -> None:
+        with pytest.raises(UsageError, match="--metric 'unaswered': no result has it; did you mean 'unanswered'"):
+            board_of(self.ROWS, metric="unaswered")
+        with pytest.raises(UsageError, match="--benchmark 'z': no result has it; legal: x, y"):
+            board_of(self.ROWS, ["z"])
+
+
+class TestOutOf:
+    def test_repeated_answers_and_questions_are_told_apart(self) -> None:
+        board = board_of([row("a", {"x": numbers(0.5, 120, num_questions=40, repetitions=3)})])
+
+        assert table(board, Display()).header[1] == "x (n=40, 120 answers)"
+
+    def test_only_the_cell_that_differs_says_so(self) -> None:
+        rows = [row(name, {"x": numbers(0.5)}) for name in ("a", "b")] + [row("few", {"x": numbers(0.9, 20)}, limit=20)]
+
+        board = board_of(rows)
+
+        cells = {one.experiment: cells_of(board, one) for one in board.rows}
+        assert cells == {"a": ["50.0 [40.0, 60.0]"], "b": ["50.0 [40.0, 60.0]"], "few": ["90.0 [80.0, 100.0] n=20"]}
+        assert order(board)[-1] == "few"
+        assert board.rows[-1].remark == "first 20 questions only"
+
+    @pytest.mark.parametrize("status", ["stale", "running", "submitted"])
+    def test_what_is_not_of_now_comes_last_and_is_marked(self, status: str) -> None:
+        rows = [row("old", {"x": numbers(0.9)}, status), row("new", {"x": numbers(0.1)})]
+
+        board = board_of(rows)
+
+        assert order(board) == ["new", "old"]
+        assert board.rows[-1].remark == status
+
+
+@pytest.mark.parametrize("broken", [{"accuracy": None}, {"accuracy_ci": None}, {"accuracy_ci": [None, 1]}, None, "0.5"])
+def test_numbers_that_are_none_are_a_mistake_of_that_experiment(broken: Any) -> None:
+    body = {**numbers(0.5), **broken} if isinstance(broken, dict) else broken
+
+    with pytest.raises(UsageError, match=r"^odd: its eval result of x needs accuracy"):
+        row("odd", {"x": body})
+
+
+def test_no_experiment_at_all() -> None:
+    board = board_of([])
+
+    assert (as_json(board), board.averages) == ([], {})
+
+
+def test_names_stand_in_the_table_as_they_are() -> None:
+    label = "a|b_c %&<d> é中" + "x" * 128
+    shown = Display.model_validate({"experiments": {"a": {"name": label}}, "benchmarks": {"x": "X & Y"}})
+    one = row_of("a", {"eval": {"metrics": {"benchmarks": {"x": numbers(0.5)}}}}, StageStatus("completed"), shown)
+
+    grid = table(board_of([one]), shown)
+
+    assert grid.rows[0][:2] == ["a", label]
+    assert re.fullmatch(r"X & Y \(n=100\)", grid.header[2])
