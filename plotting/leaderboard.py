@@ -11,7 +11,7 @@ from plotting.metrics import ACCURACY, Measure, Metric, metric_of
 from plotting.scores import Row, chosen_benchmarks, chosen_metric, row_of
 from registry.catalog import Display
 from registry.console import Answer, Grid
-from registry.errors import Meds1Error, MissingError
+from registry.errors import Meds1Error, MissingError, UsageError
 from registry.options import say
 from registry.reading import View
 from registry.store import Registry, results_of
@@ -63,12 +63,14 @@ def rows_of(opened: Registry, view: View, selected: list[str], answer: Answer, n
 
 
 def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = ACCURACY) -> Board:
-    """The leaderboard of some rows; `UsageError` for a benchmark or metric that none of them has."""
+    """The leaderboard of some rows; `UsageError` for a benchmark that none has, or a metric that none has there."""
     chosen, found = chosen_benchmarks(rows, benchmarks), chosen_metric(rows, metric) if rows else metric_of(metric)
     cells = {row.experiment: _cells(row, chosen, metric) for row in rows}
     if not benchmarks:
         chosen = [source for source in chosen if any(source in own for own in cells.values())]
     having = [row for row in rows if cells[row.experiment]]
+    if rows and not having:
+        raise UsageError(f"--metric {metric}: no result has it on {', '.join(chosen)}")
     shared = chosen if benchmarks else _of_most([cells[row.experiment] for row in having], chosen)
     complete = {row.experiment for row in having if all(source in cells[row.experiment] for source in shared)}
     means = {

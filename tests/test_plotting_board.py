@@ -89,6 +89,8 @@ class TestMetric:
     def test_a_metric_or_benchmark_that_no_result_has_is_named_with_the_nearest(self) -> None:
         with pytest.raises(UsageError, match="--metric 'unaswered': no result has it; did you mean 'unanswered'"):
             board_of(self.ROWS, metric="unaswered")
+        with pytest.raises(UsageError, match="--metric unanswered: no result has it on y"):
+            board_of(self.ROWS, ["y"], "unanswered")
         with pytest.raises(UsageError, match="--benchmark 'z': no result has it; legal: x, y"):
             board_of(self.ROWS, ["z"])
 
