@@ -10,6 +10,9 @@ from typing import Any
 
 from registry.errors import UsageError
 
+# Most values: naming the place of each would take most of the time.
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
 
 def canonical(value: Any) -> bytes:
     """Return UTF-8 JSON with sorted keys in which equal numbers are written alike (`1.0` as `1`, `-0.0` as `0`).
@@ -47,7 +50,11 @@ def _normal(value: Any, where: str) -> Any:
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:
             raise UsageError(f"{where}: key {wrong[0]!r} is not a string")
-        return {key: _normal(item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            key: item if type(item) in _AS_IT_IS else _normal(item, f"{where}.{key}") for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_normal(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [
+            item if type(item) in _AS_IT_IS else _normal(item, f"{where}[{index}]") for index, item in enumerate(value)
+        ]
     raise UsageError(f"{where}: a {type(value).__name__} has no canonical form")

@@ -7,6 +7,7 @@ directories of attempts that could not write the registry's folder.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -57,11 +58,24 @@ class Reading:
 
 def read(paths: RegistryPaths) -> View:
     """The registry with every saved record in it."""
-    for _ in range(_TRIES):
-        found = reading(paths, *load_registry(paths.file))
-        if not found.is_behind(paths.file):
-            break
+    with _uncollected():
+        for _ in range(_TRIES):
+            found = reading(paths, *load_registry(paths.file))
+            if not found.is_behind(paths.file):
+                break
     return found.view
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which looks through all that is read again and again, and finds it in use."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def load_record(paths: RegistryPaths, experiment: str, stage: Stage, header: Header) -> Record:
