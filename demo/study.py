@@ -149,7 +149,8 @@ class _Course:
         )
         make_folder(job.folder, lasting=False)
         _write_json(job.file, {field: value for field, value in vars(job).items() if field != "shard"})
-        (job.folder / "invented_0_log.err").write_text(f"{stage}: {name}: an invented log\n", encoding="utf-8")
+        log = "".join(f"{stage}: {name}: line {number} of an invented log\n" for number in range(1, 31))
+        (job.folder / "invented_0_log.err").write_text(log, encoding="utf-8")
         return job
 
     def _save(self, job: Job, event: Event, result: Mapping[str, Any], clock: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Fate = Literal["completed", "stale", "failed", "running", "deleted", "original"]
@@ -44,11 +44,17 @@ class Invented:
     words: int = 60
     unanswered: float = 0.0
     fate: Fate = "completed"
-    tags: tuple[str, ...] = field(default=("study",))
+    note: str = ""
 
     def entry(self) -> dict[str, Any]:
         """What stands in `results.json`."""
-        return {"description": f"Invented: {self.description}", "tags": list(self.tags), "config": dict(self.config)}
+        noted = {"text": self.note, "author": "nobody", "timestamp": "2026-01-20T08:00:00Z"}
+        return {
+            "description": f"Invented: {self.description}",
+            "tags": ["study", self.group],
+            **({"notes": [noted]} if self.note else {}),
+            "config": dict(self.config),
+        }
 
 
 def experiments(more_seeds: int = 0) -> list[Invented]:
@@ -111,7 +117,8 @@ def _sizes() -> Iterator[Invented]:
         gain = 0.08 * math.log10(count)
         curation = {"method": "s1", "n_samples": count}
         said = f"{count:,} hard rows of long reasoning"
-        yield Invented(f"s1-{size}", f"s1, {size}", "s1", said, 0.40 + gain, _tuned(curation), words=110)
+        note = "The first one that was made; see <b>s1-10k</b> & its budgets." if size == "1k" else ""
+        yield Invented(f"s1-{size}", f"s1, {size}", "s1", said, 0.40 + gain, _tuned(curation), words=110, note=note)
     config = _tuned({"method": "s1", "n_samples": 1_000}, model_key="model-b")
     yield Invented("s1-1k-model-b", "s1, 1k, model B", "s1", "s1-1k on another model", 0.67, config, words=110)
 
