@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from plotting.metrics import ACCURACY, Measure, Metric, metric_of
@@ -15,6 +15,8 @@ from registry.errors import Meds1Error, MissingError, UsageError
 from registry.options import say
 from registry.reading import View
 from registry.store import Registry, results_of
+
+_MEASURE = tuple(field.name for field in fields(Measure))
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _numbers(board: Board, row: Row, source: str) -> dict[str, Any]:
         "correct": score.correct,
         "total": score.total,
         "flags": list(score.flags),
-        "measure": asdict(cell) if cell else None,
+        "measure": {name: getattr(cell, name) for name in _MEASURE} if cell else None,
     }
 
 

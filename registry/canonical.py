@@ -40,7 +40,7 @@ def sha256(value: Any) -> str:
 
 
 def _normal(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, bool | str | int):
+    if value is None or isinstance(value, (bool, str, int)):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -53,7 +53,7 @@ def _normal(value: Any, where: str) -> Any:
         return {
             key: item if type(item) in _AS_IT_IS else _normal(item, f"{where}.{key}") for key, item in value.items()
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [
             item if type(item) in _AS_IT_IS else _normal(item, f"{where}[{index}]") for index, item in enumerate(value)
         ]

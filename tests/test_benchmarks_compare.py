@@ -18,7 +18,7 @@ from benchmarks.parts import Report
 from benchmarks.registry.big_lab import make_big_lab, name_of
 from eval.predictions import Prediction
 from registry.store import results_of
-from tests import browser
+from tests.browser import why_unavailable
 
 
 def quiet(text: str) -> None:
@@ -70,7 +70,7 @@ def test_a_report_is_measured_and_opened() -> None:
     report = described(made)
     assert report.data["bytes"] > 0
     assert report.data["megabytes"] > 20
-    if browser.why_unavailable() is None:
+    if why_unavailable() is None:
         assert all(len(values) == 1 for values in opened(made, 1, quiet).data.values())
 
 

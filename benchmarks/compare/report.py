@@ -16,7 +16,7 @@ from benchmarks.parts import Report, Say
 from benchmarks.registry.big_lab import make_big_lab, name_of
 from registry.console import Grid
 from registry.errors import StageFailure
-from tests import browser
+from tests.browser import running, why_unavailable
 
 ROUNDS = 3
 SECONDS, MEGABYTES, OPEN_SECONDS = 60.0, 1_000.0, 2.0
@@ -41,7 +41,7 @@ def measure_report(full: bool, say: Say) -> Report:
 
 def measure_open(full: bool, say: Say) -> Report:
     """The same report's first page and its browser of predictions, each in a newly started Chromium."""
-    why = browser.why_unavailable()
+    why = why_unavailable()
     return Report({"skipped": why}, (f"not run: {why}",)) if why else opened(_made(full, say), ROUNDS, say)
 
 
@@ -97,8 +97,8 @@ def opened(made: Made, rounds: int, say: Say) -> Report:
 
 
 def _seconds(folder: Path, address: str, selector: str) -> float:
-    with browser.running() as running:
-        page = running.new_page()
+    with running() as browser:
+        page = browser.new_page()
         started = time.perf_counter()
         page.goto(f"{folder.as_uri()}/{address}")
         page.locator(selector).first.wait_for()

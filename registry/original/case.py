@@ -121,7 +121,7 @@ def numbers_in(path: str) -> Mapping[str, Any]:
 
 def number(value: object) -> float | None:
     """A number of JSON, null for anything else."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def mappings(body: Mapping[str, Any], *fields: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
