@@ -63,6 +63,7 @@ def run_with(name: str, benchmarks: Mapping[str, Any], display: Display = DISPLA
         group=shown.group if shown else None,
         color=shown.color if shown else None,
         body={},
+        written={},
         results=results,
         statuses=dict.fromkeys(STAGES, status),
         config=None,
