@@ -86,6 +86,7 @@ def as_latex(board: Board, display: Display) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_in_latex(table.caption)}.}}",
+        r"\smallskip",
         # The values of a benchmark stand under each other, whatever the width of their intervals.
         rf"\begin{{tabular}}{{l{'r@{ }l' * len(table.titles)}}}",
         r"\toprule",
