@@ -144,7 +144,7 @@ def _lines(wanted: _Wanted, opened: Registry, view: View, answer: Answer) -> lis
         raise _nothing(answer)
     benchmarks = set(chosen_benchmarks(rows, wanted.benchmarks))
     metric = chosen_metric(rows, wanted.metric).name if wanted.metric else None
-    lines = long_rows(opened, view, runs)
+    lines = long_rows(runs)
     return [line for line in lines if line["benchmark"] in benchmarks and metric in (None, line["metric"])]
 
 

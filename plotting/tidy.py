@@ -16,10 +16,8 @@ from plotting.runs import Run, run_of
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error
 from registry.json_path import join
-from registry.layers import build
 from registry.origins import leaves
-from registry.reading import View
-from registry.store import Registry, experiments_of, open_registry
+from registry.store import experiments_of, open_registry
 
 if TYPE_CHECKING:
     import pandas
@@ -54,23 +52,23 @@ def frame(path: Path | str | None = None, config: Path | str | None = None) -> p
             runs.append(run)
         except Meds1Error as error:
             left_out[name] = str(error)
-    rows = long_rows(opened, view, runs)
+    rows = long_rows(runs)
     columns = {column: [row.get(column) for row in rows] for column in columns_of(rows)}
     made = pd.DataFrame({name: pd.Series(cells, dtype=_type_of(name, cells)) for name, cells in columns.items()})
     made.attrs["left_out"] = left_out
     return made
 
 
-def long_rows(opened: Registry, view: View, runs: Iterable[Run]) -> list[Row]:
+def long_rows(runs: Iterable[Run]) -> list[Row]:
     """The rows of the runs with scores, each with `RESULT_COLUMNS` and the fields of its config by dotted path.
 
     Of a config that has no effective form here (another program's, or of entries that the catalog has not), the fields
-    are those that are written, references followed, over the catalog's defaults.
+    are those that are written, references followed.
     """
     rows: list[Row] = []
     for run in runs:
         if run.row is not None:
-            body = _effective(run.config) if run.config else _written(opened, view, run.experiment)
+            body = _effective(run.config) if run.config else _written(run.written)
             rows += _rows_of(run, {join(*steps): _scalar(value) for steps, value in leaves(body)})
     return rows
 
@@ -90,12 +88,11 @@ def _effective(config: EffectiveConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", include=set(_FIELDS))
 
 
-def _written(opened: Registry, view: View, name: str) -> dict[str, Any]:
+def _written(config: Mapping[str, Any]) -> dict[str, Any]:
     """By the names that an effective config has for them."""
-    layers, _ = build(experiments_of(view), opened.catalog, name)
-    body = {**layers.merged, "training": layers.merged.get("training_params")}
-    datasets = body.get("datasets")
-    body["train_dataset_key"] = datasets.get("curate") if isinstance(datasets, dict) else None
+    datasets = config.get("datasets")
+    key = datasets.get("curate") if isinstance(datasets, dict) else None
+    body = {**config, "training": config.get("training_params"), "train_dataset_key": key}
     return {field: body.get(field) for field in _FIELDS}
 
 
