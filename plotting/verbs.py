@@ -50,7 +50,9 @@ def leaderboard(  # noqa: PLR0913 - one parameter per option of the command line
 
 
 def plot(  # noqa: PLR0913 - one parameter per option of the command line
-    kind: Annotated[str | None, typer.Argument(help="Which figure; without one, the list of all.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help=f"{', '.join(KINDS)}; without one, what each shows.")
+    ] = None,
     names: Annotated[list[str] | None, typer.Option("--experiments", help="Experiments, by name or glob.")] = None,
     tag: Tag = None,
     benchmarks: Annotated[list[str] | None, typer.Option("--benchmark", help="Only this one; repeatable.")] = None,

@@ -272,8 +272,11 @@ class TestScalingAndCost:
 
     def test_a_price_that_is_not_known_is_no_cost_of_zero(self) -> None:
         spent = run_with("s1-100", {"mcq": numbers(90)}, curation={"spending": {"cost": None, "calls": 3}})
-        with pytest.raises(MissingError, match="s1-100: its results say neither GPU hours nor dollars"):
+        with pytest.raises(MissingError, match="no experiment has recorded GPU hours"):
             drawn("cost", [spent])
+        sketch = drawn("cost", [*lab()[2:3], spent])
+        said = str(sketch.lacking["s1-100"])
+        assert said.startswith("s1-100: its results say neither GPU hours nor dollars")
 
 
 class TestCommand:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
 from plotting.figures.naming import name_points
-from plotting.figures.selecting import Scored, nothing_to_draw, scored
+from plotting.figures.selecting import Scored, scored
 from plotting.metrics import Measure
 from plotting.runs import Run
 from registry.errors import MissingError, listed
@@ -53,8 +53,13 @@ def gpu_hours(run: Run) -> float | None:
 
 
 def dollars(run: Run) -> float | None:
-    """What the model calls of its curation and training have cost; null where one has an unknown price."""
+    """What the model calls of its curation and training have cost.
+
+    Null where one has an unknown price, or a result is of another program, which records no calls.
+    """
     entries = [entry for stage in _MAKING if (entry := run.completed(stage))]
+    if any("fingerprint" not in entry for entry in entries):
+        return None
     costs = [entry["spending"].get("cost") for entry in entries if entry.get("spending")]
     return None if None in costs else float(sum(costs))
 
@@ -69,16 +74,18 @@ def sketch(request: Request) -> Sketch:
     costs = [_Cost("gpu_hours", f"GPU hours of training{_devices(what.runs)}", hours)] if any(hours.values()) else []
     if any(paid.values()):
         costs.append(_Cost("dollars", "dollars of model calls", paid))
+    if not costs:
+        raise MissingError(
+            "nothing to draw: no experiment has recorded GPU hours of training (those on CPUs have none) or dollars of "
+            "model calls"
+        )
     for run in what.runs:
         if not any(run.experiment in cost.of for cost in costs):
             what.lacking[run.experiment] = MissingError(
                 f"{run.experiment}: its results say neither GPU hours nor dollars; run `meds1 run {run.experiment}`"
             )
     places = [(cost, benchmark) for cost in costs for benchmark in what.benchmarks]
-    points = {place: found for place in places if (found := _points(what, *place))}
-    if not points:
-        raise nothing_to_draw(what.lacking, "no experiment has recorded GPU hours of training or dollars of calls")
-    return _drawn(request, what, points)
+    return _drawn(request, what, {place: found for place in places if (found := _points(what, *place))})
 
 
 def _drawn(request: Request, what: Scored, points: Mapping[tuple[_Cost, str], list[_Point]]) -> Sketch:

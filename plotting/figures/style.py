@@ -262,7 +262,7 @@ def add_legend(figure: Figure, looks: Mapping[str, Look], linestyle: Any = "none
 
 def add_caption(figure: Figure, *lines: str) -> None:
     """What must be known to read a figure, below it: what is drawn, then notes; those that are empty are left out."""
-    width = int(figure.get_figwidth() / _CHARACTER_INCHES)
+    width = int(figure.get_figwidth() / 0.065)  # of lower case letters
     drawn, *notes = lines
     parts = [drawn, "; ".join(note for note in notes if note)]
     figure.supxlabel("\n".join(textwrap.fill(part, width) for part in parts if part), fontsize=9)
