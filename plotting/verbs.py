@@ -50,9 +50,7 @@ def leaderboard(  # noqa: PLR0913 - one parameter per option of the command line
 
 
 def plot(  # noqa: PLR0913 - one parameter per option of the command line
-    kind: Annotated[
-        str | None, typer.Argument(help=f"{', '.join(KINDS)}; without one, what each shows.")
-    ] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"{', '.join(KINDS)}; without one, what each shows.")] = None,
     names: Annotated[list[str] | None, typer.Option("--experiments", help="Experiments, by name or glob.")] = None,
     tag: Tag = None,
     benchmarks: Annotated[list[str] | None, typer.Option("--benchmark", help="Only this one; repeatable.")] = None,
