@@ -67,6 +67,7 @@ def run_with(name: str, benchmarks: Mapping[str, Any], display: Display = DISPLA
         results=results,
         statuses=dict.fromkeys(STAGES, status),
         config=None,
+        written={},
         problem="",
         row=row_of(name, results, status, display) if benchmarks else None,
         why_unscored=None if benchmarks else MissingError(f"{name}: has no eval result; run `meds1 run {name}`"),

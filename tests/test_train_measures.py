@@ -210,6 +210,6 @@ def test_the_curve_is_drawn_of_a_single_step_too(tmp_path: Path, validations: li
 
     draw_curve([{"step": 1, "loss": 3.0}, *validations], "tiny", tmp_path / "curve.png")
     pixels = imread(tmp_path / "curve.png")
-    assert pixels.shape[:2] == (600, 1050)
+    assert min(pixels.shape[:2]) > 700
     orange = (abs(pixels[..., :3] - (0.835, 0.369, 0.0)) < 0.02).all(axis=-1).sum()
     assert (orange > 50) == bool(validations)
