@@ -13,6 +13,7 @@ from plotting.metrics import ACCURACY
 from registry.console import Answer, Grid, answering
 from registry.errors import Meds1Error, UsageError
 from registry.options import Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen
+from registry.store import results_of
 
 _NAMED = 4
 """So many of the experiments that a figure leaves out for one reason are named."""
@@ -73,9 +74,11 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
             return
         draw = kind_of(kind)
         _check_options(kind, {"--benchmark": benchmarks, "--metric": metric, "--baseline": baseline})
-        if "--baseline" in KINDS[kind].options:
-            names, baseline = _with_baseline(names, baseline)
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
+        baseline = _baseline(kind, baseline, names)
+        if baseline is not None and baseline not in selected:
+            results_of(view, baseline)  # an error where there is none of this name
+            selected.append(baseline)
         runs = runs_of(opened, view, selected, answer, names)
         if answer.errors:
             return
@@ -109,18 +112,16 @@ def _say_lacking(answer: Answer, lacking: Mapping[str, Meds1Error], names: list[
             answer.warnings.append(f"{', '.join(of[:_NAMED])}{rest}: {reason}")
 
 
-def _with_baseline(names: list[str] | None, baseline: str | None) -> tuple[list[str] | None, str | None]:
-    """The experiments to read, the baseline among them, and the baseline: the first that is named where none is."""
-    if not names:
-        return names, baseline
-    first = None if any(mark in names[0] for mark in "*?[") else names[0]
-    chosen_one = baseline or first
-    return [*names, *([chosen_one] if chosen_one and chosen_one not in names else [])], chosen_one
+def _baseline(kind: str, given: str | None, names: list[str] | None) -> str | None:
+    """The baseline of a kind that has one: the given one, else the first experiment that is named."""
+    if given or not names or "--baseline" not in KINDS[kind].options:
+        return given
+    return None if any(mark in names[0] for mark in "*?[") else names[0]
 
 
 def _check_options(kind: str, given: Mapping[str, object]) -> None:
     """Raise `UsageError` for an option that this kind of figure does not use."""
     for option, value in given.items():
         if value and option not in KINDS[kind].options:
-            used = ", ".join(KINDS[kind].options) or "none of its kind"
-            raise UsageError(f"the figure {kind} has no {option}; it takes {used}")
+            used = ", ".join(KINDS[kind].options)
+            raise UsageError(f"the figure {kind} has no {option}{'; it takes ' if used else ''}{used}")

@@ -63,7 +63,6 @@ def run_with(name: str, benchmarks: Mapping[str, Any], display: Display = DISPLA
         group=shown.group if shown else None,
         color=shown.color if shown else None,
         body={},
-        written={},
         results=results,
         statuses=dict.fromkeys(STAGES, status),
         config=None,

@@ -322,6 +322,8 @@ class TestCommand:
         (tmp_path / "kept").rename(tmp_path / "a.jsonl")
         assert baselines("--experiments", "c", "--experiments", "a") == {"c"}
         assert baselines("--experiments", "c", "--baseline", "b") == {"b"}
+        lab.meds1("tag", "c", "--add", "few")
+        assert baselines("--tag", "few", "--baseline", "b") == {"b"}
 
     def test_wrong_words_are_one_line_and_nothing_is_written(self, original: Lab, tmp_path: Path) -> None:
         out = tmp_path / "figures"
