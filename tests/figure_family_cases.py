@@ -101,10 +101,10 @@ def curated(count: int = 6, specialties: int = 5) -> list[Run]:
     """Experiments with a curation: some filter, some rewrite, each chooses other specialties and lengths."""
     runs = []
     for number in range(count):
-        chosen = 200 * (number + 1)
+        chosen = 50 * (number + 2)
         steps = {"total": 9000, "after_selection": chosen}
         if number % 2:
-            steps |= {"after_quality": 8800, "after_difficulty": 4100 - 10 * number}
+            steps |= {"after_quality": 8800, "after_difficulty": 5100 - 10 * number}
         if number % 3 == 2:
             steps |= {"after_rewriting": chosen - 7}
         metrics = {
@@ -114,7 +114,7 @@ def curated(count: int = 6, specialties: int = 5) -> list[Run]:
             "reasoning_tokens": dict(
                 zip(
                     ("min", "p25", "median", "p75", "p95", "max", "total"),
-                    (0.0 if number == 3 else 12.0, 80.0, 120.0 + 15 * number, 240.0, 600.0, 2500.0, 1e5),
+                    (0.0 if number == 3 else 12.0, 80.0, 100.0 + 2 * number, 240.0, 600.0, 2500.0, 1e5),
                     strict=True,
                 )
             ),

@@ -134,8 +134,8 @@ class TestCurations:
         assert [(row["filter"], row["rows"]) for row in rows] == [
             ("all rows", 9000),
             ("quality", 8800),
-            ("difficulty", 4090),
-            ("selection", 400),
+            ("difficulty", 5090),
+            ("selection", 150),
         ]
         assert rows[1]["removed"] == "missing question: 150; missing_reasoning: 50"
 

@@ -102,7 +102,7 @@ def _points(line: Line, known: Mapping[str, Rows]) -> list[tuple[Run, int]]:
 def _draw(panel: Axes, drawn: Varied, benchmark: str, known: Mapping[str, Rows]) -> None:
     held = draw_bases(panel, drawn, benchmark, drawn.bases)
     for number, line in enumerate(drawn.lines):
-        shift = 1 + dodged(number, len(drawn.lines), 0.05)
+        shift = 1 + dodged(number, len(drawn.lines), min(0.05, 0.3 / len(drawn.lines)))
         points = [(run, rows * shift) for run, rows in _points(line, known) if drawn.measure(run, benchmark)]
         measures = [drawn.measure(run, benchmark) for run, _ in points]
         values = [style.shown(drawn.what.metric, m.value) for m in measures if m is not None]

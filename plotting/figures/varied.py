@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from plotting.families import Family, Settings, base_of, families, labels, settings_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MEASURED = ("benchmark", "metric", "value", "low", "high", "n", "status", "remark")
+_CROWD = 4
 _BASE = "0.45"
 _BASE_LINES: tuple[Literal["-", ":", "-.", "--"], ...] = ("-", ":", "-.", "--")
 
@@ -105,7 +106,7 @@ def varied(request: Request, wanted: Wanted) -> Varied:
     names = labels(found)
     bases = [base_of(family, what.runs) for family in found]
     lines = [
-        Line(family, name, _look(request, name, number), base)
+        Line(family, name, replace(_look(request, name, number), pale=len(found) > _CROWD), base)
         for number, (family, name, base) in enumerate(zip(found, names, bases, strict=True))
     ]
     drawn = Varied(what, lines, lacking := dict(what.lacking))
