@@ -45,7 +45,7 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        found.filters |= {"link": link, "page_of": page_of}
+        found.filters |= {"link": link, "page_of": page_of, "sentence": sentence}
         return found
 
     def write(self, page: str, values: Mapping[str, Any], file: str | None = None) -> None:
@@ -79,6 +79,11 @@ def _masked(value: Any) -> Any:
 def link(text: str) -> str:
     """A path, or a name in an address's hash, as a part of a URL."""
     return quote(text, safe="/")
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence, with a large letter first and a full stop."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
 def page_of(name: str) -> str:

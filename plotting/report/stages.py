@@ -18,7 +18,7 @@ from registry.spending import told
 LOG_LINES = 200
 _LOG_BYTES = 256_000
 _LOGS = 8
-_FACTS = ("timestamp", "fingerprint", "attempt", "restart", "reused_from", "error")
+_FACTS = ("timestamp", "fingerprint", "attempt", "restart", "reused_from")
 _FUNNEL = "funnel"
 _SHOWN_APART = ("benchmarks", _FUNNEL, "reasons", "specialties", "rewriting", "validation_losses", "resolved")
 
@@ -40,6 +40,7 @@ def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
         "status": run.statuses[stage].status,
         "reason": run.statuses[stage].reason,
         "facts": [(name, entry[name]) for name in _FACTS if entry.get(name) not in (None, "")],
+        "error": str(entry.get("error") or ""),
         "last_attempt": flat(entry.get("last_attempt") or {}),
         "traceback": "\n".join(map(str, entry.get("traceback") or ())),
         "files": [(name, value, located(entry, name) is not None) for name, value in _paths(entry)],
