@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +28,15 @@ from plotting.report.scripts import write_data
 from plotting.report.stages import stage_pages
 from plotting.runs import Run
 from plotting.scores import benchmarks_of
+from registry.errors import StageFailure
 from registry.events import history_of
 from registry.reading import View
 from registry.store import Registry
 
+log = logging.getLogger(__name__)
 _PROCESSES = 2
+_MANY_TESTS = 10_000  # of 100 experiments on two benchmarks
+_TEST_SECONDS = 1.2e-6  # for each answer, as measured
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ def make_report(opened: Registry, view: View, runs: Sequence[Run], out: Path) ->
         with tqdm(total=2 * len(runs), desc="report", unit="step", file=sys.stderr, disable=None) as bar:
             try:
                 predictions = _fill(_Work(opened, view, runs, site, pool, bar.update))
+            except BrokenProcessPool:
+                raise StageFailure(f"{out}: a process of the report was killed; is there enough memory?") from None
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)  # nobody may write into a folder that is taken away
                 raise
@@ -105,7 +113,9 @@ def _fill(work: _Work) -> Predictions:
     request = Request(runs, display)
     figures = [work.pool.submit(draw, kind, request, work.report) for kind in KINDS]
     standings = pairs.comparisons(runs, found.marks, found.absent)
-    tests = [work.pool.submit(pairs.run_tests, task) for task in pairs.tasks(standings, found.marks)]
+    tasks = pairs.tasks(standings, found.marks)
+    _say_if_many(tasks)
+    tests = [work.pool.submit(pairs.run_tests, task) for task in tasks]
 
     benchmarks = benchmark_list(runs, display, found.n_questions)
     index = {"made": work.site.made, "registry": work.site.registry, **index_data(runs, benchmarks, found.absent)}
@@ -121,6 +131,13 @@ def _fill(work: _Work) -> Predictions:
     for name, content in pairs.by_run(standings, results, runs, titles):
         write_data(work.report, f"pairs/{name}", content)
     return found
+
+
+def _say_if_many(tasks: Sequence[pairs.Against]) -> None:
+    count = sum(len(task.others) for task in tasks)
+    if count > _MANY_TESTS:
+        seconds = sum(len(task.others) * len(task.first.correct) for task in tasks) * _TEST_SECONDS / _PROCESSES
+        log.info("%s paired tests take about %.0f s; name fewer experiments to be done sooner", f"{count:,}", seconds)
 
 
 def _curve(work: _Work, run: Run) -> tuple[Path, Path] | None:
