@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from plotting.report.stages import flat
 from plotting.runs import Run
 from registry.json_path import ABSENT, join
 from registry.layers import OWN, SET, Layers
@@ -19,19 +20,20 @@ _LAST = ("slurm", "merge_resources")
 def config_rows(opened: Registry, view: View, run: Run) -> list[dict[str, Any]]:
     """Rows of path, value, origin, default (of config.json, where it has another one) and `changed`.
 
-    Empty for an experiment whose config cannot be read; `run.problem` says why. The fields of the catalog's entries
-    are left out: they are named by their keys, and config.json holds them. Resources come last.
+    Of an experiment whose config cannot be read (`run.problem` says why) it is what is written. The fields of the
+    catalog's entries are left out: they are named by their keys, and config.json holds them. Resources come last.
     """
     if run.config is None:
-        return []
+        told = {"origin": "as written", "default": "", "changed": True, "last": False}
+        return [{"path": path, "content": value, "value": value, **told} for path, value in flat(run.written)]
     found = resolve(view.document, opened.catalog, opened.catalog_path.parent, run.experiment)
-    told = origins(run.config, found.layers, opened.catalog)
+    origin_of = origins(run.config, found.layers, opened.catalog)
     rows = []
     for steps, value in values(run.config):
         path, top = join(*steps), str(steps[0])
         if top in ENTRIES or top == "experiment":
             continue
-        origin = told[path]
+        origin = origin_of[path]
         default = _default(found.layers, steps)
         rows.append(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +106,6 @@ def experiment_values(
             for source, score in (row.scores if row else {}).items()
         ],
         "history": {"header": grid.header, "rows": grid.rows},
-        "written": json.dumps(run.body.get("config"), indent=2, ensure_ascii=False),
     }
 
 
