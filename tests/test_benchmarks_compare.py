@@ -54,7 +54,7 @@ def test_a_goal_is_judged_by_its_median(limit: float) -> None:
 
 
 def test_the_leaderboard_is_timed() -> None:
-    report = leaderboard(20, 1, quiet)
+    report = leaderboard(4, 1, quiet)
     assert len(report.data["seconds"]) == 1
     assert "meds1 leaderboard" in shown(report)
 
@@ -65,11 +65,13 @@ def test_a_comparison_is_timed() -> None:
     assert "60 items" in shown(report)
 
 
+@pytest.mark.full
 def test_a_report_is_measured_and_opened() -> None:
     made = make(2, 40, quiet)
     report = described(made)
     assert report.data["bytes"] > 0
     assert report.data["megabytes"] > 20
+    assert report.data["processor"] > 0
     if why_unavailable() is None:
         assert all(len(values) == 1 for values in opened(made, 1, quiet).data.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,9 +24,10 @@ _LOOK_EVERY = 0.05  # seconds
 
 @dataclass(frozen=True)
 class Ran:
-    """One command: wall seconds, the peak of its process tree's resident memory in MB, and what it printed."""
+    """One command: wall and processor seconds, the peak of its processes' resident memory in MB, what it printed."""
 
     seconds: float
+    processor: float
     megabytes: float
     stdout: bytes
 
@@ -67,7 +69,7 @@ def run_meds1(lab: Registry, cache: Path, *arguments: str) -> Ran:
         "VIRTUAL_ENV": sys.prefix,
     }
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        started = time.perf_counter()
+        started, before = time.perf_counter(), _processor()
         process = subprocess.Popen([CHECKOUT / "bin" / "meds1", *arguments], env=environment, stdout=out, stderr=errors)
         megabytes = _peak(process)
         seconds = time.perf_counter() - started
@@ -75,12 +77,18 @@ def run_meds1(lab: Registry, cache: Path, *arguments: str) -> Ran:
         errors.seek(0)
         if process.returncode != 0:
             raise StageFailure(f"meds1 {' '.join(arguments)}: {errors.read().decode(errors='replace').strip()}")
-        return Ran(seconds, megabytes, out.read())
+        return Ran(seconds, _processor() - before, megabytes, out.read())
 
 
 def times(count: int, lab: Registry, cache: Path, arguments: Sequence[str]) -> tuple[float, ...]:
     """Wall seconds of the command, so many times, each in a new process."""
     return tuple(run_meds1(lab, cache, *arguments).seconds for _ in range(count))
+
+
+def _processor() -> float:
+    """Processor seconds of all processes that this one has waited for, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _peak(process: subprocess.Popen[bytes]) -> float:
