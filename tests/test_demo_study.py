@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from demo.__main__ import main
-from demo.study import make_study
 from demo.study_answers import odd_outputs
 from demo.study_experiments import BUDGETS, experiments
 from registry.curation_schema import FILTER_STAGES
+from registry.paths import RegistryPaths
 from registry.schema import STAGES
 from registry.store import Registry, experiments_of, results_of
 from tests.lab import Lab, lab_environment
@@ -25,7 +25,10 @@ ODD = {"stale": "stale", "failed": "missing", "running": "running"}
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    return make_study(tmp_path_factory.mktemp("study"), questions=40)
+    """The study as the command line makes it, with one more seed than it has by itself."""
+    folder = tmp_path_factory.mktemp("study")
+    assert main(["study", str(folder), "--questions", "40", "--experiments", str(len(experiments()) + 1)]) == 0
+    return Registry(RegistryPaths(folder / "results.json"), folder / "config.json")
 
 
 def predictions_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
@@ -46,7 +49,7 @@ def test_every_experiment_is_in_the_state_that_it_is_to_be_in(study: Registry) -
     assert not view.warnings
     found = {name: study.statuses(view, name) for name in experiments_of(view)}
     assert {name: state["eval"].status for name, state in found.items()} == {
-        one.name: ODD.get(one.name, "completed") for one in experiments()
+        one.name: ODD.get(one.name, "completed") for one in experiments(more_seeds=1)
     }
     assert found["stale"]["curation"].reason == "curation.seed 100 -> 101"
     assert found["failed"]["training"].status == "failed"
@@ -128,14 +131,14 @@ def test_the_commands_read_it(study: Registry) -> None:
     assert len(board["warnings"]) == 2  # those without an eval result
 
 
-def test_the_command_line_makes_more_seeds_and_refuses_a_folder_in_use(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_more_experiments_are_more_seeds(study: Registry) -> None:
+    assert "random-1k-seed-3" in experiments_of(study.read())
+
+
+def test_a_folder_in_use_and_too_few_questions_are_refused(
+    study: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = len(experiments()) + 1
-    assert main(["study", str(tmp_path / "new"), "--questions", "40", "--experiments", str(wanted)]) == 0
-    document = json.loads((tmp_path / "new" / "results.json").read_bytes())
-    assert "random-1k-seed-3" in document["experiments"]
-    assert len(document["experiments"]) == wanted
-    assert main(["study", str(tmp_path / "new")]) == 2
+    assert main(["study", str(study.paths.file.parent)]) == 2
     assert "is not empty; name a new folder" in capsys.readouterr().err
     assert main(["study", str(tmp_path / "small"), "--questions", "3"]) == 2
+    assert "at least 40 questions" in capsys.readouterr().err

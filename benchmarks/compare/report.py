@@ -77,7 +77,7 @@ def described(made: Made) -> Report:
         Goal("  peak memory of its processes", (made.ran.megabytes,), MEGABYTES, "MB"),
         Goal(f"  folder of {len(files):,} files", (sum(files) / 1e6,), unit="MB"),
     ]
-    data = {"experiments": made.experiments, "items": made.items, "bytes": sum(files)}
+    data: dict[str, float] = {"experiments": made.experiments, "items": made.items, "bytes": sum(files)}
     data |= {"seconds": made.ran.seconds, "processor": made.ran.processor, "megabytes": made.ran.megabytes}
     return Report(data, (Grid(HEADER, [goal.row() for goal in goals], right=(1, 2, 3)),))
 
