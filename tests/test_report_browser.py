@@ -144,7 +144,7 @@ class TestLeaderboard:
         config = page.locator("#config details")
         config.locator("summary").click()
         config.get_by_label("Filter the table").fill("training.learning_rate")
-        expect(config.locator("tbody tr:not([hidden]) th")).to_have_text("training.learning_rate")
+        expect(config.locator("tbody tr:not([hidden]) th")).to_have_text(["training.learning_rate"])
 
     def test_a_thousand_experiments_are_filtered_and_sorted(self, report: Watched, tmp_path: Path) -> None:
         shutil.copytree(report.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("answers"))
