@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from demo.study import make_study
 from tests.browser import Watched, running, watched
+from tests.report_pages import MCQ, QUESTIONS, REPEATED, ROWS, answered, column, data, grown, luminance, place, shown
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.chromium
 RUNS = ("base", "random-1k", "s1-1k", "s1-10k-thinking", "failed", "deleted", "limited")
-MCQ = "medical-mcq"
-CHUNK = 200
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
-ROWS = "#leaderboard tbody tr:not([hidden])"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -38,11 +35,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def made_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a few experiments of the invented study, as `meds1 report` writes it."""
-    if os.environ.get("KEPT_REPORT"):
-        return Path(os.environ["KEPT_REPORT"])
     folder = tmp_path_factory.mktemp("report")
     study = folder / "study"
-    make_study(study)
+    make_study(study, questions=QUESTIONS)
     files = ["--registry", str(study / "results.json"), "--config", str(study / "config.json")]
     done = subprocess.run(
         [ROOT / "bin" / "meds1", "report", *RUNS, *files, "--out", folder / "report"],
@@ -61,32 +56,6 @@ def report(browser: Browser, made_report: Path) -> Iterator[Watched]:
         page = watched(context.new_page(), made_report)
         yield page
         assert page.complaints == []
-
-
-def data(folder: Path, key: str) -> Any:
-    """What a data file of the report holds."""
-    call = (folder / "data" / f"{key}.js").read_text()
-    return json.loads(call.partition(",")[2].strip().removesuffix(");"))
-
-
-def column(page: Page, key: str) -> list[str]:
-    """The texts of a leaderboard column in the rows that are shown, from the top."""
-    place: int = page.locator(f'th[data-key="{key}"]').evaluate("cell => cell.cellIndex")
-    rows = page.locator(ROWS)
-    texts: list[str] = rows.evaluate_all(f"rows => rows.map(row => row.cells[{place}].dataset.value)")
-    return texts
-
-
-def shown(page: Page) -> list[str]:
-    """The names of the experiments that the leaderboard shows, from the top."""
-    rows = page.locator(ROWS)
-    names: list[str] = rows.evaluate_all("rows => rows.map(row => row.dataset.name)")
-    return names
-
-
-def answered(page: Page) -> str:
-    """The heading of the prediction that is shown, once it is."""
-    return page.locator(".detail article").locator("xpath=..").locator("h2").inner_text()
 
 
 class TestLeaderboard:
@@ -147,7 +116,9 @@ class TestLeaderboard:
         expect(config.locator("tbody tr:not([hidden]) th")).to_have_text(["training.learning_rate"])
 
     def test_a_thousand_experiments_are_filtered_and_sorted(self, report: Watched, tmp_path: Path) -> None:
-        shutil.copytree(report.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("answers"))
+        shutil.copytree(
+            report.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("answers", "figures")
+        )
         page = (tmp_path / "index.html").read_text()
         row = page[page.index('<tr data-name="s1-1k"') :].partition("</tr>")[0] + "</tr>"
         names = [f"copy-{number}" for number in range(1000)]
@@ -240,7 +211,8 @@ class TestPredictions:
     def test_a_run_without_predictions_says_why(self, report: Watched) -> None:
         why = next(run for run in data(report.folder, "index")["experiments"] if run["name"] == "deleted")
         alert = report.open("predictions.html#run=deleted").get_by_role("alert")
-        expect(alert).to_have_text(f"deleted has no predictions in this report: {why['why_no_predictions']}")
+        expect(alert).to_have_text(f"No predictions of it in this report: {why['why_no_predictions']}")
+        expect(report.page.get_by_label("Run")).to_have_value("deleted")
 
     def test_the_keyboard_alone_is_enough(self, report: Watched) -> None:
         page = report.open(f"predictions.html#run=s1-1k&benchmark={MCQ}")
@@ -258,7 +230,7 @@ class TestPredictions:
         page.keyboard.press("Escape")
         page.keyboard.press("/")
         page.keyboard.type("<script>")
-        expect(page.locator(".count")).to_have_text(f"1 of {CHUNK} answers")
+        expect(page.locator(".count")).to_have_text(f"1 of {QUESTIONS} answers")
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.getAttribute('role')") == "listbox"
         assert "q=%3Cscript%3E" in page.url
@@ -274,22 +246,22 @@ class TestPredictions:
     def test_thousands_of_items_are_browsed_with_few_of_them_in_the_page(
         self, browser: Browser, made_report: Path, tmp_path: Path
     ) -> None:
-        folder = grown(made_report, tmp_path / "report", 40)
+        folder = grown(made_report, tmp_path / "report")
         with browser.new_context() as context:
             report = watched(context.new_page(), folder)
             page = report.open(f"predictions.html#run=s1-1k&benchmark={MCQ}")
             page.locator(".detail article").wait_for()
-            assert page.locator(".count").inner_text() == f"{40 * CHUNK:,} of {40 * CHUNK:,} answers"
+            assert page.locator(".count").inner_text() == "8,000 of 8,000 answers"
             most = 0
             for key in ("End", "Home", "End"):
                 page.keyboard.press(key)
                 expect(page.locator("[aria-selected=true] .excerpt")).to_contain_text("?")
                 most = max(most, page.locator("*").count())
-            assert answered(page) == f"Answer {40 * CHUNK}"
+            assert answered(page) == "Answer 8000"
             assert most < 1_500
             page.keyboard.press("/")
             page.keyboard.type("<script>")
-            expect(page.locator(".count")).to_have_text(f"40 of {40 * CHUNK:,} answers")
+            expect(page.locator(".count")).to_have_text(f"{REPEATED} of 8,000 answers")
             expect(page.locator("progress")).to_be_hidden()
             assert report.complaints == []
 
@@ -345,38 +317,3 @@ class TestEveryPage:
                 (folder / gone).unlink()
                 alert = report.open(address).get_by_role("alert")
                 expect(alert).to_have_text(re.compile(f"{re.escape(gone)} cannot be read; .* make it anew"))
-
-
-def luminance(page: Page, color: str) -> float:
-    """The relative luminance (WCAG 2) of one of the style sheet's colours, as the page shows it."""
-    measure = "name => { document.body.style.color = `var(--${name})`; return getComputedStyle(document.body).color; }"
-    channels = [int(part) / 255 for part in re.findall(r"\d+", page.evaluate(measure, color))]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def place(folder: Path) -> int:
-    """The number of the first benchmark in the report's data."""
-    return [benchmark["key"] for benchmark in data(folder, "index")["benchmarks"]].index(MCQ)
-
-
-def grown(report: Path, folder: Path, times: int) -> Path:
-    """A copy of the report in which s1-1k answered each question of the first benchmark `times` times."""
-    shutil.copytree(report, folder)
-    run, number = data(folder, "runs/s1-1k"), place(folder)
-    body = run[MCQ]
-    assert len(body["row"]) == CHUNK
-    for name, values in body.items():
-        if name == "repetition":
-            body[name] = [repetition for repetition in range(times) for _ in range(CHUNK)]
-        elif isinstance(values, list | str):
-            body[name] = values * times
-    chunk = data(folder, f"answers/s1-1k/b{number}/0")
-    for copy in range(times):
-        write(folder, f"answers/s1-1k/b{number}/{copy}", chunk)
-    write(folder, "runs/s1-1k", run)
-    return folder
-
-
-def write(folder: Path, key: str, value: object) -> None:
-    (folder / "data" / f"{key}.js").write_text(f'meds1Data("{key}", {json.dumps(value)});\n')

@@ -27,7 +27,7 @@
   async function open(name, index, benchmark, budget) {
     const known = index.experiments.find((one) => one.name === name);
     if (!known) throw new Error(`There is no experiment ${name} in this report; choose another run`);
-    if (!known.predictions) throw new Error(`${name} has no predictions in this report: ${known.why_no_predictions}`);
+    if (!known.predictions) throw new Error(`No predictions of it in this report: ${known.why_no_predictions}`);
     const place = index.benchmarks.findIndex((one) => one.key === benchmark);
     const answers = (await load(`runs/${name}`))[benchmark];
     if (!answers) throw new Error(`${name} has no answers to ${benchmark} in this report; choose another benchmark`);

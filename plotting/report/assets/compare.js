@@ -109,7 +109,7 @@
         .map((reason) => make('p', { class: 'note' }, make('b', null, `${title}: `), reason));
     });
     const unscored = [a, b].filter((name) => Object.keys(experiment(name).scores).length === 0)
-      .map((name) => make('p', { class: 'note' }, make('b', null, `${name}: `), experiment(name).remark));
+      .map((name) => make('p', { class: 'note' }, experiment(name).remark)); // names the experiment itself
     const headings = ['benchmark', 'B − A, points', 'p', 'p (Holm)', 'answers', 'both right', 'both wrong',
       'A right → B wrong', 'A wrong → B right', 'method'];
     const rows = held.map((benchmark) => testRow(benchmark, pair.tests[benchmark.key], a, b));

@@ -170,12 +170,15 @@
   const withPredictions = () => view.index.experiments.filter((one) => one.predictions);
   const titled = (one) => [one.name, one.label === one.name ? one.name : `${one.label} (${one.name})`];
 
+  /** The pairs, and the chosen value if it is none of them: a control never shows another one than was asked for. */
+  const withChosen = (pairs, value) => (pairs.some(([one]) => one === value) ? pairs : [[value, value], ...pairs]);
+
   function drawTools() {
     const runs = withPredictions().map(titled);
     const others = runs.filter(([name]) => name !== asked.run);
     const benchmarks = view.index.benchmarks.map((one) => [one.key, one.title]);
     const budgets = view.run?.budgets ?? [];
-    const chooser = (name, pairs) => choice(pairs, asked[name], (value) => change({ [name]: value }));
+    const chooser = (name, pairs) => choice(withChosen(pairs, asked[name]), asked[name], (value) => change({ [name]: value }));
     const show = choice(answers.SHOWS, asked.show, (value) => change({ show: value }));
     show.id = 'show';
     tools.replaceChildren(...[
