@@ -86,12 +86,13 @@ def test_the_readmes_experiment_goes_from_config_to_figure(on_slurm: Lab, tmp_pa
     assert len(blocks) == 3
 
     for block in blocks:
-        run_block(on_slurm, block.replace("--out figures", f"--out {tmp_path / 'figures'}"))
+        run_block(on_slurm, re.sub("--out (figures|report)", rf"--out {tmp_path}/\1", block))
         if "meds1 submit" in block:
             on_slurm.wait("med-s1-1k", "eval")
             on_slurm.wait("base", "eval")
 
     assert (tmp_path / "figures" / "comparison.pdf").is_file()
+    assert (tmp_path / "report" / "index.html").is_file()
     assert on_slurm.results("med-s1-1k")["training"]["metrics"]["world_size"] == 2, on_slurm.logs()
 
 
