@@ -40,13 +40,14 @@ def curated_of(run: Run) -> Curated:
     body = run.metrics("curation")
     if "funnel" not in body:
         return _of_original(run)
-    lengths = body.get("reasoning_tokens") or {}
+    why: Mapping[str, Any] = next((inner for _, inner in mappings(body, "reasons")), {})
+    lengths, n_train = _numbers(body.get("reasoning_tokens")), number(body.get("n_train"))
     return Curated(
-        funnel=in_filter_order(body["funnel"]),
-        reasons={f"after_{name}": counts for name, counts in (body.get("reasons") or {}).items()},
-        specialties=body.get("specialties") or {},
-        lengths={name: lengths[name] for name in QUANTILES if lengths.get(name) is not None},
-        n_train=body.get("n_train"),
+        funnel=in_filter_order(_counts(body["funnel"])),
+        reasons={f"after_{name}": _counts(found) for name, found in why.items()},
+        specialties=_counts(body.get("specialties")),
+        lengths={name: lengths[name] for name in QUANTILES if name in lengths},
+        n_train=None if n_train is None else int(n_train),
     )
 
 
@@ -75,11 +76,20 @@ def _of_original(run: Run) -> Curated:
     if total is None or selected is None:
         remedy = f"run `meds1 run {run.experiment} --stage curation --force`"
         raise MissingError(f"{run.experiment}: its curation result has no counts of rows; {remedy}")
-    specialties = body.get("specialty_distribution") or {}
     return Curated(
         funnel={"total": int(total), "after_selection": int(selected)},
-        reasons={"after_selection": body.get("filter_reasons") or {}},
-        specialties=specialties,
+        reasons={"after_selection": _counts(body.get("filter_reasons"))},
+        specialties=_counts(body.get("specialty_distribution")),
         lengths={},
         n_train=int(selected),
     )
+
+
+def _numbers(body: Any) -> dict[str, float]:
+    """The numbers of an object by name; what is none is left out."""
+    found = {str(name): number(value) for name, value in body.items()} if isinstance(body, Mapping) else {}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _counts(body: Any) -> dict[str, int]:
+    return {name: int(value) for name, value in _numbers(body).items()}

@@ -46,7 +46,7 @@ class Score:
     @property
     def chance(self) -> float | None:
         """The accuracy of guessing; null where there is no such thing, or the result does not say."""
-        return self.numbers.get("chance")
+        return number(self.numbers.get("chance"))
 
 
 @dataclass(frozen=True)

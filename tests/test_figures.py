@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -227,6 +228,14 @@ class TestDifferences:
         assert filled(alone)
         assert not filled(among_ten)
 
+    def test_a_baseline_that_is_stale_is_starred(self, tmp_path: Path) -> None:
+        first, second = answered_lab(tmp_path, {"first": 30, "second": 50})
+        assert first.row is not None
+        stale = replace(first, row=replace(first.row, status="stale"))
+        caption = drawn("differences", [stale, second], baseline="first").figure.get_supxlabel()
+        assert "gained over first *" in caption
+        assert "* stale" in caption
+
     def test_who_cannot_be_compared_is_named_with_the_reason(self, tmp_path: Path) -> None:
         runs = answered_lab(tmp_path, {"base": 40, "a": 46, "gone": 50})
         (tmp_path / "gone.jsonl").unlink()
@@ -277,6 +286,21 @@ class TestScalingAndCost:
         sketch = drawn("cost", [*lab()[2:3], spent])
         said = str(sketch.lacking["s1-100"])
         assert said.startswith("s1-100: its results say neither GPU hours nor dollars")
+
+    def test_what_was_reused_has_cost_what_its_source_has_paid(self) -> None:
+        found = {"mcq": numbers(90)}
+        paid = run_with("s1-100", found, curation={"spending": {"cost": 0.8}})
+        reusing = run_with("s1-1000", found, curation={"reused_from": "s1-100"})
+        orphan = run_with("base", found, curation={"reused_from": "gone"})
+        sketch = drawn("cost", [paid, reusing, orphan])
+        assert {row["experiment"]: row["cost"] for row in table_of(sketch)} == {"s1-100": 0.8, "s1-1000": 0.8}
+        assert list(sketch.lacking) == ["base"]
+
+    def test_two_of_one_name_have_their_own_entries_in_the_legend(self) -> None:
+        display = Display.model_validate({"experiments": {name: {"name": "same"} for name in ("one", "two")}})
+        runs = [run_with(name, {"mcq": numbers(90)}, display) for name in ("one", "two")]
+        (legend,) = drawn("scaling", runs, display).figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["same", "same"]
 
 
 class TestCommand:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,23 @@ class TestCurations:
         }
         assert "name no specialty" in told("specialties", runs)["bare"]
         assert "no lengths of reasoning" in told("lengths", runs)["bare"]
+
+    def test_counts_that_are_null_are_left_out(self) -> None:
+        metrics = {
+            "funnel": {"total": 5, "after_quality": None, "after_selection": 3},
+            "reasons": {"quality": None, "selection": {"rest": None}},
+            "specialties": {"Cardiology": 3, "Surgery": None},
+            "reasoning_tokens": {"min": None},
+        }
+        runs = [run_of("holes", config_of(RANDOM), curation={"metrics": metrics})]
+
+        assert [row["rows"] for row in table_of(drawn("funnel", runs))] == [5, 3]
+        assert [row["specialty"] for row in table_of(drawn("specialties", runs))] == ["Cardiology"]
+
+    def test_two_of_one_name_have_their_own_look(self) -> None:
+        twins = [replace(run, label="same") for run in cases.curated(2)]
+
+        assert legend_of(drawn("specialties", twins)) == ["same", "same"]
 
     def test_a_stale_curation_is_starred(self) -> None:
         stale = run_of("stale", config_of(RANDOM), curation=cases.curated(1)[0].results["curation"], status="stale")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
@@ -16,6 +17,7 @@ from plotting.figures.selecting import Scored, scored
 from plotting.metrics import Measure
 from plotting.runs import Run
 from registry.errors import MissingError, listed
+from registry.original.case import number
 from registry.schema import Stage
 
 _MEASURE = ("metric", "value", "low", "high", "n", "on_front")
@@ -48,20 +50,31 @@ def gpu_hours(run: Run) -> float | None:
     """GPU hours of its training, of all attempts; 0 without one, null where its result does not say."""
     if run.config is not None and not run.config.applies("training"):
         return 0.0
-    hours = run.metrics("training").get("gpu_hours")
-    return None if hours is None else float(hours)
+    return number(run.metrics("training").get("gpu_hours"))
 
 
-def dollars(run: Run) -> float | None:
-    """What the model calls of its curation and training have cost.
+def dollars(run: Run, sources: Mapping[str, Run]) -> float | None:
+    """What the model calls of its curation and training have cost; those of a reused result, at its source.
 
-    Null where one has an unknown price, or a result is of another program, which records no calls.
+    Null where one has an unknown price, or a result is of another program, which records no calls, or its source is
+    none of `sources`, by name.
     """
-    entries = [entry for stage in _MAKING if (entry := run.completed(stage))]
-    if any("fingerprint" not in entry for entry in entries):
+    costs = [_spent(stage, entry, sources) for stage in _MAKING if (entry := run.completed(stage))]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def _spent(stage: Stage, entry: Mapping[str, Any], sources: Mapping[str, Run]) -> float | None:
+    fingerprint, source = entry.get("fingerprint"), entry.get("reused_from")
+    if fingerprint is None:
         return None
-    costs = [entry["spending"].get("cost") for entry in entries if entry.get("spending")]
-    return None if None in costs else float(sum(costs))
+    if source:  # a result that is reused says nothing of what it took to make
+        made = sources[source].completed(stage) if source in sources else None
+        if made is None or made.get("fingerprint") != fingerprint or made.get("reused_from"):
+            return None
+        entry = made
+    spending = entry.get("spending")
+    return number(spending.get("cost")) if spending else 0.0
 
 
 def sketch(request: Request) -> Sketch:
@@ -70,7 +83,8 @@ def sketch(request: Request) -> Sketch:
     Dollars are drawn where any experiment has paid for model calls.
     """
     what = scored(request)
-    hours, paid = _known(what.runs, gpu_hours), _known(what.runs, dollars)
+    sources = {run.experiment: run for run in request.runs}
+    hours, paid = _known(what.runs, gpu_hours), _known(what.runs, lambda run: dollars(run, sources))
     costs = [_Cost("gpu_hours", f"GPU hours of training{_devices(what.runs)}", hours)] if any(hours.values()) else []
     if any(paid.values()):
         costs.append(_Cost("dollars", "dollars of model calls", paid))

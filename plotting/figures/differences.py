@@ -136,7 +136,9 @@ def _figure(request: Request, what: Scored, baseline: Run, compared: list[_Compa
     low, high = 5 * math.floor(min(*ends, -1) / 5), 5 * math.ceil(max(*ends, 1) / 5)
     panels[0].set_xlim(low, high)
     style.add_group_legend(figure, style.looks_of(request.display), [one.run.group for one in compared])
+    fresh.append(baseline.scored.comparable)
     (baseline_label,) = style.short_labels([baseline.label])
+    baseline_label += "" if fresh[-1] else " *"
     family = sum(len(one.tests) for one in compared)
     style.add_caption(
         figure,

@@ -22,7 +22,6 @@ from plotting.figures.varied import (
     base_handles,
     dodged,
     draw_bases,
-    look_of,
     values_of,
     varied,
 )
@@ -90,7 +89,7 @@ def _perturbation(run: Run) -> PerturbationConfig | None:
 
 def _look(kind: PerturbationName) -> Look:
     """The same in every figure."""
-    return look_of(_ORDER.index(kind))
+    return style.look_of(_ORDER.index(kind))
 
 
 def _place(key: tuple[PerturbationName, bool]) -> tuple[int, bool]:

@@ -79,8 +79,7 @@ def _drawn(request: Request, what: Scored, drawn: list[Run], lines: _Lines) -> S
     style.count_in_powers(panels[0], [point.tokens for point in points])
     style.fit_scale(panels[0], what.metric, [*_values(what, points), *_chances(what)], along="y")
     if by_name:
-        labels = style.short_labels([run.label for run in drawn])
-        style.add_legend(figure, {label: looks[run.experiment] for label, run in zip(labels, drawn, strict=True)})
+        style.add_legend(figure, [(run.label, looks[run.experiment]) for run in drawn])
     else:
         style.add_group_legend(figure, style.looks_of(request.display), [run.group for run in drawn])
     figure.supylabel(style.axis_title(what.metric), fontsize=9)

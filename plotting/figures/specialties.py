@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from plotting.curated import Counts, read_all
@@ -10,7 +10,6 @@ from plotting.figures import style
 from plotting.figures.funnel import marked_labels, stale_note
 from plotting.figures.kinds import Request, Sketch
 from plotting.figures.selecting import nothing_to_draw
-from plotting.figures.varied import look_of
 from plotting.runs import Run
 from registry.errors import MissingError
 
@@ -76,14 +75,14 @@ def _dots(drawn: Shares, labels: Sequence[str]) -> Figure:
     rows = style.short_labels(names)
     size = (4.0, 0.5 + style.ROW_INCHES * 1.2 * len(names))
     figure, (panel,) = style.make_panels(1, size, style.inches_of(rows))
-    looks: Mapping[str, style.Look] = {label: look_of(number) for number, label in enumerate(labels)}
-    for (_, counts), look in zip(drawn, looks.values(), strict=True):
+    looks = [style.look_of(number) for number in range(len(labels))]
+    for (_, counts), look in zip(drawn, looks, strict=True):
         for height, name in enumerate(names):
             style.draw_dot(panel, (_share(counts, name), height), None, look)
     style.name_rows([panel], rows, range(len(names)))
     panel.set_xlim(left=0)
     panel.margins(x=0.05)
-    style.add_legend(figure, looks)
+    style.add_legend(figure, list(zip(labels, looks, strict=True)))
     return figure
 
 

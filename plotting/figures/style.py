@@ -51,11 +51,12 @@ def looks_of(display: Display) -> Looks:
     Colours and markers together repeat after 36 groups. Without any group, what has none takes the first look.
     """
     named = [group for group in groups_of(display) if group is not None]
-    looks: dict[str | None, Look] = {group: _look(number) for number, group in enumerate(named)}
-    return looks | {None: Look(NEUTRAL, MARKERS[0]) if named else _look(0)}
+    looks: dict[str | None, Look] = {group: look_of(number) for number, group in enumerate(named)}
+    return looks | {None: Look(NEUTRAL, MARKERS[0]) if named else look_of(0)}
 
 
-def _look(number: int) -> Look:
+def look_of(number: int) -> Look:
+    """The look of the number-th of several things; they repeat after 36."""
     turn = number // len(PALETTE)
     return Look(PALETTE[number % len(PALETTE)], MARKERS[(number + turn) % len(MARKERS)])
 
@@ -76,7 +77,7 @@ def experiment_looks(display: Display, runs: Sequence[Run]) -> dict[str, Look]:
     found = {}
     for number, run in enumerate(runs):
         if run.experiment not in named:
-            found[run.experiment] = _look(number)
+            found[run.experiment] = look_of(number)
             continue
         own = [name for name in named if display.experiments[name].group == run.group]
         marker = MARKERS[own.index(run.experiment) % len(MARKERS)]
@@ -244,17 +245,17 @@ def add_group_legend(figure: Figure, looks: Looks, groups: Iterable[str | None])
     """The legend of the groups that a figure shows, above its panels, in the catalog's order; none for null alone."""
     here = set(groups)
     if here - {None}:
-        add_legend(figure, {name or "other": looks[name] for name in looks if name in here})
+        add_legend(figure, [(name or "other", looks[name]) for name in looks if name in here])
 
 
-def add_legend(figure: Figure, looks: Mapping[str, Look], linestyle: Any = "none") -> None:
+def add_legend(figure: Figure, looks: Sequence[tuple[str, Look]]) -> None:
     """A legend above the panels, in as many columns as fit."""
     from matplotlib.lines import Line2D
 
-    labels = short_labels(list(looks))
+    labels = short_labels([label for label, _ in looks])
     handles = [
-        Line2D([], [], linestyle=linestyle, marker=look.marker, color=look.color, label=label)
-        for label, look in zip(labels, looks.values(), strict=True)
+        Line2D([], [], linestyle="none", marker=look.marker, color=look.color, label=label)
+        for label, (_, look) in zip(labels, looks, strict=True)
     ]
     columns = int(figure.get_figwidth() / (inches_of(labels) + 0.5))
     figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(columns, len(handles))))

@@ -15,7 +15,7 @@ from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
 from plotting.figures.naming import name_points
 from plotting.figures.selecting import nothing_to_draw
-from plotting.figures.varied import add_legend, look_of
+from plotting.figures.varied import add_legend
 from plotting.runs import Run
 from plotting.training_logs import Course, Point, Quantity, course_of
 from registry.errors import Meds1Error
@@ -129,7 +129,7 @@ def _pens(courses: Sequence[Course], request: Request) -> dict[str, _Pen]:
     runs = [course.run for course in courses]
     if len(runs) <= _FEW:
         labels = style.short_labels([run.label for run in runs])
-        own = zip(runs, labels, map(look_of, range(len(runs))), strict=True)
+        own = zip(runs, labels, map(style.look_of, range(len(runs))), strict=True)
         return {run.experiment: _Pen(label, run.color or look.color, "-", look.marker) for run, label, look in own}
     groups = style.groups_of(request.display)
     looks = style.looks_of(request.display)

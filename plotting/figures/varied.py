@@ -17,7 +17,6 @@ from plotting.scores import benchmark_title
 from registry.catalog import Display
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError
-from registry.figure_style import MARKERS, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -121,13 +120,7 @@ def varied(request: Request, wanted: Wanted) -> Varied:
 def _look(request: Request, label: str, number: int) -> Look:
     """The look of the display group that a family is called by, else the next one."""
     named = style.looks_of(request.display).get(label)
-    return named or look_of(number)
-
-
-def look_of(number: int) -> Look:
-    """The look of the number-th of several things; they repeat after 36."""
-    turn = number // len(PALETTE)
-    return Look(PALETTE[number % len(PALETTE)], MARKERS[(number + turn) % len(MARKERS)])
+    return named or style.look_of(number)
 
 
 def dodged(number: int, count: int, width: float) -> float:
