@@ -11,7 +11,7 @@ import typer
 from registry.console import answering
 from registry.errors import UsageError, counted
 from registry.names import flaw
-from registry.options import NO_EXPERIMENTS, Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen
+from registry.options import NO_EXPERIMENTS, Choice, ConfigFile, Files, Json, Names, RegistryFile, Tag, chosen, say
 
 
 def report(
@@ -31,7 +31,12 @@ def report(
 
         began = time.monotonic()
         opened, view, selected = chosen(answer, Files(registry, config), Choice.or_all(names, tag))
-        runs = [run for run in runs_of(opened, view, selected, answer, names) if flaw(run.experiment) is None]
+        # A page is a file of the experiment's name.
+        illegal = [name for name in selected if flaw(name) is not None]
+        for name in illegal:
+            say(answer, name, UsageError("; ".join([*(flaw(name) or ()), "it has no page in the report"])), names)
+        legal = [name for name in selected if name not in illegal]
+        runs = runs_of(opened, view, legal, answer, names)
         if answer.errors:
             return
         if not runs:

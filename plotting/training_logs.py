@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plotting.runs import Run
-from registry.errors import MissingError, StageFailure
+from registry.errors import MissingError, StageFailure, naming
+from registry.original.case import number
 
 Quantity = Literal["loss", "reward"]
 COLUMNS: dict[Quantity, tuple[str, str]] = {"loss": ("loss", "eval_loss"), "reward": ("reward", "eval_reward")}
@@ -42,14 +43,22 @@ def course_of(run: Run) -> Course:
     log = run.file("training", "log_path")
     if log is not None:
         return _of_log(run, log)
-    validations = run.metrics("training").get("validation_losses") or ()
-    points = [Point(entry["step"], entry["loss"]) for entry in validations if entry.get("loss") is not None]
+    points = validations_of(run.metrics("training"))
     if not points or run.metrics("training").get("reward") is not None:
         run.needed("training", "log_path")
     return Course(run, "loss", (), points)
 
 
-def _of_log(run: Run, path: Path) -> Course:
+def validations_of(metrics: Mapping[str, Any]) -> list[Point]:
+    """The validation losses that a training's metrics hold."""
+    listed = metrics.get("validation_losses")
+    entries = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+    found = [(number(entry.get("step")), number(entry.get("loss"))) for entry in entries]
+    return [Point(int(step), loss) for step, loss in found if step is not None and loss is not None]
+
+
+def read_log(path: Path) -> tuple[Quantity, list[Point], list[Point]]:
+    """What a log is of, in training and in validation; `StageFailure` for a file that is no log."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -58,10 +67,15 @@ def _of_log(run: Run, path: Path) -> Course:
         steps = table["step"]
     except (OSError, pa.ArrowException, KeyError) as error:
         reason = "it has no steps" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        raise StageFailure(f"{run.experiment}: {path} is no log of a training: {reason}; copy it anew") from None
+        raise StageFailure(f"{path} is no log of a training: {reason}; copy it anew") from None
     quantity: Quantity = "reward" if "reward" in table else "loss"
     training, validation = (_points(steps, table.get(name, ())) for name in COLUMNS[quantity])
-    return Course(run, quantity, training, validation)
+    return quantity, training, validation
+
+
+def _of_log(run: Run, path: Path) -> Course:
+    with naming(run.experiment):
+        return Course(run, *read_log(path))
 
 
 def _points(steps: Sequence[int], values: Sequence[float | None]) -> list[Point]:

@@ -21,11 +21,13 @@ import pytest
 from demo.study import make_study
 from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
+from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
 from plotting.report.scripts import script
 from registry.edits import add_note
 from registry.errors import UsageError
 from registry.spending import told
+from tests.figure_family_cases import rewarded
 from tests.lab import Lab, lab_environment
 from tests.original_registry import original_document, write_files
 from tests.small_lab import answer_of, edit_json, write_json
@@ -265,12 +267,29 @@ class TestData:
         assert found["deleted"]["ranked"]["medical-mcq"] is True
         assert "eval_predictions.jsonl is not on this machine" in found["deleted"]["untested"]["medical-mcq"]
 
+    def test_a_run_without_scores_has_nothing_to_compare_and_a_file_that_says_so(self, report: Path) -> None:
+        assert data(report, "pairs/failed") == {}
+
     def test_configs_have_their_origins(self, report: Path) -> None:
         config = {path: (value, origin) for path, value, origin in data(report, "config/s1-10k-thinking")}
 
         assert config["curation.n_samples"] == (10_000, "own")
         assert config["eval.seed"] == (0, "built-in")
         assert not any(path.startswith(("model.", "eval_datasets.")) for path in config)
+
+
+class TestCurves:
+    def test_a_training_by_rewards_shows_these(self, tmp_path: Path) -> None:
+        log = Path(rewarded(tmp_path).results["training"]["log_path"])
+
+        assert draw_curve(log, tmp_path / "curve.svg") == "reward"
+        assert (tmp_path / "curve.svg").is_file()
+
+    def test_a_torn_log_has_none(self, tmp_path: Path) -> None:
+        log = tmp_path / "torn.parquet"
+        log.write_bytes(b"PAR1 torn")
+
+        assert draw_curve(log, tmp_path / "curve.svg") == ""
 
 
 def processes_of(folder: Path) -> Iterator[psutil.Process]:

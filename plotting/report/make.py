@@ -123,7 +123,7 @@ def _fill(work: _Work) -> Predictions:
     _pages(work, found)
     for run in runs:
         curve = curves.get(run.experiment)
-        _experiment_page(work, run, found, curve is not None and curve.result())
+        _experiment_page(work, run, found, curve.result() if curve else "")
         work.step()
     work.site.write("figures", {"figures": [figure.result() for figure in figures]})
     results = {key: test for future in tests for key, test in future.result().items()}
@@ -161,7 +161,7 @@ def _pages(work: _Work, found: Predictions) -> None:
         site.write(page, {"counts": counts})
 
 
-def _experiment_page(work: _Work, run: Run, found: Predictions, drawn: bool) -> None:
+def _experiment_page(work: _Work, run: Run, found: Predictions, quantity: str) -> None:
     name = run.experiment
     config = config_rows(work.opened, work.view, run)
     write_data(work.report, f"config/{name}", [[row["path"], row["content"], row["origin"]] for row in config])
@@ -171,7 +171,8 @@ def _experiment_page(work: _Work, run: Run, found: Predictions, drawn: bool) -> 
         "config": config,
         "stages": stages,
         "links": page_links(run, [stage["stage"] for stage in stages], name in found.marks),
-        "curve": curve_of(name) if drawn else "",
+        "curve": curve_of(name) if quantity else "",
+        "quantity": quantity,
         "predictions": name in found.marks,
         "why_no_predictions": found.absent.get(name, ""),
     }

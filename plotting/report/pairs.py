@@ -89,16 +89,16 @@ def run_tests(task: Against) -> dict[Key, PairedTest]:
 def by_run(
     standings: Mapping[Key, Standing], tests: Mapping[Key, PairedTest], runs: Sequence[Run], titles: Mapping[str, str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The content of `data/pairs/NAME.js` for each run that is compared: every other run against it.
+    """The content of `data/pairs/NAME.js` for each run: every other run against it; empty where it shares no benchmark.
 
     `titles` has the benchmarks' names.
     """
     labels = {run.experiment: run.label for run in runs}
     family = _adjusted(tests)
-    shared: dict[str, dict[str, list[Key]]] = {}
+    shared: dict[str, dict[str, list[Key]]] = {run.experiment: {} for run in runs}
     for key in standings:
         for name, other in (key[:2], (key[1], key[0])):
-            shared.setdefault(name, {}).setdefault(other, []).append(key)
+            shared[name].setdefault(other, []).append(key)
     for name, others in shared.items():
         found = {}
         for other, keys in others.items():

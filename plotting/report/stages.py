@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from plotting.artifacts import located
+from plotting.curated import curated_of
+from plotting.figures.funnel import title
 from plotting.runs import Run
+from plotting.training_logs import validations_of
+from registry.errors import MissingError
 from registry.history import Header, State
 from registry.json_path import join
 from registry.paths import attempt_dir
@@ -19,8 +23,7 @@ LOG_LINES = 200
 _LOG_BYTES = 256_000
 _LOGS = 8
 _FACTS = ("timestamp", "fingerprint", "attempt", "restart", "reused_from")
-_FUNNEL = "funnel"
-_SHOWN_APART = ("benchmarks", _FUNNEL, "reasons", "specialties", "rewriting", "validation_losses", "resolved")
+_SHOWN_APART = ("benchmarks", "funnel", "reasons", "specialties", "rewriting", "validation_losses", "resolved")
 
 
 def stage_pages(run: Run, state: State) -> list[dict[str, Any]]:
@@ -50,9 +53,9 @@ def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
         "spending_rows": flat((spending or {}).get("models") or {}),
         "metrics": flat({name: value for name, value in metrics.items() if name not in _SHOWN_APART}),
         "resolved": flat(metrics.get("resolved") or {}),
-        "bars": list(_bars(metrics)) if stage == "curation" else [],
+        "bars": list(_bars(run)) if stage == "curation" else [],
         "rewriting": metrics.get("rewriting") or [],
-        "validation_losses": metrics.get("validation_losses") or [],
+        "validation_losses": validations_of(metrics),
         "logs": _logs(run, state.headers(run.experiment, stage), entry, stage),
     }
 
@@ -80,26 +83,24 @@ def _paths(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def _bars(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _bars(run: Run) -> Iterator[dict[str, Any]]:
     """Tables of counts with their shares of the largest: funnel, reasons for leaving rows out, specialties."""
-    funnel = metrics.get(_FUNNEL)
-    if isinstance(funnel, Mapping) and funnel:
-        # From all rows to the chosen ones: a step takes rows away, never adds any.
-        rows = sorted(funnel.items(), key=lambda item: -(item[1] or 0))
-        yield _bar_table("Rows left after each step", [(step.replace("_", " "), count) for step, count in rows])
-    reasons = metrics.get("reasons")
-    if isinstance(reasons, Mapping):
-        named = [(f"{step}: {why}", count) for step, found in reasons.items() for why, count in found.items()]
-        yield _bar_table("Why rows were left out", sorted(named, key=lambda item: -item[1]))
-    specialties = metrics.get("specialties")
-    if isinstance(specialties, Mapping) and specialties:
-        found = sorted(specialties.items(), key=lambda item: -item[1])
-        yield _bar_table("Specialties of the chosen rows", [(str(name), count) for name, count in found])
+    try:
+        curated = curated_of(run)
+    except MissingError:  # a result without counts has no tables
+        return
+    yield _bar_table("Rows left after each step", [(title(step), count) for step, count in curated.funnel.items()])
+    named = [
+        (f"{title(step)}: {why}", count) for step, found in curated.reasons.items() for why, count in found.items()
+    ]
+    yield _bar_table("Why rows were left out", sorted(named, key=lambda item: -item[1]))
+    specialties = sorted(curated.specialties.items(), key=lambda item: -item[1])
+    yield _bar_table("Specialties of the chosen rows", specialties)
 
 
-def _bar_table(title: str, rows: list[tuple[str, int]]) -> dict[str, Any]:
+def _bar_table(caption: str, rows: list[tuple[str, int]]) -> dict[str, Any]:
     most = max((count for _, count in rows), default=0) or 1
-    return {"title": title, "rows": [(name, count, count / most) for name, count in rows]}
+    return {"title": caption, "rows": [(name, count, count / most) for name, count in rows]}
 
 
 def _logs(run: Run, headers: list[Header], entry: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
