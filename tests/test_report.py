@@ -23,10 +23,12 @@ from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
 from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
+from plotting.report.pairs import by_run, comparisons
 from plotting.report.scripts import script
 from registry.edits import add_note
 from registry.errors import UsageError
 from registry.spending import told
+from tests.figure_cases import numbers, run_with
 from tests.figure_family_cases import rewarded
 from tests.lab import Lab, lab_environment
 from tests.original_registry import original_document, write_files
@@ -267,6 +269,14 @@ class TestData:
         assert found["deleted"]["ranked"]["medical-mcq"] is True
         assert "eval_predictions.jsonl is not on this machine" in found["deleted"]["untested"]["medical-mcq"]
 
+    def test_a_stale_run_of_a_pair_is_said_to_be_stale(self) -> None:
+        runs = [run_with("one", {"mcq": numbers(90)}), run_with("two", {"mcq": numbers(80)}, status="stale")]
+        standings = comparisons(runs, {}, {run.experiment: "no predictions" for run in runs})
+        found = dict(by_run(standings, {}, runs, {"mcq": "mcq"}))
+
+        assert found["one"]["two"]["remarks"][0] == "two: stale"
+        assert found["two"]["one"]["remarks"][0] == "two: stale"
+
     def test_a_run_without_scores_has_nothing_to_compare_and_a_file_that_says_so(self, report: Path) -> None:
         assert data(report, "pairs/failed") == {}
 
@@ -336,6 +346,17 @@ class TestFolder:
 
         assert done.stderr.splitlines()[-1].endswith("choose another --out, or move it away")
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+    def test_a_link_to_a_report_stays_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "report")
+        for turn in ("first", "second"):
+            with replaced(tmp_path / "link") as new:
+                (new / "data").mkdir()
+                (new / "data/index.js").write_text(script("index", turn))
+
+        assert (tmp_path / "link").is_symlink()
+        assert data(tmp_path / "report", "index") == "second"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "report"]
 
     def test_two_at_once(self, tmp_path: Path) -> None:
         out = tmp_path / "report"

@@ -26,7 +26,7 @@ def replaced(out: Path) -> Iterator[Path]:
 
     `UsageError` where `out` is there and is no report, `StageFailure` where it cannot be written.
     """
-    out = Path(os.path.abspath(out))
+    out = Path(os.path.realpath(out))  # where `out` is a link it stays one
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     _refuse_foreign(out)
     try:

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from plotting.comparability import why_not_ranked
+from plotting.compare import remarks_on
 from plotting.conclusions import conclusion
 from plotting.paired_tests import PairedTest, adjusted, assessed
 from plotting.report.runs import Marks
@@ -93,7 +94,7 @@ def by_run(
 
     `titles` has the benchmarks' names.
     """
-    labels = {run.experiment: run.label for run in runs}
+    by_name = {run.experiment: run for run in runs}
     family = _adjusted(tests)
     shared: dict[str, dict[str, list[Key]]] = {run.experiment: {} for run in runs}
     for key in standings:
@@ -108,10 +109,11 @@ def by_run(
             found[other] = {
                 "ranked": {source: one.reasons is None or one.reasons[side] for source, one in known.items()},
                 "tests": {
-                    source: _told(test, conclusion(test, labels[name], labels[other], titles[source]))
+                    source: _told(test, conclusion(test, by_name[name].label, by_name[other].label, titles[source]))
                     for source, test in sided.items()
                 },
                 "untested": {source: one.untested for source, one in known.items() if one.untested},
+                "remarks": list(remarks_on([by_name[name], by_name[other]])),
             }
         yield name, found
 

@@ -110,10 +110,11 @@
     });
     const unscored = [a, b].filter((name) => Object.keys(experiment(name).scores).length === 0)
       .map((name) => make('p', { class: 'note' }, experiment(name).remark)); // names the experiment itself
+    const remarks = (pair.remarks ?? []).map((remark) => make('p', { class: 'note' }, remark));
     const headings = ['benchmark', 'B − A, points', 'p', 'p (Holm)', 'answers', 'both right', 'both wrong',
       'A right → B wrong', 'A wrong → B right', 'method'];
     const rows = held.map((benchmark) => testRow(benchmark, pair.tests[benchmark.key], a, b));
-    return [...sentences, ...reasons, ...unscored, rows.length ? table('Paired tests', headings, rows) : null].filter(Boolean);
+    return [...sentences, ...reasons, ...unscored, ...remarks, rows.length ? table('Paired tests', headings, rows) : null].filter(Boolean);
   }
 
   // --- the page ---

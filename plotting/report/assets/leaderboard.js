@@ -31,7 +31,7 @@
     const text = `${name} ${label} ${tags} ${group}`.toLowerCase();
     const has = (wanted, held) => wanted === '' || wanted === held;
     return words.every((word) => text.includes(word)) && has(chosen.group, group) && has(chosen.status, status)
-      && (chosen.tag === '' || tags.split(' ').includes(chosen.tag));
+      && (chosen.tag === '' || tags.split('\n').includes(chosen.tag));
   }
 
   function filter() {
@@ -143,7 +143,7 @@
     };
     return [
       of('group', 'Group', distinct((row) => [row.dataset.group])),
-      of('tag', 'Tag', distinct((row) => row.dataset.tags.split(' '))),
+      of('tag', 'Tag', distinct((row) => row.dataset.tags.split('\n'))),
       of('status', 'Status', distinct((row) => [row.dataset.status])),
     ];
   }
