@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def write_predictions(
         else:
             task = Task(run.experiment, path, report, numbered)
             waiting[pool.submit(read_or_problem, task)] = task
-    for future in as_completed(list(waiting)):
+    for future in list(waiting):  # in the order of the runs, so that equal predictions give equal files
         task, read = waiting.pop(future), future.result()
         try:
             if isinstance(read, Meds1Error):
