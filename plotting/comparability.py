@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plotting.runs import Run
@@ -11,6 +11,7 @@ from registry.schema import ExperimentConfig
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "limit", "thinking", "few_shot")
 _HOW = ("engine", "seed")
+_JUDGED = ("max_tokens", "temperature")
 
 
 def why_not_ranked(a: Run, b: Run, benchmark: str) -> str | None:
@@ -18,7 +19,7 @@ def why_not_ranked(a: Run, b: Run, benchmark: str) -> str | None:
 
     What was asked, and how it was scored, is what the results recorded as their inputs. Of a result without them
     (another program's) only the number of answers and, while it is not stale, its config's prompting are known;
-    `remarks` says so.
+    `remarks` says so. Who judged is no part of it: accuracy takes no judge, see `judged_alike`.
     """
     for run in (a, b):
         if benchmark not in run.scored.scores:
@@ -31,12 +32,30 @@ def why_not_ranked(a: Run, b: Run, benchmark: str) -> str | None:
 
 
 def remarks(a: Run, b: Run) -> list[str]:
-    """What to know of two runs that are ranked: other engine or seed, or results that do not say what was asked."""
+    """What to know of two runs that are ranked: other engine, seed or judge, or that a result says nothing of these."""
     silent = [run.experiment for run in (a, b) if not _inputs(run)]
     if silent:
         return [f"the result of {name} does not say with which prompts and settings it was made" for name in silent]
     how_a, how_b = ({field: _eval(_inputs(run)).get(field) for field in _HOW} for run in (a, b))
+    if all(_eval(_inputs(run)).get("judge") for run in (a, b)):
+        how_a, how_b = ({**how, "judge": _judge(_inputs(run))} for how, run in ((how_a, a), (how_b, b)))
     return [f"from {a.experiment} to {b.experiment}: {change}" for change in changed_fields(how_a, how_b)]
+
+
+def says_what_was_asked(run: Run) -> bool:
+    """Whether its eval result recorded prompts and settings."""
+    return bool(_inputs(run))
+
+
+def judged_alike(runs: Sequence[Run]) -> bool:
+    """Whether one judge, asked in one way, graded those of the runs that say who did."""
+    judges = [_judge(_inputs(run)) for run in runs if says_what_was_asked(run)]
+    return all(judge == judges[0] for judge in judges)
+
+
+def _judge(inputs: Inputs) -> dict[str, Any]:
+    settings = _eval(inputs).get("judge") or {}
+    return {"model": inputs.get("judge_model"), **{field: settings.get(field) for field in _JUDGED}}
 
 
 def _inputs(run: Run) -> Inputs:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from plotting.comparability import remarks, why_not_ranked
+from plotting.comparability import judged_alike, remarks, says_what_was_asked, why_not_ranked
+from plotting.conclusions import not_ranked
 from plotting.config_differences import ConfigDifference, config_differences
 from plotting.metrics import Measure, Metric, metric_of
 from plotting.paired_tests import RESAMPLES, Method, PairedTest, adjusted, paired_test
@@ -87,14 +88,15 @@ def compare(runs: Sequence[Run], ask: Ask) -> Comparison:
     tested = [found for found in outcomes if isinstance(found, Tested)]
     tests = adjusted([found.test for found in tested])
     unranked = {found.benchmark for found in untested if not found.ranked}
-    unranked |= {name for name in benchmarks if name not in runs[0].scored.scores and not _alike(runs, name)}
+    unlike = {name: why for name in benchmarks if name not in unranked and (why := _why_unlike(runs, name))}
+    unranked |= unlike.keys()
     return Comparison(
         runs=runs,
         differences=config_differences(runs),
         rows=[row for name in benchmarks for row in _rows(runs, name, name not in unranked)],
         tested=[replace(found, test=test) for found, test in zip(tested, tests, strict=True)],
         untested=untested,
-        remarks=list(remarks_on(runs)),
+        remarks=[*unlike.values(), *remarks_on(runs)],
     )
 
 
@@ -190,21 +192,30 @@ def _outcome(experiment: str, of_a: Answers, of_b: Answers, benchmark: str, ask:
     return Tested(experiment, test, flips)
 
 
-def _alike(runs: Sequence[Run], benchmark: str) -> bool:
-    """Whether the runs that have a benchmark may be ranked among themselves."""
-    first, *others = (run for run in runs if benchmark in run.scored.scores)
-    return all(why_not_ranked(first, run, benchmark) is None for run in others)
+def _why_unlike(runs: Sequence[Run], benchmark: str) -> str | None:
+    """What keeps the runs that have a benchmark from being ranked among themselves; null where nothing does.
+
+    A run that does not say what was asked is like many that are not like each other.
+    """
+    having = [run for run in runs if benchmark in run.scored.scores]
+    for first, *others in (having, [run for run in having if says_what_was_asked(run)] or having):
+        for run in others:
+            reason = why_not_ranked(first, run, benchmark)
+            if reason is not None:
+                return not_ranked(first.experiment, run.experiment, benchmark, reason)
+    return None
 
 
 def _rows(runs: Sequence[Run], benchmark: str, ranked: bool) -> Iterator[MetricRow]:
-    """A row for every metric that two of the runs have, accuracy first."""
+    """A row for every metric that two of the runs have, accuracy first; no best of grades of different judges."""
     scores = {run.experiment: run.scored.scores.get(benchmark) for run in runs}
     found = {name: score.measures() for name, score in scores.items() if score is not None}
     for key in dict.fromkeys(key for measures in found.values() for key in measures):
         measures = {name: own[key] for name, own in found.items() if key in own}
         if len(measures) > 1:
             metric = metric_of(key)
-            yield MetricRow(benchmark, metric, measures, _best(metric, measures) if ranked else None)
+            alike = ranked and (not metric.judged or judged_alike([run for run in runs if run.experiment in measures]))
+            yield MetricRow(benchmark, metric, measures, _best(metric, measures) if alike else None)
 
 
 def _best(metric: Metric, measures: Mapping[str, Measure]) -> str | None:

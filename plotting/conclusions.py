@@ -16,7 +16,8 @@ def conclusion(test: PairedTest, a: str, b: str, title: str) -> str:
     """
     if test.p >= ALPHA:
         return _nothing_shown(test, a, b, title)
-    if test.method == "mcnemar" and (test.better > test.worse) != (test.difference > 0):
+    # Equal means differ in their last bits; such a run is not said to answer more or less.
+    if test.method == "mcnemar" and (test.better - test.worse) * test.difference < 1e-9:
         return (
             f"{b} has more answers right on {counted(test.better, 'question')} of {title}, {a} on {test.worse:,} "
             f"({_p(test)}): more than chance explains; but their mean differs by {points(test.difference)} points "

@@ -18,6 +18,7 @@ from registry.catalog import Display
 from registry.errors import Meds1Error
 from registry.events import history_of
 from registry.reading import View
+from registry.secrets import masking
 from registry.store import Registry, experiments_of
 
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_[]<>|~&$"})
@@ -124,17 +125,18 @@ def _table(board: Board, display: Display) -> _Table:
     caption = board.caption
     if board.averages:
         titles, sizes, caption = [*titles, "macro"], [*sizes, ""], f"{caption}; {board.macro_rule(display)}"
+    mask = masking()  # before anything is escaped: HF_TOKEN's underscore is not what it was
     notes = list(dict.fromkeys(row.remark for row in board.rows if row.remark))
     alike = Counter(row.label for row in board.rows)
     rows = [
         (
-            _label(row, alike),
+            mask(_label(row, alike)),
             ["–" if cell == "-" else cell for cell in cells_of(board, row)],
             notes.index(row.remark) + 1 if row.remark else None,
         )
         for row in board.rows
     ]
-    return _Table(titles, sizes, rows, notes, caption)
+    return _Table([*map(mask, titles)], sizes, rows, [*map(mask, notes)], mask(caption))
 
 
 def _label(row: Row, alike: Mapping[str, int]) -> str:

@@ -43,6 +43,11 @@ class Metric:
         title = self.title[:1].upper() + self.title[1:]
         return f"{title} in %" if self.unit == "share" else title
 
+    @property
+    def judged(self) -> bool:
+        """Whether a judge gave it: then it is of that judge too."""
+        return self.name.startswith("judge.")
+
     def order(self, value: float) -> float:
         """A key to sort by: the best first; the largest where neither way is better."""
         return value if self.better == "lower" else -value
@@ -98,7 +103,7 @@ def measures_by_budget(numbers: Numbers) -> dict[int, dict[str, Measure]]:
     The numbers of the largest are also the benchmark's own.
     """
     budgets = _part(numbers, "budgets")
-    return {budget: measures(_part(budgets, str(budget))) for budget in sorted(map(int, filter(str.isdigit, budgets)))}
+    return {int(budget): measures(_part(budgets, budget)) for budget in sorted(filter(_is_count, budgets), key=int)}
 
 
 def measure_of(numbers: Numbers, metric: str) -> Measure | None:
@@ -183,6 +188,10 @@ def _part(numbers: Numbers, field: str) -> Numbers:
 def _count(value: Any) -> int | None:
     found = number(value)
     return None if found is None else int(found)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _mean(total: Any, n: int, questions: int | None) -> Measure | None:

@@ -87,6 +87,8 @@ def answers_by_benchmark(path: Path) -> dict[str, list[Answered]]:
     try:
         for line in lines_of(path):
             answer = answered(line)
+            if not (isinstance(answer.correct, bool) and isinstance(answer.source, str)):
+                raise StageFailure(f"{path}: {answer.id}: has no right or wrong; copy the file anew, or rescore")
             found.setdefault(answer.source, []).append(answer)
     except KeyError as error:
         raise StageFailure(f"{path}: a line has no {error}; it is no file of predictions of this project") from None

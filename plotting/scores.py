@@ -79,6 +79,8 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
     """
     entry = results.get("eval") or {}
     if ended_as(entry) != "completed":
+        if status.status in ("submitted", "running"):
+            raise MissingError(f"{name}: its eval is {status.status} and has no result yet; wait for it")
         raise MissingError(f"{name}: has no eval result; run `meds1 run {name}`")
     found = _benchmarks(name, entry)
     limit = (entry.get("metrics") or {}).get("limit")

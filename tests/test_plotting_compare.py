@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,18 @@ def compared(lab: Lab, *names: str, **ask: Any) -> Comparison:
 
 def best(found: Comparison) -> dict[tuple[str, str], str | None]:
     return {(row.benchmark, row.metric.name): row.best for row in found.rows}
+
+
+def graded(run: Run, mean: float, judge: str) -> Run:
+    """The run as it would be if a judge had graded its answers to `held-out`."""
+    entry = run.results["eval"]
+    settings = {"rubrics": ["quality"], "max_tokens": 100, "temperature": 0.0}
+    inputs = {**entry["inputs"], "judge_model": {"api_model": judge}}
+    inputs["eval"] = {**inputs["eval"], "judge": settings}
+    score = run.scored.scores["held-out"]
+    numbers = {**score.numbers, "judge": {"quality": {"mean": mean, "n": N}}}
+    row = replace(run.scored, scores={**run.scored.scores, "held-out": replace(score, numbers=numbers)})
+    return replace(run, results={**run.results, "eval": {**entry, "inputs": inputs}}, row=row)
 
 
 class TestTests:
@@ -214,6 +227,24 @@ class TestRanking:
         assert [one.ranked for one in mixed.untested if one.benchmark == "held-out"] == [False]
         text = lab.meds1("compare", "first", "step").stdout
         assert 'first and step are not ranked on held-out: asked or scored in another way: prompting "plain"' in text
+
+    def test_runs_that_are_both_like_one_that_says_nothing_need_not_be_like_each_other(self, lab: Lab) -> None:
+        found = compared(lab, "original-a", "better", "long")
+
+        assert best(found)["held-out", "accuracy"] is None
+        assert found.remarks[0] == (
+            "better and long are not ranked on held-out: asked or scored in another way: max_tokens 2048 -> 4096."
+        )
+        assert best(compared(lab, "original-a", "better"))["held-out", "accuracy"] == "better"
+
+    def test_grades_of_different_judges_have_no_best(self, lab: Lab) -> None:
+        first, better = runs(lab, "first", "better")
+        one = compare([graded(first, 3.0, "judge-1"), graded(better, 4.0, "judge-1")], Ask())
+        two = compare([graded(first, 3.0, "judge-1"), graded(better, 4.0, "judge-2")], Ask())
+
+        assert [best(found)["held-out", "judge.quality"] for found in (one, two)] == ["better", None]
+        assert best(two)["held-out", "accuracy"] == "better"
+        assert 'from first to better: judge.model.api_model "judge-1" -> "judge-2"' in two.remarks
 
     def test_other_prompts_in_the_files_are_not_ranked_either(self, lab: Lab) -> None:
         found = compared(lab, "first", "other-prompts", "better", benchmarks=("held-out",))

@@ -152,3 +152,22 @@ class TestConclusions:
         b = [right or number in range(1, 40, 2) for number, right in enumerate(a)]
 
         assert self.sentence(compared(a, b)).endswith("It is less than one point: sure is not the same as large.")
+
+
+def test_runs_with_equal_means_are_not_said_to_differ_in_them() -> None:
+    """15 questions of which b has one answer fewer right, 3 of which it has all five, and a none."""
+    right_of = [(3, 2)] * 15 + [(0, 5)] * 3 + [(5, 5)] * 2
+    a, b = ([number < right[run] for right in right_of for number in range(5)] for run in (0, 1))
+    asked = [
+        [
+            dataclasses.replace(answer, question_id=f"question-{number // 5}")
+            for number, answer in enumerate(answers(run))
+        ]
+        for run in (a, b)
+    ]
+    test = paired_test("known", *asked, method="mcnemar")
+
+    assert (test.better, test.worse) == (3, 15)
+    assert test.difference == pytest.approx(0.0, abs=1e-12)
+    assert test.p_value < 0.01
+    assert conclusion(test, "a", "b", "known").endswith("so that neither is said to be better.")

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,18 @@ class TestLatex:
         subprocess.run(["pdflatex", "-halt-on-error", "main.tex"], cwd=tmp_path, check=True, capture_output=True)
 
         assert (tmp_path / "main.pdf").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_a_key_is_hidden_although_its_underscore_is_escaped(lab: Lab, form: str) -> None:
+    lab = replace(lab, environment={**lab.environment, "HF_TOKEN": "hf_abcdefgh"})
+    display = {"experiments": {"base": {"name": "with hf_abcdefgh"}}}
+    edit_json(lab.folder / "config.json", lambda body: body.update(display=display))
+
+    text = lab.meds1("export", "--all", "--format", form).stdout
+
+    assert "abcdefgh" not in text
+    assert "TOKEN" in text
 
 
 def test_equal_names_are_told_apart(lab: Lab) -> None:

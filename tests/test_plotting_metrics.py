@@ -100,6 +100,7 @@ def test_budgets_are_apart_from_a_benchmarks_own_numbers() -> None:
 
     assert [(budget, said["accuracy"].value) for budget, said in found.items()] == [(256, 0.25), (1024, 0.5)]
     assert measures_by_budget(ANSWERED) == {}
+    assert measures_by_budget({**ANSWERED, "budgets": {"²": ANSWERED, "all": ANSWERED}}) == {}
 
 
 @pytest.mark.parametrize("odd", [None, "many", [], {"mean": None}, 3])
