@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plotting.runs import Run
-from registry.fingerprint import Inputs, changed_fields
+from registry.fingerprint import changed_fields
+from registry.original.case import part
 from registry.schema import ExperimentConfig
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "limit", "thinking", "few_shot")
@@ -36,8 +37,8 @@ def remarks(a: Run, b: Run) -> list[str]:
     silent = [run.experiment for run in (a, b) if not _inputs(run)]
     if silent:
         return [f"the result of {name} does not say with which prompts and settings it was made" for name in silent]
-    how_a, how_b = ({field: _eval(_inputs(run)).get(field) for field in _HOW} for run in (a, b))
-    if all(_eval(_inputs(run)).get("judge") for run in (a, b)):
+    how_a, how_b = ({field: part(_inputs(run), "eval").get(field) for field in _HOW} for run in (a, b))
+    if all(part(_inputs(run), "eval").get("judge") for run in (a, b)):
         how_a, how_b = ({**how, "judge": _judge(_inputs(run))} for how, run in ((how_a, a), (how_b, b)))
     return [f"from {a.experiment} to {b.experiment}: {change}" for change in changed_fields(how_a, how_b)]
 
@@ -53,19 +54,13 @@ def judged_alike(runs: Sequence[Run]) -> bool:
     return all(judge == judges[0] for judge in judges)
 
 
-def _judge(inputs: Inputs) -> dict[str, Any]:
-    settings = _eval(inputs).get("judge") or {}
+def _judge(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    settings = part(part(inputs, "eval"), "judge")
     return {"model": inputs.get("judge_model"), **{field: settings.get(field) for field in _JUDGED}}
 
 
-def _inputs(run: Run) -> Inputs:
-    entry = run.completed("eval") or {}
-    found = entry.get("inputs")
-    return found if isinstance(found, dict) else {}
-
-
-def _eval(inputs: Inputs) -> Mapping[str, Any]:
-    return inputs.get("eval") or {}
+def _inputs(run: Run) -> Mapping[str, Any]:
+    return part(run.completed("eval") or {}, "inputs")
 
 
 def _protocols(a: Run, b: Run, benchmark: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -74,7 +69,7 @@ def _protocols(a: Run, b: Run, benchmark: str) -> tuple[dict[str, Any], dict[str
         data_a, data_b = _data(a, benchmark), _data(b, benchmark)
         # A data set that only one of them was evaluated on holds other benchmarks.
         shared = (data_a.keys() & data_b.keys()) or (data_a.keys() | data_b.keys())
-        data = [{key: part for key, part in found.items() if key in shared} for found in (data_a, data_b)]
+        data = [{key: entry for key, entry in found.items() if key in shared} for found in (data_a, data_b)]
         return {**_asked(of_a, benchmark), "data": data[0]}, {**_asked(of_b, benchmark), "data": data[1]}
     if any(run.statuses["eval"].status != "completed" for run in (a, b)):
         return {}, {}
@@ -86,13 +81,13 @@ def _prompting(run: Run) -> str:
     return run.config.prompting if run.config else str(run.written.get("prompting", default))
 
 
-def _asked(inputs: Inputs, benchmark: str) -> dict[str, Any]:
+def _asked(inputs: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
     """Everything but the model, its training and the questions that decides what a benchmark's accuracy is of."""
-    settings = _eval(inputs)
+    settings = part(inputs, "eval")
     repetitions = settings.get("repetitions")
     return {
         "prompting": inputs.get("prompting"),
-        "system_prompt": (inputs.get("model") or {}).get("system_prompt"),
+        "system_prompt": part(inputs, "model").get("system_prompt"),
         **{field: settings.get(field) for field in _SAMPLING},
         "repetitions": repetitions.get(benchmark, 1) if isinstance(repetitions, Mapping) else repetitions or 1,
         "few_shot_data": inputs.get("few_shot"),
@@ -106,15 +101,16 @@ def _data(run: Run, benchmark: str) -> dict[str, Any]:
 
     A file whose rows name their source holds several benchmarks, so this is any that is not a benchmark itself.
     """
-    parts = dict(_parts(_inputs(run).get("datasets") or {}))
+    parts = dict(_parts(part(_inputs(run), "datasets")))
     if benchmark in parts:
         return {benchmark: parts[benchmark]}
-    return {key: part for key, part in parts.items() if key not in run.scored.scores}
+    return {key: entry for key, entry in parts.items() if key not in run.scored.scores}
 
 
 def _parts(datasets: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The data sets with rows of their own by key: those that were merged in place of the merged one."""
     found = []
     for key, entry in datasets.items():
-        found += _parts(entry["merge"]) if "merge" in entry else [(key, entry)]
+        merged = part(entry, "merge") if isinstance(entry, Mapping) else {}
+        found += _parts(merged) if merged else [(key, entry)]
     return found

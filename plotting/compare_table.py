@@ -10,7 +10,7 @@ from typing import Any
 from plotting.compare import Comparison, Flip, MetricRow, Tested
 from plotting.conclusions import conclusion, not_ranked, not_tested, p_text, points
 from plotting.config_differences import are_effective
-from plotting.metrics import Measure, Metric
+from plotting.leaderboard import shown
 from plotting.paired_tests import PairedTest
 from registry.catalog import Display
 from registry.console import Grid
@@ -125,14 +125,7 @@ def _cell(row: MetricRow, name: str) -> str:
     measure = row.measures.get(name)
     if measure is None:
         return "-"
-    return f"{'* ' if row.best == name else ''}{_shown(row.metric, measure)}"
-
-
-def _shown(metric: Metric, measure: Measure) -> str:
-    value = metric.shown(measure.value)
-    if measure.low is None or measure.high is None:
-        return value
-    return f"{value} [{metric.shown(measure.low)}, {metric.shown(measure.high)}]"
+    return f"{'* ' if row.best == name else ''}{shown(row.metric, measure)}"
 
 
 def _tests(found: Comparison, display: Display) -> Grid:

@@ -54,11 +54,15 @@ def _nothing_shown(test: PairedTest, a: str, b: str, title: str) -> str:
     elif not test.ci[0] <= 0 <= test.ci[1]:
         told += " It is a close call: the interval leaves out 0."
     questions = f"{test.n_questions:,} questions"
+    differ = test.better + test.worse
     if test.detectable is None:
-        return f"{told} {questions} of which {test.better + test.worse} differ cannot show one; they need not be equal."
+        # The sign test's smallest p, and the permutation test's: all questions that differ do so one way.
+        least = "cannot show one" if 2 * 0.5**differ >= ALPHA else "show one less than four times in five"
+        return f"{told} {questions} of which {differ} differ {least}; they need not be equal."
+    alone = "by one test alone " if test.family > 1 else ""
     return (
         f"{told} With {questions}, only differences of about {100 * test.detectable:.1f} points or more "
-        "are found four times in five; this is no proof that they are equal."
+        f"are found {alone}four times in five; this is no proof that they are equal."
     )
 
 

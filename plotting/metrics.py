@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from registry.original.case import number
+from registry.original.case import number, part
 
 Unit = Literal["share", "points", "tokens"]
 """A share between 0 and 1 (shown in percent), points of a scale of its own, or a number of tokens."""
@@ -102,8 +102,8 @@ def measures_by_budget(numbers: Numbers) -> dict[int, dict[str, Measure]]:
 
     The numbers of the largest are also the benchmark's own.
     """
-    budgets = _part(numbers, "budgets")
-    return {int(budget): measures(_part(budgets, budget)) for budget in sorted(filter(_is_count, budgets), key=int)}
+    budgets = part(numbers, "budgets")
+    return {int(budget): measures(part(budgets, budget)) for budget in sorted(filter(_is_count, budgets), key=int)}
 
 
 def measure_of(numbers: Numbers, metric: str) -> Measure | None:
@@ -123,35 +123,35 @@ def _all(numbers: Numbers) -> Iterator[tuple[str, Measure | None]]:
             yield name, _mean(numbers.get(name), total, questions)
         for name in ("reasoning_tokens", "completion_tokens"):
             yield f"mean_{name}", _mean(numbers.get(name), total, questions)
-    yield from _of_labels(_part(numbers, "labels"), questions)
-    yield from _of_text(_part(numbers, "text"), total, questions)
-    for rubric in _part(numbers, "judge"):
-        yield from _of_judge(f"judge.{rubric}", _part(_part(numbers, "judge"), rubric))
+    yield from _of_labels(part(numbers, "labels"), questions)
+    yield from _of_text(part(numbers, "text"), total, questions)
+    for rubric in part(numbers, "judge"):
+        yield from _of_judge(f"judge.{rubric}", part(part(numbers, "judge"), rubric))
 
 
 def _of_repetitions(numbers: Numbers, total: int, questions: int | None) -> Iterator[tuple[str, Measure | None]]:
     """Metrics of all answers to an item together: they are out of items, not out of answers."""
     items = total // max(1, _count(numbers.get("repetitions")) or 1)
-    vote = _part(numbers, "majority_vote")
+    vote = part(numbers, "majority_vote")
     # The second spelling is the original project's.
     value = vote.get("accuracy", numbers.get("majority_vote_accuracy"))
     yield "majority_vote", _interval(value, vote.get("ci"), items, questions)
-    passed = _part(numbers, "pass_at_k")
+    passed = part(numbers, "pass_at_k")
     for k in passed:
-        yield f"pass@{k}", _interval(_part(passed, k).get("mean"), _part(passed, k).get("ci"), items, questions)
+        yield f"pass@{k}", _interval(part(passed, k).get("mean"), part(passed, k).get("ci"), items, questions)
 
 
 def _of_labels(labels: Numbers, questions: int | None) -> Iterator[tuple[str, Measure | None]]:
     n = _count(labels.get("n")) or 0
     for name in ("macro_f1", "hamming_loss"):
         yield name, _interval(labels.get(name), None, n, questions)
-    for label, value in _part(labels, "f1").items():
+    for label, value in part(labels, "f1").items():
         yield f"label_f1.{label}", _interval(value, None, n, questions)
 
 
 def _of_text(text: Numbers, total: int, questions: int | None) -> Iterator[tuple[str, Measure | None]]:
     for name in text:
-        mean = _part(text, name)
+        mean = part(text, name)
         n = _count(mean.get("n")) or 0
         if name == "bleu":
             yield "text.bleu", _interval(mean.get("score"), None, total, questions)
@@ -167,22 +167,17 @@ def _of_judge(name: str, rubric: Numbers) -> Iterator[tuple[str, Measure | None]
     n = _count(rubric.get("n")) or 0
     read = n - (_count(rubric.get("unparsable")) or 0)
     yield name, _interval(rubric.get("mean"), None, read)
-    for criterion, value in _part(rubric, "criteria").items():
+    for criterion, value in part(rubric, "criteria").items():
         yield f"{name}.{criterion}", _interval(value, None, read)
     for bound in _GRADES:
         yield f"{name}.{bound}", _interval(rubric.get(bound), None, n)
-    for mode, count in _part(rubric, "by_judge").items():
+    for mode, count in part(rubric, "by_judge").items():
         yield f"{name}.{mode}", _mean(count, n, None) if n else None
 
 
 def _sizes(numbers: Numbers) -> tuple[int, int | None]:
     """How many answers, and to how many different questions."""
     return _count(numbers.get("total_examples")) or 0, _count(numbers.get("num_questions"))
-
-
-def _part(numbers: Numbers, field: str) -> Numbers:
-    found = numbers.get(field)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _count(value: Any) -> int | None:

@@ -14,6 +14,7 @@ from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.layers import build
 from registry.options import say
+from registry.original.case import part
 from registry.reading import View
 from registry.schema import Stage
 from registry.status import StageStatus, ended_as
@@ -52,9 +53,7 @@ class Run:
 
     def metrics(self, stage: Stage) -> Mapping[str, Any]:
         """The metrics of its completed result of a stage; empty where there is none."""
-        entry = self.completed(stage)
-        found = entry.get("metrics") if entry else None
-        return found if isinstance(found, Mapping) else {}
+        return part(self.completed(stage) or {}, "metrics")
 
     def completed(self, stage: Stage) -> Mapping[str, Any] | None:
         """Its completed result of a stage, stale ones included; null where there is none."""

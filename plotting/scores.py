@@ -9,7 +9,7 @@ from typing import Any
 from plotting.metrics import Measure, Metric, measure_of, measures, metric_of
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError, nearest, shortened
-from registry.original.case import Result, is_here, number
+from registry.original.case import Result, is_here, number, part
 from registry.original.numbers import SCORE_FILES, score_sets
 from registry.status import StageStatus, Word, ended_as
 
@@ -83,7 +83,8 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
             raise MissingError(f"{name}: its eval is {status.status} and has no result yet; wait for it")
         raise MissingError(f"{name}: has no eval result; run `meds1 run {name}`")
     found = _benchmarks(name, entry)
-    limit = (entry.get("metrics") or {}).get("limit")
+    first = number(part(entry, "metrics").get("limit"))
+    limit = int(first) if first else None
     shown = display.experiments.get(name)
     word = [status.status] if status.status != "completed" else []
     scores = {source: _score(name, source, numbers) for source, numbers in found.items()}
@@ -145,8 +146,9 @@ def _benchmarks(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
         return sets[0][1]
     absent = [path for field, path in result.paths.items() if field in SCORE_FILES and not is_here(path)]
     reason = f": {problems[0].line}" if problems else f", and {absent[0]} is not on this machine" if absent else ""
+    remedy = "copy it there, or run" if absent and not problems else "run"
     raise MissingError(
-        f"{name}: its eval result holds no benchmark{reason}; run `meds1 run {name} --stage eval --force`"
+        f"{name}: its eval result holds no benchmark{reason}; {remedy} `meds1 run {name} --stage eval --force`"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from registry.console import Grid
-from registry.original.case import number
+from registry.original.case import number, part
 from registry.schema import STAGES, Stage
 from registry.spending import dollars
 from registry.status import StageStatus, Word, ended_as
@@ -69,9 +69,9 @@ def called(results: Iterable[Result]) -> dict[str, Effort]:
     """Calls and cost by the model that was called."""
     found: dict[str, Effort] = {}
     for result in results:
-        models = _part(_part(result.entry, "spending"), "models")
+        models = part(part(result.entry, "spending"), "models")
         for model in models:
-            found[model] = _sum(found.get(model, Effort()), Effort(results=1, **_spent(_part(models, model))))
+            found[model] = _sum(found.get(model, Effort()), Effort(results=1, **_spent(part(models, model))))
     return dict(sorted(found.items()))
 
 
@@ -106,7 +106,7 @@ def called_table(found: Mapping[str, Effort]) -> Grid:
 
 def _effort(result: Result) -> Effort:
     hours = _gpu_hours(result)
-    spent = _spent(_part(result.entry, "spending"))
+    spent = _spent(part(result.entry, "spending"))
     if result.entry.get("fingerprint") is None:  # another program's, which says nothing of the calls that it made
         spent["without_cost"] = 1
     completed = ended_as(result.entry) == "completed"
@@ -115,10 +115,10 @@ def _effort(result: Result) -> Effort:
 
 def _gpu_hours(result: Result) -> float | None:
     """What a training says; else 0 for a stage on a machine without GPUs, and null: no result says how many it used."""
-    hours = number(_part(result.entry, "metrics").get("gpu_hours"))
+    hours = number(part(result.entry, "metrics").get("gpu_hours"))
     if hours is not None:
         return hours
-    device = _part(result.entry, "provenance").get("device")
+    device = part(result.entry, "provenance").get("device")
     return 0.0 if isinstance(device, str) and device.startswith(_CPU) else None
 
 
@@ -143,8 +143,3 @@ def _cost(effort: Effort) -> str:
 def _with_unknown(known: str, unknown: int) -> str:
     """What is known, and of how many results nothing is."""
     return " + ".join(filter(None, [known, f"{unknown} unknown" if unknown else ""]))
-
-
-def _part(body: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    found = body.get(field)
-    return found if isinstance(found, Mapping) else {}

@@ -108,6 +108,9 @@ class TestRefused:
 
 
 class TestConclusions:
+    def right(self, count: int) -> list[bool]:
+        return [number < count for number in range(50)]
+
     def sentence(self, test: PairedTest) -> str:
         return conclusion(test, "A", "B", "MedQA")
 
@@ -132,11 +135,23 @@ class TestConclusions:
 
         assert "With 200 questions, only differences of about 1" in self.sentence(compared(*runs))
         assert self.sentence(compared(*runs)).endswith("this is no proof that they are equal.")
+        assert "or more are found four times in five" in self.sentence(compared(*runs))
+        family = adjusted([compared(*runs)] * 2)
+        assert "or more are found by one test alone four times in five" in self.sentence(family[0])
 
     def test_two_runs_that_never_differ_are_not_called_equal(self) -> None:
         a, _ = two_runs(0)
         assert self.sentence(compared(a, a)).endswith(
             "200 questions of which 0 differ cannot show one; they need not be equal."
+        )
+
+    def test_few_that_differ_are_only_said_to_show_nothing_where_that_is_so(self) -> None:
+        none, last = [False] * 50, [False] * 49 + [True]
+
+        assert compared(none, self.right(7)).p_value < 0.05 < compared(none, self.right(5)).p_value
+        assert "50 questions of which 5 differ cannot show one" in self.sentence(compared(last, self.right(4)))
+        assert "50 questions of which 7 differ show one less than four times in five" in self.sentence(
+            compared(last, self.right(6))
         )
 
     def test_what_holm_takes_back_is_said(self) -> None:

@@ -90,4 +90,4 @@ def test_without_the_files_each_says_which_one_is_missing(original: Lab, tmp_pat
     body = answer_of(elsewhere, "leaderboard")
 
     assert body["data"] == []
-    assert any("base_eval.json is not on this machine" in line for line in body["warnings"])
+    assert any("base_eval.json is not on this machine; copy it there, or run" in line for line in body["warnings"])

@@ -124,6 +124,12 @@ def number(value: object) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
+def part(body: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """The object under a field, an empty one for anything else."""
+    found = body.get(field)
+    return found if isinstance(found, Mapping) else {}
+
+
 def mappings(body: Mapping[str, Any], *fields: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Those of the fields that are objects with something in them."""
     for field in fields:
