@@ -101,12 +101,15 @@ def stats(
             "tag": efforts(results, lambda result: result.tags),
         }
         models = called(results)
-        answer.data = {"experiments": len(selected), "stages": counts, "models_called": _plain(models)}
+        left = len(selected) - len(states)
+        answer.data = {"experiments": len(selected), "without_state": left, "stages": counts}
+        answer.data["models_called"] = _plain(models)
         answer.data |= {key.replace(" ", "_"): _plain(found) for key, found in tables.items()}
         if not selected:
             answer.lines.append(NO_EXPERIMENTS)
             return
-        answer.lines += [counted(len(selected), "experiment"), counts_table(counts)]
+        uncounted = f", {left} of them in no state, since their config is wrong: see above" if left else ""
+        answer.lines += [f"{counted(len(selected), 'experiment')}{uncounted}", counts_table(counts)]
         for key, found in tables.items():
             if len(found) > 1:
                 answer.lines += ["", efforts_table(key, found)]

@@ -90,11 +90,6 @@ def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = 
     return Board(found, chosen, shared, sorted(having, key=place), cells, averages, sizes, without)
 
 
-def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Best accuracy first; then what lacks a benchmark that most have, then what is stale or limited."""
-    return list(board_of(rows).rows)
-
-
 def table(board: Board, display: Display, top: int | None = None) -> Grid:
     """The leaderboard for a terminal: by the names that one types, with the readable ones where there are any."""
     rows = board.rows[:top]

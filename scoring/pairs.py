@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from registry.errors import UsageError, counted, shortened
 from scoring.bootstrap import Floats, cluster_means
@@ -53,13 +50,6 @@ class Flips:
     both_wrong: int
     right_to_wrong: int
     wrong_to_right: int
-
-
-def outcome_of(line: Mapping[str, Any]) -> Outcome:
-    """What a line of `eval_predictions.jsonl` tells: right or wrong, one item for each repetition and budget."""
-    prompt = json.dumps(line["prompt"], sort_keys=True).encode()
-    item = f"{line['id']}/{line['budget']}/{line['repetition']}"
-    return Outcome(item, line["question_id"], hashlib.sha256(prompt).hexdigest(), float(line["correct"]))
 
 
 def pair(a: Sequence[Outcome], b: Sequence[Outcome]) -> Pairs:

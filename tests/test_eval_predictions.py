@@ -19,10 +19,11 @@ from eval.questions import Question
 from eval.summary import details, require_output, summarise
 from inference.engine import FinishReason, Generation, Request
 from inference.formats import FORMATS
+from plotting.predictions import answers_by_benchmark
 from registry.errors import StageFailure, UsageError
 from registry.fields import FormatName
 from registry.schema import TaskName
-from scoring.pairs import Outcome, outcome_of, pair
+from scoring.pairs import Outcome, pair
 from tests.stages import row
 
 FREE: dict[str, Any] = {"options": None, "answer_idx": None, "answer": "Rheumatic fever"}
@@ -246,7 +247,7 @@ def test_two_files_of_predictions_are_paired_only_where_items_and_prompts_agree(
         made = [answer(row(n), "The answer is B" if n < right else "Well") for n in range(4)]
         judged = [replace(judge(each, PLAIN), prompt=[{"role": "user", "content": prompt}]) for each in made]
         write_predictions(judged, tmp_path / name)
-        return [outcome_of(json.loads(line)) for line in (tmp_path / name).read_text().splitlines()]
+        return [each.outcome for found in answers_by_benchmark(tmp_path / name).values() for each in found]
 
     assert sum(b - a for a, b in zip(*astuple(pair(run("a", 1), run("b", 3)))[1:], strict=True)) == 2
     with pytest.raises(UsageError, match="prompt"):

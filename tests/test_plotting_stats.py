@@ -39,6 +39,15 @@ def test_stages_are_counted_by_state(lab: Lab) -> None:
     assert text[1].split() == ["stage", "n/a", "missing", "completed", "failed"]
 
 
+def test_experiments_that_have_no_state_are_counted_as_such(lab: Lab) -> None:
+    lab.edit("tuned", model_key="nobody")
+
+    found = stats(lab)
+
+    assert (found["experiments"], found["without_state"], found["stages"]["eval"]) == (2, 1, {"missing": 1})
+    assert lab.meds1("stats").stdout.startswith("2 experiments, 1 of them in no state, since their config is wrong: ")
+
+
 def test_hours_and_money_that_results_tell_are_summed_and_others_counted(lab: Lab) -> None:
     unknown = {**SUMS, "cost": None}
     save(lab, "tuned", "curation", "completed", metrics={}, spending={**SUMS, "models": {"gpt": SUMS}})
