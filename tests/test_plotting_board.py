@@ -11,7 +11,7 @@ import pytest
 from plotting.leaderboard import Board, as_json, board_of, cells_of, table
 from plotting.scores import Row, row_of
 from registry.catalog import Display
-from registry.errors import UsageError
+from registry.errors import MissingError, UsageError
 from registry.status import StageStatus
 
 
@@ -144,3 +144,9 @@ def test_names_stand_in_the_table_as_they_are() -> None:
 
     assert grid.rows[0][:2] == ["a", label]
     assert re.fullmatch(r"X & Y \(n=100\)", grid.header[2])
+
+
+@pytest.mark.parametrize("status", ["submitted", "running"])
+def test_who_waits_for_a_result_is_not_told_to_run_it_again(status: Any) -> None:
+    with pytest.raises(MissingError, match=f"a: its eval is {status} and has no result yet; wait for it"):
+        row_of("a", {}, StageStatus(status), Display())
