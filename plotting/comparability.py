@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plotting.runs import Run
+from registry.errors import listed
 from registry.fingerprint import changed_fields
 from registry.original.case import part
 from registry.schema import ExperimentConfig
@@ -27,7 +28,8 @@ def why_not_ranked(a: Run, b: Run, benchmark: str) -> str | None:
             return f"{run.experiment} has no result of it"
     changes = changed_fields(*_protocols(a, b, benchmark))
     if changes:
-        return f"asked or scored in another way: {'; '.join(changes)}"
+        again = "; bring the older to date with `meds1 run NAME --rescore`" if _only_scored_anew(changes) else ""
+        return f"asked or scored in another way: {'; '.join(changes)}{again}"
     total_a, total_b = (run.scored.scores[benchmark].total for run in (a, b))
     return f"{total_a:,} answers of the one, {total_b:,} of the other" if total_a != total_b else None
 
@@ -59,6 +61,10 @@ def _judge(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": inputs.get("judge_model"), **{field: settings.get(field) for field in _JUDGED}}
 
 
+def _only_scored_anew(changes: Sequence[str]) -> bool:
+    return len(changes) == 1 and changes[0].startswith("scoring_version")
+
+
 def _inputs(run: Run) -> Mapping[str, Any]:
     return part(run.completed("eval") or {}, "inputs")
 
@@ -67,9 +73,11 @@ def _protocols(a: Run, b: Run, benchmark: str) -> tuple[dict[str, Any], dict[str
     of_a, of_b = _inputs(a), _inputs(b)
     if of_a and of_b:
         data_a, data_b = _data(a, benchmark), _data(b, benchmark)
-        # A data set that only one of them was evaluated on holds other benchmarks.
-        shared = (data_a.keys() & data_b.keys()) or (data_a.keys() | data_b.keys())
-        data = [{key: entry for key, entry in found.items() if key in shared} for found in (data_a, data_b)]
+        # A data set that only one of them was evaluated on holds other benchmarks. One file may have two keys.
+        shared = data_a.keys() & data_b.keys()
+        if not shared and not _meet(data_a, data_b):
+            return {"data set": listed(sorted(data_a))}, {"data set": listed(sorted(data_b))}
+        data = [{key: found[key] for key in shared} for found in (data_a, data_b)]
         return {**_asked(of_a, benchmark), "data": data[0]}, {**_asked(of_b, benchmark), "data": data[1]}
     if any(run.statuses["eval"].status != "completed" for run in (a, b)):
         return {}, {}
@@ -105,6 +113,11 @@ def _data(run: Run, benchmark: str) -> dict[str, Any]:
     if benchmark in parts:
         return {benchmark: parts[benchmark]}
     return {key: entry for key, entry in parts.items() if key not in run.scored.scores}
+
+
+def _meet(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether a data set of the one is one of the other by another key."""
+    return (not a and not b) or any(entry in b.values() for entry in a.values())
 
 
 def _parts(datasets: Mapping[str, Any]) -> list[tuple[str, Any]]:

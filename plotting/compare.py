@@ -116,9 +116,10 @@ def shared_benchmarks(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
     return [name for name in shared if not wanted or name in wanted]
 
 
-def tested_pair(of_a: Answers, of_b: Answers, benchmark: str, ask: Ask) -> tuple[PairedTest, tuple[Flip, ...]]:
-    """The test of run b against run a on a benchmark, and the answers that flip."""
-    a, b = headline(of_a.get(benchmark, ())), headline(of_b.get(benchmark, ()))
+def tested_pair(
+    a: Sequence[Answered], b: Sequence[Answered], benchmark: str, ask: Ask
+) -> tuple[PairedTest, tuple[Flip, ...]]:
+    """The test of run b against run a on a benchmark, given what `counted` gives, and the answers that flip."""
     test = paired_test(benchmark, a, b, method=ask.method, seed=ask.seed, resamples=ask.resamples)
     answers = {answer.item: answer for answer in b}
     pairs = ((answer, answers[answer.item]) for answer in a)
@@ -126,21 +127,20 @@ def tested_pair(of_a: Answers, of_b: Answers, benchmark: str, ask: Ask) -> tuple
 
 
 def predictions_of(run: Run) -> Answers:
-    """A run's single predictions, which must be those that its result counts.
+    """A run's single predictions by benchmark; `MissingError` says where a copy of them would be found."""
+    return answers_by_benchmark(run.needed("eval", "predictions_path"))
 
-    Raises `MissingError` that says where a copy of them would be found, or that a copy is of another time.
-    """
-    path = run.needed("eval", "predictions_path")
-    answers = answers_by_benchmark(path)
-    for name, score in run.scored.scores.items():
-        counted = headline(answers.get(name, ()))
-        right = sum(answer.correct for answer in counted)
-        if (right, len(counted)) != (score.correct, score.total):
-            raise MissingError(
-                f"{run.experiment}: {path} has {right} of {len(counted)} answers to {name} right, and its result "
-                f"{score.correct} of {score.total}; copy the file of this result"
-            )
-    return answers
+
+def counted(run: Run, answers: Answers, benchmark: str) -> list[Answered]:
+    """The predictions that a run's accuracy on a benchmark counts; `MissingError` where the file is of another time."""
+    found, score = headline(answers.get(benchmark, ())), run.scored.scores[benchmark]
+    right = sum(answer.correct for answer in found)
+    if (right, len(found)) != (score.correct, score.total):
+        raise MissingError(
+            f"{run.experiment}: {run.file('eval', 'predictions_path')} has {right} of {len(found)} answers to "
+            f"{benchmark} right, and its result {score.correct} of {score.total}; copy the file of this result"
+        )
+    return found
 
 
 def remarks_on(runs: Sequence[Run]) -> Iterator[str]:
@@ -173,7 +173,7 @@ def _outcomes(runs: Sequence[Run], benchmarks: Sequence[str], ask: Ask) -> Itera
         if isinstance(of_first, Meds1Error) or isinstance(of_run, Meds1Error):
             yield from (Untested(run.experiment, name, str(of_run), ranked=True) for name in ranked)
             continue
-        yield from (_outcome(run.experiment, of_first, of_run, name, ask) for name in ranked)
+        yield from (_outcome((first, of_first), (run, of_run), name, ask) for name in ranked)
 
 
 def _read(run: Run) -> Answers | Meds1Error:
@@ -184,9 +184,12 @@ def _read(run: Run) -> Answers | Meds1Error:
         return error
 
 
-def _outcome(experiment: str, of_a: Answers, of_b: Answers, benchmark: str, ask: Ask) -> Tested | Untested:
+def _outcome(a: tuple[Run, Answers], b: tuple[Run, Answers], benchmark: str, ask: Ask) -> Tested | Untested:
+    experiment = b[0].experiment
     try:
-        test, flips = tested_pair(of_a, of_b, benchmark, ask)
+        test, flips = tested_pair(counted(*a, benchmark), counted(*b, benchmark), benchmark, ask)
+    except MissingError as error:
+        return Untested(experiment, benchmark, str(error), ranked=True)
     except UsageError as error:  # other items or other prompts
         return Untested(experiment, benchmark, str(error), ranked=False)
     return Tested(experiment, test, flips)

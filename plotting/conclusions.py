@@ -68,7 +68,7 @@ def _nothing_shown(test: PairedTest, a: str, b: str, title: str) -> str:
 
 def points(difference: float) -> str:
     """A difference of shares in points of a percent, with its sign."""
-    return f"{100 * difference:+.1f}"
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0: no negative zero
 
 
 def p_text(p_value: float) -> str:

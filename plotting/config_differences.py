@@ -10,7 +10,7 @@ from plotting.runs import Run
 from registry.effective import EffectiveConfig
 from registry.json_path import Steps, join
 
-# Entries of the catalog are told by their keys, and resources change no outcome.
+# Entries of the catalog are told by their keys.
 _SHOWN = {"model_key", "prompting", "curation", "eval", "reference_gpus"}
 
 
@@ -27,6 +27,14 @@ def are_effective(runs: Sequence[Run]) -> bool:
     return all(run.config is not None for run in runs)
 
 
+def named(config: EffectiveConfig) -> dict[str, Any]:
+    """What decides the outcomes of an experiment, by the paths of its config: no catalog entries, no resources."""
+    body = config.model_dump(mode="json", include=_SHOWN)
+    training = config.training.model_dump(mode="json") if config.training else None
+    datasets = {"curate": config.train_dataset_key, "eval": list(config.eval_datasets)}
+    return {**body, "datasets": datasets, "training_params": training}
+
+
 def config_differences(runs: Sequence[Run]) -> list[ConfigDifference]:
     """The fields that are not the same in all runs, in the config's order.
 
@@ -36,15 +44,7 @@ def config_differences(runs: Sequence[Run]) -> list[ConfigDifference]:
     names = [run.experiment for run in runs]
     if not are_effective(runs):
         return _differences((), {run.experiment: {**run.written, "slurm": None} for run in runs}, names)
-    return _differences((), {run.experiment: _named(run.config) for run in runs if run.config}, names)
-
-
-def _named(config: EffectiveConfig) -> dict[str, Any]:
-    """The fields of an experiment's config as the registry calls them."""
-    body = config.model_dump(mode="json", include=_SHOWN)
-    training = config.training.model_dump(mode="json") if config.training else None
-    datasets = {"curate": config.train_dataset_key, "eval": list(config.eval_datasets)}
-    return {**body, "datasets": datasets, "training_params": training}
+    return _differences((), {run.experiment: named(run.config) for run in runs if run.config}, names)
 
 
 def _differences(steps: Steps, found: Mapping[str, Any], names: Sequence[str]) -> list[ConfigDifference]:

@@ -95,7 +95,8 @@ def table(board: Board, display: Display, top: int | None = None) -> Grid:
     rows = board.rows[:top]
     named = any(row.label != row.experiment for row in rows)
     header = ["experiment", *(["name"] if named else []), *headings(board, display), "remark"]
-    body = [[row.experiment, *([row.label] if named else []), *cells_of(board, row), row.remark] for row in rows]
+    names = [["" if row.label == row.experiment else row.label] if named else [] for row in rows]
+    body = [[row.experiment, *name, *cells_of(board, row), row.remark] for row, name in zip(rows, names, strict=True)]
     return Grid(header, body, title=board.caption, right=range(1 + named, len(header) - 1))
 
 

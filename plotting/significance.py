@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plotting.comparability import why_not_ranked
-from plotting.compare import Ask, predictions_of, shared_benchmarks, tested_pair
+from plotting.compare import Ask, counted, predictions_of, shared_benchmarks, tested_pair
 from plotting.conclusions import not_ranked, p_text, points
 from plotting.paired_tests import METHODS, Method, PairedTest
 from plotting.runs import Run
@@ -43,7 +43,8 @@ def single_test(runs: Sequence[Run], ask: Ask, display: Display) -> PairedTest:
     if reason is not None:
         title = display.benchmarks.get(name, name)
         raise UsageError(not_ranked(a.experiment, b.experiment, title, reason).rstrip("."))
-    return tested_pair(predictions_of(a), predictions_of(b), name, ask)[0]
+    of_a, of_b = (counted(run, predictions_of(run), name) for run in (a, b))
+    return tested_pair(of_a, of_b, name, ask)[0]
 
 
 def lines(test: PairedTest, a: str, b: str, title: str) -> list[str]:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plotting.config_differences import named
 from plotting.metrics import Measure, measures_by_budget
 from plotting.runs import Run, run_of
-from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error
 from registry.json_path import join
 from registry.origins import leaves
@@ -26,9 +26,7 @@ RESULT_COLUMNS = (
     *("experiment", "label", "group", "benchmark", "metric", "budget", "value", "low", "high", "n", "questions"),
     *("status", "stale", "limit", "flags"),
 )
-# What decides about outcomes, without catalog entries, paths and Slurm resources.
-_KEYS = ("model_key", "prompting", "train_dataset_key", "difficulty_model_key", "reference_gpus")
-_FIELDS = (*_KEYS, "curation", "training", "eval")
+_FIELDS = ("model_key", "datasets", "curation", "training_params", "prompting", "eval", "reference_gpus")
 _WHOLE = ("budget", "n", "questions", "limit")
 _VALUES = ("value", "low", "high")
 
@@ -68,7 +66,8 @@ def long_rows(runs: Iterable[Run]) -> list[Row]:
     rows: list[Row] = []
     for run in runs:
         if run.row is not None:
-            body = _effective(run.config) if run.config else _written(run.written)
+            found = named(run.config) if run.config else run.written
+            body = {field: found.get(field) for field in _FIELDS}
             rows += _rows_of(run, {join(*steps): _scalar(value) for steps, value in leaves(body)})
     return rows
 
@@ -82,18 +81,6 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     fields = [column for column in found if column not in RESULT_COLUMNS]
     inner = {column[:at] for column in fields for at, letter in enumerate(column) if letter == "."}
     return [*RESULT_COLUMNS, *(column for column in fields if found[column] or column not in inner)]
-
-
-def _effective(config: EffectiveConfig) -> dict[str, Any]:
-    return config.model_dump(mode="json", include=set(_FIELDS))
-
-
-def _written(config: Mapping[str, Any]) -> dict[str, Any]:
-    """By the names that an effective config has for them."""
-    datasets = config.get("datasets")
-    key = datasets.get("curate") if isinstance(datasets, dict) else None
-    body = {**config, "training": config.get("training_params"), "train_dataset_key": key}
-    return {field: body.get(field) for field in _FIELDS}
 
 
 def _rows_of(run: Run, fields: Row) -> Iterator[Row]:

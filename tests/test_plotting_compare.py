@@ -57,7 +57,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             "hotter": {"eval": HOT},
             "elsewhere": {"datasets": {"eval": "second-set"}},
             "other-prompts": {},
-            "miscounted": {},
+            "miscounted": {"datasets": TWO},
         }
         for name, config in configs.items():
             add(lab, name, "base", **{"datasets": {"eval": "held-out"}, **config})
@@ -66,7 +66,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         finish(lab, "better", {"held-out": table(range(120)), "second-set": small})
         for name in ("equal", "step", "long", "transformers", "edited", "copied"):
             finish(lab, name, {"held-out": table(range(100))})
-        finish(lab, "miscounted", {"held-out": table(range(100))}, metrics=scores(held_out=(90, N)))
+        wrong = scores(held_out=(90, N), second_set=(2, 4))
+        finish(lab, "miscounted", {"held-out": table(range(100)), "second-set": small}, metrics=wrong)
         finish(lab, "limited", {"held-out": table(range(100))[:20]})
         finish(lab, "hot", {"held-out": table(range(100), 3)})
         finish(lab, "hotter", {"held-out": table(range(106), 3)})
@@ -107,6 +108,12 @@ def compared(lab: Lab, *names: str, **ask: Any) -> Comparison:
 
 def best(found: Comparison) -> dict[tuple[str, str], str | None]:
     return {(row.benchmark, row.metric.name): row.best for row in found.rows}
+
+
+def on_data(run: Run, datasets: dict[str, Any]) -> Run:
+    """The run as it would be if its questions had come from these data sets."""
+    entry = run.results["eval"]
+    return replace(run, results={"eval": {**entry, "inputs": {**entry["inputs"], "datasets": datasets}}})
 
 
 def graded(run: Run, mean: float, judge: str) -> Run:
@@ -181,7 +188,7 @@ class TestTests:
     def test_a_file_that_is_not_the_one_its_result_counts_is_not_tested(self, lab: Lab) -> None:
         found = compared(lab, "first", "miscounted")
 
-        assert found.tested == []
+        assert [one.test.benchmark for one in found.tested] == ["second-set"]
         assert "has 100 of 200 answers to held-out right, and its result 90 of 200; copy the file" in (
             found.untested[0].reason
         )
@@ -212,6 +219,21 @@ class TestRanking:
 
         assert len(found.tested) == 1
         assert 'edited: stale: prompting "plain" -> "strict"' in found.remarks
+
+    def test_a_file_of_several_benchmarks_may_have_another_key(self, lab: Lab) -> None:
+        first, equal = runs(lab, "first", "equal")
+        one, other = ({"content": letter * 64} for letter in "ab")
+
+        assert why_not_ranked(on_data(first, {"exams": one}), on_data(equal, {"all": one}), "held-out") is None
+        reason = why_not_ranked(on_data(first, {"exams": one}), on_data(equal, {"all": other}), "held-out")
+        assert reason == 'asked or scored in another way: data set "exams" -> "all"'
+
+    def test_results_that_are_only_scored_anew_say_how_to_bring_them_together(self, lab: Lab) -> None:
+        first, equal = runs(lab, "first", "equal")
+        entry = equal.results["eval"]
+        older = replace(equal, results={"eval": {**entry, "inputs": {**entry["inputs"], "version": 0}}})
+
+        assert (why_not_ranked(first, older, "held-out") or "").endswith("with `meds1 run NAME --rescore`")
 
     def test_another_engine_is_a_remark(self, lab: Lab) -> None:
         remark = 'from first to transformers: engine "vllm" -> "transformers"'

@@ -73,7 +73,7 @@ def test_the_configs_fields_are_columns_and_missing_where_a_stage_does_not_apply
     assert frame.loc["few", "curation.method"] == "random"
     assert frame["curation.n_samples"].to_dict()["few"] == 4
     assert str(frame["curation.n_samples"].dtype) == "Int64"
-    assert frame["training.learning_rate"].isna().to_dict() == {"base": True, "few": False, "stale": True}
+    assert frame["training_params.learning_rate"].isna().to_dict() == {"base": True, "few": False, "stale": True}
     assert frame["prompting"].to_dict()["stale"] == "step"
     assert not [column for column in frame if re.search(r"_path|slurm|api_key|columns", column)]
     assert "curation" not in frame  # its fields are there

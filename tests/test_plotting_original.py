@@ -56,7 +56,7 @@ def test_the_frame_has_the_written_config(original: Lab) -> None:
     assert len(frame.attrs["left_out"]) == N_EXPERIMENTS - N_EVALUATED
     steps = accuracy.loc["medqa-1k-random-skip-33"]
     assert (steps["curation.perturbation.type"], steps["curation.perturbation.rate"]) == ("skip", 0.33)
-    assert steps["training.num_epochs"] == 10  # of the experiment that it refers to
+    assert steps["training_params.num_epochs"] == 10  # of the experiment that it refers to
 
 
 def test_exports_hold_their_numbers(original: Lab) -> None:
