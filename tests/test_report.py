@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import re
 import shutil
 import signal
@@ -23,6 +25,7 @@ from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
 from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
+from plotting.report.make import _processes
 from plotting.report.pairs import by_run, comparisons
 from plotting.report.scripts import script
 from registry.edits import add_note
@@ -376,6 +379,15 @@ class TestFolder:
 
         assert making.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None) is not True
         assert list(tmp_path.iterdir()) == []
+
+    def test_an_interrupt_while_its_processes_begin_is_not_theirs(self) -> None:
+        with _processes() as pool:
+            pids = [child.pid for child in multiprocessing.active_children() if child.pid]
+            for pid in pids:
+                os.kill(pid, signal.SIGINT)
+
+            assert len(pids) == 2
+            assert pool.submit(len, "abc").result() == 3
 
     def test_a_file_is_in_the_way(self, tmp_path: Path) -> None:
         (tmp_path / "report").write_text("")

@@ -79,20 +79,34 @@ def make_report(opened: Registry, view: View, runs: Sequence[Run], out: Path) ->
             except BrokenProcessPool:
                 raise StageFailure(f"{out}: a process of the report was killed; is there enough memory?") from None
             except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)  # nobody may write into a folder that is taken away
+                _stop(pool)
                 raise
         sizes = [path.stat().st_size for path in report.rglob("*") if path.is_file()]
     return Made(len(sizes), sum(sizes), len(predictions.marks), predictions.torn)
 
 
 def _processes() -> ProcessPoolExecutor:
-    # Not forked: this process has threads by now.
-    return ProcessPoolExecutor(_PROCESSES, multiprocessing.get_context("spawn"), _serve)
+    # Not forked: this process has threads by now. Begun at once, while interrupts are ignored, which they inherit: an
+    # interrupt is this process's to answer, also while they still import.
+    pool = ProcessPoolExecutor(_PROCESSES, multiprocessing.get_context("spawn"), _serve)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for _ in range(_PROCESSES):
+            pool.submit(os.getpid)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return pool
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the processes, whatever they do: nobody may write into a folder that is taken away."""
+    for process in multiprocessing.active_children():
+        process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _serve() -> None:
-    """In each process: leave interrupts to the one that began it, and end when that one has ended, however it did."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In each process: end when the one that began it has ended, however it did."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
