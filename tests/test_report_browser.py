@@ -88,6 +88,8 @@ class TestLeaderboard:
     def test_columns_show_another_metric_or_are_hidden(self, report: Watched) -> None:
         page = report.open("index.html")
         page.get_by_label("Metric").select_option("unanswered")
+        expect(page.locator("#leaderboard caption")).to_contain_text("Answers without an answer in % (lower is better)")
+        expect(page.locator("#leaderboard th[data-key=macro]")).to_be_hidden()
         scores = {run["name"]: run["scores"] for run in data(report.folder, "index")["experiments"]}
         key = page.locator('th[data-key="b0"]').get_attribute("data-benchmark")
         for name, value in zip(shown(page), column(page, "b0"), strict=True):

@@ -43,10 +43,11 @@ def index_data(
 ) -> dict[str, Any]:
     """The content of `data/index.js`; `absent` says by experiment why its predictions are not in the report."""
     measured = {name for row in _scored(runs) for score in row.scores.values() for name in score.measures()}
+    metrics = [metric_of(name) for name in sorted(measured, key=lambda name: (name != ACCURACY, name))]
     return {
         "format": FORMAT,
         "benchmarks": benchmarks,
-        "metrics": [asdict(metric_of(name)) for name in sorted(measured, key=lambda name: (name != ACCURACY, name))],
+        "metrics": [{**asdict(metric), "heading": metric.heading} for metric in metrics],
         "experiments": [_experiment(run, absent) for run in runs],
     }
 

@@ -11,6 +11,9 @@
   const rows = [...table.tBodies[0].rows];
   const columns = [...headings(table).values()].filter((heading) => heading.dataset.benchmark);
   const chosen = { q: '', tag: '', group: '', status: '', metric: HEADLINE, sort: '', hidden: new Set(), picked: new Set() };
+  const WAYS = { higher: '', lower: ' (lower is better)' };
+  const caption = table.caption.textContent;
+  const macro = headings(table).get('macro'); // of the headline
   const count = make('span', { class: 'count', role: 'status' });
   const compare = make('a', { class: 'button', id: 'compare-picked' });
   const message = make('div');
@@ -86,6 +89,11 @@
         cell.dataset.value = metric ? (measure ? measure[0] : '') : cell.first.key;
       }
     }
+    if (macro) for (const row of [...table.tHead.rows, ...rows]) row.cells[macro.cellIndex].hidden = metric !== undefined;
+    table.caption.textContent = metric
+      ? `${metric.heading}${WAYS[metric.better] ?? ' (neither way is better)'}, with 95 % intervals where the results hold `
+        + 'them. The rows stand as they were sorted before; a heading sorts them anew.'
+      : caption;
     const sorted = table.querySelector('th[aria-sort][data-benchmark]');
     if (sorted) sort(table, sorted, sorted.getAttribute('aria-sort'));
     remember();
