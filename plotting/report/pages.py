@@ -135,6 +135,7 @@ def _score(title: str, score: Score, failures: Mapping[str, int]) -> dict[str, A
         "flags": score.flags,
         "correct": score.correct,
         "total": score.total,
+        "questions": score.questions,
         "chance": score.chance,
         "measures": [_measure(name, measure) for name, measure in score.measures().items()],
         "failures": [(mode.replace("_", " "), count, count / most) for mode, count in failures.items()],

@@ -50,7 +50,7 @@
   async function drawDetail() {
     const { run, other, item } = view;
     if (item === null) {
-      pane.replaceChildren(make('p', { class: 'note' }, 'No answer is chosen. Press ? for the keys.'));
+      pane.replaceChildren(make('p', { class: 'note' }, 'No answer is shown: choose others, or empty the search. Press ? for the keys.'));
       return;
     }
     const drawn = await detail(run, item, other, answers.partner(view, item)).catch((error) => error);
