@@ -35,7 +35,7 @@ def needed(experiment: str, stage: Stage, entry: Mapping[str, Any], field: str) 
     recorded = entry.get(field)
     if not recorded:
         raise MissingError(f"{experiment}: its {stage} result names no {field}: it was recorded by another program")
-    copies = _copies(entry, str(recorded))
+    copies = [path for path in _copies(entry, str(recorded)) if path != Path(str(recorded))]
     where = f"; copy it there, or to {copies[0]}" if copies else "; copy it there, or set CACHE_DIR to a copy of runs/"
     raise MissingError(f"{experiment}: {stage}: {recorded} is not on this machine{where}")
 

@@ -36,12 +36,16 @@ def conclusion(test: PairedTest, a: str, b: str, title: str) -> str:
 
 def not_ranked(a: str, b: str, title: str, reason: str) -> str:
     """The sentence of two runs that are not ranked."""
-    return f"{a} and {b} are not ranked on {title}: {reason.rstrip('.')}."
+    return f"{a} and {b} are not ranked on {title}: {_ended(reason)}"
 
 
 def not_tested(a: str, b: str, title: str, reason: str) -> str:
     """The sentence of two runs whose scores may be ranked, and whose answers are not at hand."""
-    return f"{b} is not tested against {a} on {title}: {reason.rstrip('.')}."
+    return f"{b} is not tested against {a} on {title}: {_ended(reason)}"
+
+
+def _ended(reason: str) -> str:
+    return reason if reason.endswith(".") else f"{reason}."  # a shortened value ends with "..."
 
 
 def _nothing_shown(test: PairedTest, a: str, b: str, title: str) -> str:

@@ -158,7 +158,7 @@ def _print(command: str, as_json: bool, answer: Answer) -> None:
         message = "; ".join(str(error) for error in answer.errors)
         _print_json(command, answer, message, answer.errors[0].exit_code if answer.errors else 0)
     else:
-        for warning in answer.warnings:
+        for warning in dict.fromkeys(answer.warnings):
             print(masked(f"warning: {warning}"), file=sys.stderr)
         for line in answer.lines:
             if isinstance(line, Grid):
@@ -231,7 +231,7 @@ def _print_json(command: str, answer: Answer, message: str, exit_code: int) -> N
         "schema": SCHEMA,
         "command": command,
         "data": answer.data,
-        "warnings": answer.warnings,
+        "warnings": list(dict.fromkeys(answer.warnings)),
         "error": {"message": message, "exit_code": exit_code} if exit_code else None,
     }
     print(masked(json.dumps(body, ensure_ascii=False)))
