@@ -56,7 +56,7 @@ def _users(opened: Registry, answer: Answer) -> dict[str, list[str]]:
         try:
             datasets, _ = follow(experiments, name, "datasets")
         except UsageError as error:
-            answer.warnings.append(str(error))
+            answer.warn(name, error)
             continue
         named = datasets.get("eval") if isinstance(datasets, dict) else None
         for key in [named] if isinstance(named, str) else named or []:

@@ -34,7 +34,11 @@ def needed(experiment: str, stage: Stage, entry: Mapping[str, Any], field: str) 
         return found
     recorded = entry.get(field)
     if not recorded:
-        raise MissingError(f"{experiment}: its {stage} result names no {field}: it was recorded by another program")
+        noun = field.removesuffix("_path").replace("_", " ")
+        raise MissingError(
+            f"{experiment}: its {stage} result names no file of {noun} (another program recorded it), "
+            "so that what needs one cannot be made"
+        )
     copies = [path for path in _copies(entry, str(recorded)) if path != Path(str(recorded))]
     where = f"; copy it there, or to {copies[0]}" if copies else "; copy it there, or set CACHE_DIR to a copy of runs/"
     raise MissingError(f"{experiment}: {stage}: {recorded} is not on this machine{where}")

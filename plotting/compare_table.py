@@ -20,14 +20,14 @@ _WIDEST = 40
 
 
 def lines(found: Comparison, display: Display) -> list[str | Grid]:
-    """The comparison for a terminal: differences, scores, tests, flips, and what may be concluded."""
+    """The comparison for a terminal: differences, scores, tests, what may be concluded, and the answers that flip."""
     shown: list[str | Grid] = [_differences(found), "", _scores(found, display)]
     if any(row.best for row in found.rows):
         shown.append("* best of the row")
     if found.tested:
-        shown += ["", _tests(found, display), "", *_flip_lines(found, display)]
-    shown += ["", *_sentences(found, display)]
-    return [*shown, *(f"note: {remark}" for remark in found.remarks)]
+        shown += ["", _tests(found, display)]
+    shown += ["", *_sentences(found, display), *(f"note: {remark}" for remark in found.remarks)]
+    return [*shown, "", *_flip_lines(found, display)] if found.tested else shown
 
 
 def as_json(found: Comparison, display: Display) -> dict[str, Any]:

@@ -56,7 +56,9 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
                 except ValueError:
                     body = None
                 if not isinstance(body, dict):
-                    raise StageFailure(f"{path}: line {number} is no JSON object; copy the file anew, or rescore")
+                    raise StageFailure(
+                        f"{path}: line {number} is no JSON object; copy the file anew, or run `meds1 run NAME --rescore`"
+                    )
                 yield body
     except OSError as error:
         raise MissingError(f"{path}: cannot be read: {error.strerror}") from None
@@ -88,7 +90,9 @@ def answers_by_benchmark(path: Path) -> dict[str, list[Answered]]:
         for line in lines_of(path):
             answer = answered(line)
             if not (isinstance(answer.correct, bool) and isinstance(answer.source, str)):
-                raise StageFailure(f"{path}: {answer.id}: has no right or wrong; copy the file anew, or rescore")
+                raise StageFailure(
+                    f"{path}: {answer.id}: has no right or wrong; copy the file anew, or run `meds1 run NAME --rescore`"
+                )
             found.setdefault(answer.source, []).append(answer)
     except KeyError as error:
         raise StageFailure(f"{path}: a line has no {error}; it is no file of predictions of this project") from None

@@ -88,8 +88,10 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
     shown = display.experiments.get(name)
     word = [status.status] if status.status != "completed" else []
     scores = {source: _score(name, source, numbers) for source, numbers in found.items()}
+    # What keeps a whole result from being checked may be long and the same in every row: `meds1 status` has all of it.
+    reason = status.reason.split(": ", 1)[0] if status.status == "completed" else status.reason
     remarks = [
-        ": ".join(filter(None, [*word, status.reason])),
+        ": ".join(filter(None, [*word, reason])),
         f"first {limit} questions only" if limit else "",
         *(f"{display.benchmarks.get(source, source)}: {', '.join(s.flags)}" for source, s in scores.items() if s.flags),
     ]

@@ -65,10 +65,18 @@ class Answer:
 
     def fail(self, experiment: str, error: Meds1Error) -> None:
         """Note what went wrong with one experiment, by its name, so that the command can go on with the others."""
-        message = str(error)
-        shown = in_message(experiment)
-        named = message.startswith((f"{shown}:", f"{join('experiments', experiment)}."))
-        self.errors.append(error if named else type(error)(f"{shown}: {message}"))
+        message = _named(experiment, error)
+        self.errors.append(error if message == str(error) else type(error)(message))
+
+    def warn(self, experiment: str, error: Meds1Error) -> None:
+        """Say by its name what keeps an experiment out that was not asked for."""
+        self.warnings.append(_named(experiment, error))
+
+
+def _named(experiment: str, error: Meds1Error) -> str:
+    message, shown = str(error), in_message(experiment)
+    named = message.startswith((f"{shown}:", f"{join('experiments', experiment)}."))
+    return message if named else f"{shown}: {message}"
 
 
 @contextmanager

@@ -92,4 +92,4 @@ def say(answer: Answer, name: str, error: Meds1Error, names: list[str] | None) -
     if name in (names or []):
         answer.fail(name, error)
     else:
-        answer.warnings.append(str(error))
+        answer.warn(name, error)

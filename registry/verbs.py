@@ -79,7 +79,7 @@ def _in_state(opened: Registry, view: View, names: list[str], word: str, answer:
             if any(state.status == word for state in opened.statuses(view, name).values()):
                 found.append(name)
         except Meds1Error as error:
-            answer.warnings.append(str(error))
+            answer.warn(name, error)
     return found
 
 
@@ -108,7 +108,7 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
             states = {stage: asdict(state) for stage, state in opened.statuses(view, name).items()}
             effective = opened.effective(view, name).model_dump(mode="json")
         except Meds1Error as error:  # what is written is shown all the same
-            answer.warnings.append(str(error))
+            answer.warn(name, error)
         answer.data = {**body, "effective": effective, "status": states, "history": past}
         sections = {key: value for key, value in {**body, "effective": effective}.items() if value}
         for title, value in sections.items():

@@ -281,7 +281,7 @@ class TestRanking:
 
         assert best(found)["held-out", "accuracy"] == "original-b"
         assert [one.ranked for one in found.untested] == [True]
-        assert "names no predictions_path: it was recorded by another program" in found.untested[0].reason
+        assert "names no file of predictions (another program recorded it)" in found.untested[0].reason
         assert "the result of original-a does not say with which prompts and settings it was made" in found.remarks
         assert answer_of(lab, "compare", "original-a", "original-b")["data"]["tests"] == []
 
@@ -341,7 +341,7 @@ class TestErrors:
             ("first better", "they share 2 benchmarks; name one of them: --benchmark held-out or second-set"),
             ("first step", "first and step are not ranked on held-out: asked or scored"),
             ("equal elsewhere", "no benchmark in common: equal has held-out; elsewhere has second-set"),
-            ("original-a original-b", "original-a: its eval result names no predictions_path"),
+            ("original-a original-b", "original-a: its eval result names no file of predictions"),
             ("first better equal", "3 experiments are named; a test is of two"),
         ],
     )

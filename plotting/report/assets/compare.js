@@ -85,7 +85,7 @@
   }
 
   const points = (share) => `${share > 0 ? '+' : ''}${(100 * share).toFixed(1)}`;
-  const chance = (p) => (p === null || p === undefined ? '–' : (p < 0.0001 ? '< 0.0001' : p.toFixed(4)));
+  const chance = (p) => (p === null || p === undefined ? '–' : (p < 0.001 ? '< 0.001' : p.toFixed(p < 0.1 ? 3 : 2)));
 
   function testRow(benchmark, test, a, b) {
     const number = (...content) => make('td', { class: 'number' }, ...content);
