@@ -12,6 +12,8 @@ from typing import Any
 from registry.errors import MissingError, StageFailure
 from scoring.pairs import Outcome
 
+_ANEW = "copy the file anew, or run `meds1 run NAME --rescore`"
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -56,9 +58,7 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
                 except ValueError:
                     body = None
                 if not isinstance(body, dict):
-                    raise StageFailure(
-                        f"{path}: line {number} is no JSON object; copy the file anew, or run `meds1 run NAME --rescore`"
-                    )
+                    raise StageFailure(f"{path}: line {number} is no JSON object; {_ANEW}")
                 yield body
     except OSError as error:
         raise MissingError(f"{path}: cannot be read: {error.strerror}") from None
@@ -90,9 +90,7 @@ def answers_by_benchmark(path: Path) -> dict[str, list[Answered]]:
         for line in lines_of(path):
             answer = answered(line)
             if not (isinstance(answer.correct, bool) and isinstance(answer.source, str)):
-                raise StageFailure(
-                    f"{path}: {answer.id}: has no right or wrong; copy the file anew, or run `meds1 run NAME --rescore`"
-                )
+                raise StageFailure(f"{path}: {answer.id}: has no right or wrong; {_ANEW}")
             found.setdefault(answer.source, []).append(answer)
     except KeyError as error:
         raise StageFailure(f"{path}: a line has no {error}; it is no file of predictions of this project") from None
