@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from registry.paths import RegistryPaths
+from registry.store import Registry
 from tests import browser
 from tests.cluster import throwaway
 
@@ -68,6 +70,17 @@ def slurm_cluster() -> Iterator[throwaway.Cluster]:
     with throwaway.running() as cluster, pytest.MonkeyPatch.context() as environment:
         environment.setenv("SLURM_CONF", str(cluster.conf))
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The invented study as the command line makes it, with one more seed: made once, to be read and never changed."""
+    from demo.__main__ import main
+    from demo.study_experiments import experiments
+
+    folder = tmp_path_factory.mktemp("study")
+    assert main(["study", str(folder), "--questions", "40", "--experiments", str(len(experiments()) + 1)]) == 0
+    return Registry(RegistryPaths(folder / "results.json"), folder / "config.json")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 MCQ = "medical-mcq"
-QUESTIONS, REPEATED = 80, 100  # of the first benchmark; 8,000 answers where many are needed
+QUESTIONS, REPEATED = 40, 200  # of the first benchmark; 8,000 answers where many are needed
 CHUNK = 200  # texts in one data file of the report
 ROWS = "#leaderboard tbody tr:not([hidden])"
 

@@ -14,21 +14,12 @@ from demo.__main__ import main
 from demo.study_answers import odd_outputs
 from demo.study_experiments import BUDGETS, experiments
 from registry.curation_schema import FILTER_STAGES
-from registry.paths import RegistryPaths
 from registry.schema import STAGES
 from registry.store import Registry, experiments_of, results_of
 from tests.lab import Lab, lab_environment
 from tests.small_lab import answer_of
 
 ODD = {"stale": "stale", "failed": "missing", "running": "running"}
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """The study as the command line makes it, with one more seed than it has by itself."""
-    folder = tmp_path_factory.mktemp("study")
-    assert main(["study", str(folder), "--questions", "40", "--experiments", str(len(experiments()) + 1)]) == 0
-    return Registry(RegistryPaths(folder / "results.json"), folder / "config.json")
 
 
 def predictions_of(entry: dict[str, Any]) -> list[dict[str, Any]]:

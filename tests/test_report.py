@@ -20,7 +20,6 @@ from urllib.parse import unquote, urlsplit
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from demo.study import make_study
 from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
 from plotting.report.curves import draw_curve
@@ -31,11 +30,12 @@ from plotting.report.scripts import script
 from registry.edits import add_note
 from registry.errors import UsageError
 from registry.spending import told
+from registry.store import Registry
 from tests.figure_cases import numbers, run_with
 from tests.figure_family_cases import rewarded
 from tests.lab import Lab, lab_environment
 from tests.original_registry import original_document, write_files
-from tests.small_lab import answer_of, edit_json, write_json
+from tests.small_lab import answer_of, edit_json, save, write_json
 
 ODD = "odd+name=@a:b,c." + "x" * 112
 MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -88,9 +88,11 @@ def chunks(report: Path, folder: str) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    folder = tmp_path_factory.mktemp("report")
-    registry = make_study(folder, questions=40)
+def study(study: Registry, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The invented study's registry with one more experiment and attempt, and markup in what people and a run wrote."""
+    folder, made = tmp_path_factory.mktemp("report"), study.paths.file.parent
+    shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache", "output"))
+    lab = Lab(folder, {**lab_environment(folder), "OTHER_API_KEY": "secret-0123456789"})
 
     def change(document: dict[str, Any]) -> None:
         document["experiments"]["s1-1k"]["description"] = MARKUP
@@ -98,10 +100,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         document["experiments"][ODD]["config"] = document["experiments"]["base"]["config"]
 
     edit_json(folder / "results.json", change)
-    add_note(registry, "s1-1k", f"seen: {MARKUP}")
-    log = next((folder / "cache/runs/failed/training").glob("*/attempts/1/*.err"))
-    log.write_text(f"step 1\rstep 2\n{MARKUP}\nkey secret-0123456789\n")
-    return Lab(folder, {**lab_environment(folder), "OTHER_API_KEY": "secret-0123456789"})
+    add_note(lab.registry, "s1-1k", f"seen: {MARKUP}")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CACHE_DIR", lab.environment["CACHE_DIR"])
+        environment.setenv("MED_S1K_OUTPUT", lab.environment["MED_S1K_OUTPUT"])
+        failed = save(lab, "failed", "training", "failed", error="the loss is not a number at step 31")
+    (failed.folder / "log.err").write_text(f"step 1\rstep 2\n{MARKUP}\nkey secret-0123456789\n")
+    return lab
 
 
 @pytest.fixture(scope="module")
@@ -399,11 +404,12 @@ class TestFolder:
 class TestElsewhere:
     def test_a_copy_of_results_and_predictions_and_a_torn_file(self, study: Lab, tmp_path: Path) -> None:
         """On a laptop: the recorded paths are of the cluster, CACHE_DIR is a copy of some of its runs."""
+        made = study.results("base")["eval"]["run_dir"].partition("/cache/")[0]
         for name in ("results.json", "config.json"):
-            text = (study.folder / name).read_text().replace(str(study.folder), "/cluster")
+            text = (study.folder / name).read_text().replace(made, "/cluster")
             (tmp_path / name).write_text(text)
         for name in ("base", "s1-1k"):
-            shutil.copytree(study.folder / f"cache/runs/{name}/eval", tmp_path / f"cache/runs/{name}/eval")
+            shutil.copytree(f"{made}/cache/runs/{name}/eval", tmp_path / f"cache/runs/{name}/eval")
         torn = next(tmp_path.glob("cache/runs/s1-1k/eval/*/eval_predictions.jsonl"))
         torn.write_bytes(torn.read_bytes()[:-100])
         laptop = Lab(tmp_path, lab_environment(tmp_path))
