@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from plotting.figures.kinds import Sketch
-from plotting.runs import Run
+from plotting.runs import Run, runs_of
+from registry.console import Answer
 from registry.errors import MissingError
+from registry.store import experiments_of
 from tests import figure_family_cases as cases
 from tests.figure_cases import drawn, run_with
 from tests.figure_family_cases import GROUPS, RANDOM, config_of, run_of
@@ -245,7 +247,9 @@ def test_without_anything_to_draw_each_figure_is_an_error(kind: str) -> None:
         drawn(kind, [run_with("empty", {})], GROUPS)
 
 
-@pytest.mark.parametrize("kind", ["funnel", "specialties", "lengths", "training"])
+@pytest.mark.parametrize(
+    "kind", ["funnel", "specialties", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("lengths", "training"))]
+)
 def test_seventy_experiments_fit_a_page(kind: str, tmp_path: Path) -> None:
     runs = cases.trained(tmp_path, 70) if kind == "training" else cases.curated(70, specialties=40)
     figure = drawn(kind, runs, GROUPS).figure
@@ -277,10 +281,12 @@ class TestCommand:
         return Lab(tmp_path, lab_environment(tmp_path))
 
     def test_figures_are_drawn_from_summary_and_stats_files(self, original: Lab) -> None:
+        body = answer_of(original, "plot", "sample-efficiency", "--out", str(original.folder / "out"))
+        assert len(body["warnings"]) < 20  # of 75 experiments
+        view = original.registry.read()
+        runs = runs_of(original.registry, view, experiments_of(view), Answer(), None)
         for kind in (*FAMILIES, "funnel", "specialties"):
-            body = answer_of(original, "plot", kind, "--out", str(original.folder / "out"))
-            assert body["data"]["numbers"], kind
-            assert len(body["warnings"]) < 20, kind  # of 75 experiments
+            assert drawn(kind, runs, original.registry.catalog.display).rows, kind
 
         with (original.folder / "out" / "sample-efficiency.csv").open(encoding="utf-8") as file:
             line = {

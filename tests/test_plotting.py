@@ -213,8 +213,8 @@ class TestComparison:
             r"meds1 plot: .*config\.json: the figure cannot be written: .*--out", done.stderr.splitlines()[-1]
         )
 
-    def test_seventy_experiments_in_groups_have_a_row_each(self, lab: Lab) -> None:
-        rows = 70
+    def test_thirty_experiments_in_groups_have_a_row_each(self, lab: Lab) -> None:
+        rows = 30
         shown = {}
         for number in range(rows):
             add(lab, f"sweep-{number}", "base", eval={"seed": number})

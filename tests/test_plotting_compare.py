@@ -12,11 +12,12 @@ import pytest
 
 from plotting.comparability import why_not_ranked
 from plotting.compare import Ask, Comparison, compare
-from plotting.compare_table import as_json
+from plotting.compare_table import as_json, lines
 from plotting.compare_verbs import _RESAMPLES, named_runs
 from plotting.config_differences import config_differences
 from plotting.runs import Run, run_of
 from plotting.significance import method_of, single_test
+from registry.catalog import Display
 from registry.console import Answer
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.options import Files
@@ -130,7 +131,7 @@ def graded(run: Run, mean: float, judge: str) -> Run:
 
 class TestTests:
     def test_twenty_flips_one_way_are_found_in_the_files_of_two_runs(self, lab: Lab) -> None:
-        body = answer_of(lab, "compare", "first", "better")["data"]
+        body = as_json(compared(lab, "first", "better"), Display())
         tests = {test["benchmark"]: test for test in body["tests"]}
         test = tests["held-out"]
 
@@ -247,7 +248,7 @@ class TestRanking:
         assert best(ranked)["held-out", "mean_completion_tokens"] is None  # neither way is better
         assert best(mixed)["held-out", "accuracy"] is None
         assert [one.ranked for one in mixed.untested if one.benchmark == "held-out"] == [False]
-        text = lab.meds1("compare", "first", "step").stdout
+        text = "\n".join(map(str, lines(compared(lab, "first", "step"), Display())))
         assert 'first and step are not ranked on held-out: asked or scored in another way: prompting "plain"' in text
 
     def test_runs_that_are_both_like_one_that_says_nothing_need_not_be_like_each_other(self, lab: Lab) -> None:
@@ -283,7 +284,7 @@ class TestRanking:
         assert [one.ranked for one in found.untested] == [True]
         assert "names no file of predictions (another program recorded it)" in found.untested[0].reason
         assert "the result of original-a does not say with which prompts and settings it was made" in found.remarks
-        assert answer_of(lab, "compare", "original-a", "original-b")["data"]["tests"] == []
+        assert found.tested == []
 
 
 class TestConfigs:
