@@ -26,7 +26,7 @@ from registry.options import (
     say,
 )
 from registry.reading import View
-from registry.secrets import masked
+from registry.secrets import masked, masked_json
 from registry.selection import model_of
 from registry.store import Registry, experiments_of, results_of
 
@@ -123,7 +123,8 @@ def _text(wanted: _Wanted, opened: Registry, view: View, answer: Answer) -> str:
     from plotting.leaderboard import board_of, rows_of, say_without
 
     if wanted.form == "json":
-        return json.dumps(export.as_document(opened, view, wanted.selected), indent=2, ensure_ascii=False) + "\n"
+        document = masked_json(export.as_document(opened, view, wanted.selected))
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if wanted.form == "csv":
         return export.as_csv(_lines(wanted, opened, view, answer))
     rows = rows_of(opened, view, wanted.selected, answer, wanted.names)

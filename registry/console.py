@@ -23,7 +23,7 @@ import typer
 from registry.errors import EXIT_FAILED, EXIT_USAGE, Meds1Error, StageFailure, UsageError
 from registry.json_path import join
 from registry.names import in_message
-from registry.secrets import masked, masking
+from registry.secrets import masked, masked_json, masking
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -242,4 +242,4 @@ def _print_json(command: str, answer: Answer, message: str, exit_code: int) -> N
         "warnings": list(dict.fromkeys(answer.warnings)),
         "error": {"message": message, "exit_code": exit_code} if exit_code else None,
     }
-    print(masked(json.dumps(body, ensure_ascii=False)))
+    print(json.dumps(masked_json(body), ensure_ascii=False))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 # HF_TOKEN, OPENAI_API_KEY and their like, also those that only a catalog's `api_key_env` names.
 _ENDINGS = ("_TOKEN", "_API_KEY")
@@ -26,10 +27,26 @@ def masking() -> Callable[[str], str]:
     return mask
 
 
+def masked_json(value: Any) -> Any:
+    """A value of JSON with its strings masked: once it is written, a key with a quote in it is not what it was."""
+    mask = masking()
+
+    def inner(part: Any) -> Any:
+        if isinstance(part, str):
+            return mask(part)
+        if isinstance(part, Mapping):
+            return {inner(name): inner(below) for name, below in part.items()}
+        return [inner(one) for one in part] if isinstance(part, list | tuple) else part
+
+    return inner(value)
+
+
 def key_in(content: bytes) -> str | None:
     """The name of a key variable whose value stands in `content`."""
     return next((name for name, secret in _values() if secret.encode() in content), None)
 
 
 def _values() -> list[tuple[str, str]]:
-    return [(name, value) for name, value in os.environ.items() if name.endswith(_ENDINGS) and len(value) >= 8]
+    """By name; the longest first, since one key can stand in another."""
+    found = [(name, value) for name, value in os.environ.items() if name.endswith(_ENDINGS) and len(value) >= 8]
+    return sorted(found, key=lambda item: -len(item[1]))

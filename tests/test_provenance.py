@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from registry.git_state import clone_of, git_state
-from registry.secrets import masked
+from registry.secrets import masked, masked_json
 from tests.lab import CHECKOUT
 
 
@@ -169,3 +169,17 @@ def test_a_stage_records_what_it_ran_with(tmp_path: Path) -> None:
 def test_a_key_that_only_a_catalog_names_is_masked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OWN_API_KEY", "own-0123456789")
     assert masked("refused: own-0123456789") == "refused: <OWN_API_KEY>"
+
+
+def test_a_key_that_stands_in_another_leaves_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_API_KEY", "own-01234567")
+    monkeypatch.setenv("B_API_KEY", "own-0123456789")
+    assert masked("refused: own-0123456789, own-01234567") == "refused: <B_API_KEY>, <A_API_KEY>"
+
+
+def test_a_key_that_json_escapes_is_masked_in_texts_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = 'a"b\\c-ü-0123'
+    monkeypatch.setenv("OWN_API_KEY", key)
+    found = masked_json({"said": [f"with {key}", 1, None, (key,)], key: {"is": key}})
+    name = "<OWN_API_KEY>"
+    assert found == {"said": [f"with {name}", 1, None, [name]], name: {"is": name}}

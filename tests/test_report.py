@@ -247,6 +247,14 @@ class TestData:
         assert text.isascii()
         assert "</" not in text
 
+    def test_keys_that_json_escapes_are_masked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OWN_API_KEY", 'a"b\\c-ü-0123')
+        monkeypatch.setenv("NUMBER_API_KEY", "12345678")
+
+        text = script("k", {"said": 'with a"b\\c-ü-0123', "count": 12345678})
+
+        assert json.loads(text[len('meds1Data("k",') : -3]) == {"said": "with <OWN_API_KEY>", "count": 12345678}
+
     def test_tests_of_pairs_are_those_of_meds1_compare(self, report: Path, study: Lab) -> None:
         one, other = (
             answers_by_benchmark(Path(study.results(name)["eval"]["predictions_path"]))

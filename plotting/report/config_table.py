@@ -12,6 +12,7 @@ from registry.layers import OWN, SET, Layers
 from registry.origins import ENTRIES, origins, values
 from registry.reading import View
 from registry.resolve import resolve
+from registry.secrets import masked_json
 from registry.store import Registry
 
 _LAST = ("slurm", "merge_resources")
@@ -59,4 +60,4 @@ def _default(layers: Layers, steps: tuple[Any, ...]) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(masked_json(value), ensure_ascii=False)

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from registry.secrets import masked
+from registry.secrets import masked_json
 
 _ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
 CALL = "meds1Data("
@@ -29,7 +29,7 @@ def write_data(report: Path, key: str, value: Any) -> None:
 
 
 def _escaped(value: Any) -> str:
-    text = masked(json.dumps(value, separators=(",", ":")))
+    text = json.dumps(masked_json(value), separators=(",", ":"))
     for character, escape in _ESCAPES:
         text = text.replace(character, escape)
     return text
