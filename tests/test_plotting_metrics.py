@@ -113,3 +113,10 @@ def test_fields_of_another_form_are_no_metrics(odd: Any) -> None:
     assert said.keys() <= {"accuracy", "format_reward"}
     assert measure_of(numbers, "text.bleu") is None
     assert measures_by_budget(numbers) == {}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_what_no_float_can_hold_is_no_number(value: float) -> None:
+    """Files of the original project may hold NaN, Infinity and integers of any length."""
+    assert measures({**ANSWERED, "accuracy": value, "truncated": value}) == {}
+    assert measures({**ANSWERED, "accuracy_ci": [value, 0.6]})["accuracy"].low is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -120,8 +121,13 @@ def numbers_in(path: str) -> Mapping[str, Any]:
 
 
 def number(value: object) -> float | None:
-    """A number of JSON, null for anything else."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A finite number of JSON that a float can hold, null for anything else."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return value if math.isfinite(value) else None  # Python reads NaN, Infinity and integers of any length
+    except OverflowError:
+        return None
 
 
 def part(body: Mapping[str, Any], field: str) -> Mapping[str, Any]:
