@@ -104,7 +104,11 @@ def labels(found: Sequence[Family]) -> list[str]:
 
 
 def base_of(family: Family, runs: Iterable[Run]) -> Run | None:
-    """The first experiment that asks the family's base model, untrained, the same way, and has scores."""
+    """The first experiment that asks the family's base model, untrained, the same way, and has scores.
+
+    One whose scores are stale or limited is taken where there is no other.
+    """
+    second = None
     for run in runs:
         if run.config is None or run.row is None or run.config.training is not None or run.config.curation is not None:
             continue
@@ -114,8 +118,10 @@ def base_of(family: Family, runs: Iterable[Run]) -> Run | None:
             for path, value in asked.items()
             if path in ("model_key", "prompting") or path.startswith("eval.")
         ):
-            return run
-    return None
+            if run.row.comparable:
+                return run
+            second = second or run
+    return second
 
 
 def shown(value: Any) -> str:

@@ -57,6 +57,11 @@ class TestSampleEfficiency:
         assert legend_of(sketch) == ["random", "s1", "model A (not trained)"]
         assert [row["experiment"] for row in rows if row["line"] == "not trained"] == ["base"]
 
+    def test_a_base_that_is_stale_is_said_to_be_stale(self) -> None:
+        stale = run_of("base", config_of(None), 0.35, status="stale")
+        sketch = drawn("sample-efficiency", [stale, *list(cases.sizes())[1:]], GROUPS)
+        assert legend_of(sketch)[-1] == "model A (not trained, stale)"
+
     def test_all_rows_are_the_end_of_each_recipe_with_the_same_filters(self) -> None:
         rows = on_mcq(drawn("sample-efficiency", list(cases.sizes()), GROUPS))
         assert [row["line"] for row in rows if row["experiment"] == "everything"] == ["random", "s1"]

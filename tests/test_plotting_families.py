@@ -93,6 +93,13 @@ class TestFamilies:
         assert base_of(family, [step, other, unscored]) is None
         assert base_of(family, [step, other, unscored, base]) is base
 
+    def test_a_stale_base_is_second_to_a_fresh_one(self) -> None:
+        (family,) = families([tuned("one")], [SIZE])
+        stale, fresh = run_of("stale", config_of(None), status="stale"), run_of("fresh", config_of(None))
+
+        assert base_of(family, [stale, fresh]) is fresh
+        assert base_of(family, [stale]) is stale
+
 
 class TestLabels:
     def test_a_label_has_only_what_tells_the_families_apart(self) -> None:

@@ -153,9 +153,16 @@ def base_handles(drawn: Varied) -> list[Artist]:
 
     names = style.short_labels([run.label for run in drawn.bases])
     return [
-        Line2D([], [], color=_BASE, linestyle=_dashes(drawn, run), label=f"{name} (not trained)")
+        Line2D([], [], color=_BASE, linestyle=_dashes(drawn, run), label=f"{name} ({_untrained(run)})")
         for run, name in zip(drawn.bases, names, strict=True)
     ]
+
+
+def _untrained(run: Run) -> str:
+    """A line cannot be hollow, so that words say it."""
+    row = run.scored
+    flaw = row.status if row.status != "completed" else "limited" if row.limit else ""
+    return f"not trained, {flaw}" if flaw else "not trained"
 
 
 def _dashes(drawn: Varied, base: Run) -> Literal["-", ":", "-.", "--"]:
