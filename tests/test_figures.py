@@ -252,6 +252,13 @@ class TestDifferences:
     def test_the_baseline_is_the_first_whole_and_fresh_result_unless_it_is_named(self, tmp_path: Path) -> None:
         runs = answered_lab(tmp_path, {"first": 40, "second": 60})
         assert {row["baseline"] for row in table_of(drawn("differences", runs))} == {"first"}
+        more = [*answered_lab(tmp_path, {"gone": 50}), *runs]
+        (tmp_path / "gone.jsonl").unlink()
+        without = drawn("differences", more)
+        assert {row["baseline"] for row in table_of(without)} == {"first"}
+        assert "gone.jsonl is not on this machine" in str(without.lacking["gone"])
+        with pytest.raises(MissingError, match=r"gone\.jsonl is not on this machine"):
+            drawn("differences", more, baseline="gone")
         with pytest.raises(UsageError, match=r"no experiment 'secnd'.*'second'"):
             drawn("differences", runs, baseline="secnd")
 

@@ -1,6 +1,7 @@
 """Paired differences: how far each experiment is from a baseline on the same questions, one panel per benchmark.
 
-Without --baseline it is the first untrained experiment whose result is whole and fresh, else the first with a result.
+Without --baseline it is the first untrained experiment whose result is whole and fresh, else the first with a result,
+of those whose predictions are on this machine.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def _baseline(request: Request, what: Scored) -> Run:
         return by_name[request.baseline]
     whole = [run for run in what.runs if run.scored.comparable]
     untrained = [run for run in whole if run.config is not None and not run.config.applies("training")]
-    return next(iter([*untrained, *whole, *what.runs]))
+    candidates = [*untrained, *whole, *what.runs]
+    here = (run for run in candidates if run.file("eval", "predictions_path") is not None)
+    return next(here, candidates[0])
 
 
 def _compare(what: Scored, runs: tuple[Run, Run], answers: tuple[_Answers, _Answers]) -> _Compared:
