@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,16 +23,18 @@ import pytest
 
 from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
+from plotting.report.answers import CHUNK
 from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
 from plotting.report.make import _processes
 from plotting.report.pairs import by_run, comparisons
+from plotting.report.predictions import write_predictions
 from plotting.report.scripts import script
 from registry.edits import add_note
 from registry.errors import UsageError
 from registry.spending import told
 from registry.store import Registry
-from tests.figure_cases import numbers, run_with
+from tests.figure_cases import answered_lab, numbers, run_with
 from tests.figure_family_cases import rewarded
 from tests.lab import Lab, lab_environment
 from tests.original_registry import original_document, write_files
@@ -407,6 +410,32 @@ class TestFolder:
 
         with pytest.raises(UsageError, match="is no report of meds1"), replaced(tmp_path / "report"):
             pass
+
+
+class TestFilesThatCannotBeRead:
+    @pytest.mark.parametrize("fault", [b'"options": ["yes", "no"]', b'"options": {}\n{torn'])
+    def test_one_warns_and_leaves_nothing(self, fault: bytes, tmp_path: Path) -> None:
+        """Read in this process, so that nothing but the files counts."""
+        runs = answered_lab(tmp_path, {"good": 150, "bad": 150}, questions=CHUNK + 50)
+        good, path = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+        good.write_bytes(good.read_bytes().replace(b'"id":', b'"output": "", "answer_text": "", "id":'))
+        lines = good.read_bytes().splitlines(keepends=True)
+        lines[CHUNK + 20] = lines[CHUNK + 20].replace(b'"gold"', fault + b', "gold"')
+        path.write_bytes(b"".join(lines))
+
+        with ThreadPoolExecutor(1) as pool:
+            found = write_predictions(runs[::-1], {"mcq": 0, "hard": 1}, tmp_path / "report", pool, lambda: None)
+
+        (warning,) = found.torn
+        assert re.match(rf"bad: {re.escape(str(path))}: .*; copy (it|the file) anew", warning)
+        assert [folder.name for folder in (tmp_path / "report/data/answers").iterdir()] == ["good"]
+        assert list(found.marks) == ["good"]
+        assert found.n_questions == {"mcq": CHUNK + 50, "hard": CHUNK + 50}
+        rows, questions = (
+            data(tmp_path / "report", "runs/good")["mcq"]["row"],
+            chunks(tmp_path / "report", "questions/b0"),
+        )
+        assert rows == list(range(len(questions)))
 
 
 class TestElsewhere:

@@ -5,7 +5,8 @@ Runs in a process of its own for each experiment: nothing but values goes in and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,15 @@ class Task:
     numbered: Mapping[str, int]
 
 
+@contextmanager
+def naming_fields(path: Path) -> Iterator[None]:
+    """Raise `StageFailure` where a field of a line is not there, or not what it should be."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise StageFailure(f"{path}: is no file of predictions of this project: {error}; copy it anew") from None
+
+
 def read_answers(task: Task) -> dict[str, Answers]:
     """Write the texts of an experiment's answers; return the rest by benchmark.
 
@@ -77,7 +87,7 @@ def read_answers(task: Task) -> dict[str, Answers]:
     """
     found: dict[str, Answers] = {}
     waiting: dict[str, list[dict[str, Any]]] = {}
-    try:
+    with naming_fields(task.path):
         for line in lines_of(task.path):
             answer = answered(line)
             if answer.source not in task.numbered:
@@ -88,8 +98,6 @@ def read_answers(task: Task) -> dict[str, Answers]:
             chunk.append(_texts(line))
             if len(chunk) == CHUNK:
                 _flush(task, answer.source, len(kept.ids), chunk)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StageFailure(f"{task.path}: is no file of predictions of this project: {error}; copy it anew") from None
     for source, chunk in waiting.items():
         if chunk:
             _flush(task, source, len(found[source].ids), chunk)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plotting.report.answers import Answers, Task, read_or_problem
+from plotting.report.answers import Answers, Task, naming_fields, read_or_problem
 from plotting.report.questions import Questions, add_questions, write_questions
 from plotting.report.runs import Marks, marks_of, run_data
 from plotting.report.scripts import write_data
@@ -53,6 +54,7 @@ def write_predictions(
         except Meds1Error as error:
             found.absent[task.experiment] = f"{task.experiment}: {error}"
             found.torn.append(found.absent[task.experiment])
+            shutil.rmtree(report / "data/answers" / task.experiment, ignore_errors=True)  # what was read before
         done()
     for source, table in tables.items():
         write_questions(report, numbered[source], table)
@@ -61,8 +63,9 @@ def write_predictions(
 
 
 def _take(task: Task, read: Mapping[str, Answers], found: Predictions, tables: dict[str, Questions]) -> None:
-    if any(tables[source].lack(answers) for source, answers in read.items()):
-        add_questions(tables, task.path)
+    with naming_fields(task.path):
+        if any(tables[source].lack(answers) for source, answers in read.items()):
+            add_questions(tables, task.path)
     write_data(task.report, f"runs/{task.experiment}", run_data(read, tables))
     found.marks[task.experiment] = {source: marks_of(answers) for source, answers in read.items()}
     found.failures[task.experiment] = {source: answers.failure_counts() for source, answers in read.items()}

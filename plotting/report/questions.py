@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 from plotting.predictions import lines_of
 from plotting.report.answers import CHUNK, Answers
 from plotting.report.scripts import write_data
+
+_GOLD = 4
+"""Where the gold answer stands in a row."""
 
 
 @dataclass
@@ -19,6 +22,13 @@ class Questions:
     row_of: dict[str, int] = field(default_factory=dict)
     golds: list[str] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
+
+    def add(self, rows: Mapping[str, list[Any]]) -> None:
+        """Add rows by id."""
+        for name, row in rows.items():
+            self.row_of[name] = len(self.rows)
+            self.golds.append(row[_GOLD])
+            self.rows.append(row)
 
     def lack(self, answers: Answers) -> bool:
         """Whether the answers are to a question that is not there."""
@@ -35,16 +45,25 @@ class Questions:
 
 
 def add_questions(tables: dict[str, Questions], path: Path) -> None:
-    """Add those questions of a file of predictions that the tables, by benchmark, do not have."""
+    """Add those questions of a file of predictions that the tables, by benchmark, do not have; all of them or none.
+
+    Raises `TypeError` for options that are none.
+    """
+    new: dict[str, dict[str, list[Any]]] = {source: {} for source in tables}
     for line in lines_of(path):
-        table = tables.get(line["source"])
-        if table is None or line["id"] in table.row_of:
-            continue
-        table.row_of[line["id"]] = len(table.rows)
-        table.golds.append(line["gold"])
-        options = [[letter, text] for letter, text in (line.get("options") or {}).items()]
-        fields = (line["id"], line["question_id"], line.get("question"), options, line["gold"], line.get("specialty"))
-        table.rows.append(list(fields))
+        source, name = line["source"], line["id"]
+        if source in tables and name not in tables[source].row_of and name not in new[source]:
+            new[source][name] = _row(line)
+    for source, rows in new.items():
+        tables[source].add(rows)
+
+
+def _row(line: Mapping[str, Any]) -> list[Any]:
+    options = line.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise TypeError(f"the options of {line['id']} are not texts by letter")
+    listed = [[letter, text] for letter, text in options.items()]
+    return [line["id"], line["question_id"], line.get("question"), listed, line["gold"], line.get("specialty")]
 
 
 def write_questions(report: Path, number: int, table: Questions) -> None:
