@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +34,42 @@ def why_not_ranked(a: Run, b: Run, benchmark: str) -> str | None:
         return f"asked or scored in another way: {'; '.join(changes)}{again}"
     total_a, total_b = (run.scored.scores[benchmark].total for run in (a, b))
     return f"{total_a:,} answers of the one, {total_b:,} of the other" if total_a != total_b else None
+
+
+def asked_otherwise(runs: Sequence[Run], benchmark: str) -> dict[str, str]:
+    """Why runs are not ranked with those of the protocol that most have, by name; each is held against one of these.
+
+    That is the protocol of most runs that are whole and fresh, of equally many the first. Where they are silent about
+    it, those that tell theirs must be like each other too: two that are like a silent one need not be.
+    """
+    having = [run for run in runs if benchmark in run.scored.scores]
+    if not having:
+        return {}
+    first = _most_common(having, benchmark)
+    found = _unlike(first, having, benchmark)
+    telling = [run for run in having if says_what_was_asked(run) and run.experiment not in found]
+    if telling and not says_what_was_asked(first):
+        found |= _unlike(_most_common(telling, benchmark), telling, benchmark)
+    return found
+
+
+def _most_common(runs: Sequence[Run], benchmark: str) -> Run:
+    """The first run of the protocol that most have."""
+    pool = [run for run in runs if run.scored.comparable] or runs
+    keys = [_protocol_key(run, benchmark) for run in pool]
+    return pool[keys.index(Counter(keys).most_common(1)[0][0])]
+
+
+def _protocol_key(run: Run, benchmark: str) -> str:
+    """Equal for two runs of one protocol."""
+    inputs = _inputs(run)
+    protocol = {**_asked(inputs, benchmark), "data": _data(run, benchmark)} if inputs else _prompting(run)
+    return json.dumps([protocol, run.scored.scores[benchmark].total], sort_keys=True)
+
+
+def _unlike(first: Run, runs: Sequence[Run], benchmark: str) -> dict[str, str]:
+    found = ((run.experiment, why_not_ranked(first, run, benchmark)) for run in runs if run is not first)
+    return {name: f"against {first.experiment}: {reason}" for name, reason in found if reason is not None}
 
 
 def remarks(a: Run, b: Run) -> list[str]:

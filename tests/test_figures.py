@@ -36,6 +36,16 @@ def table_of(sketch: Sketch) -> list[dict[str, Any]]:
     return [dict(zip(sketch.header, row, strict=True)) for row in sketch.rows]
 
 
+HOURS = {"metrics": {"gpu_hours": 1.0}}
+
+
+def asked(name: str, correct: int, hours: float = 1.0, **settings: Any) -> Run:
+    """An experiment whose eval recorded how it asked."""
+    inputs = {"prompting": "answer", "eval": {"temperature": 0, **settings}, "datasets": {"mcq": {"sha256": "0"}}}
+    training = {"metrics": {"gpu_hours": hours}}
+    return run_with(name, {"mcq": numbers(correct)}, eval={"inputs": inputs}, training=training)
+
+
 def pixels(sketch: Sketch) -> Any:
     return imread(io.BytesIO(picture_of(sketch)))
 
@@ -198,6 +208,16 @@ class TestComparison:
         (row,) = table_of(drawn("comparison", [odd]))
         assert (row["value"], row["low"], row["high"]) == (0.5, 0.6, 0.7)
 
+    def test_what_was_asked_in_another_way_than_most_has_a_mark(self) -> None:
+        sketch = drawn("comparison", [asked("a", 90), asked("b", 80), asked("hot", 150, temperature=0.9)])
+        sketch.figure.draw_without_rendering()
+        names = [label.get_text() for label in sketch.figure.axes[0].get_yticklabels()]
+        assert sorted(names) == ["a", "b", "hot †"]
+        assert "† asked in another way" in " ".join(sketch.figure.get_supxlabel().split())
+        assert [row["experiment"] for row in table_of(sketch) if row["not_ranked"]] == ["hot"]
+        alone = drawn("comparison", [asked("a", 90), asked("b", 80)])
+        assert "†" not in alone.figure.get_supxlabel()
+
 
 class TestDifferences:
     def test_the_sign_and_the_size_are_those_of_the_gain_over_the_baseline(self, tmp_path: Path) -> None:
@@ -285,6 +305,23 @@ class TestScalingAndCost:
         assert fronts == {"gpu_hours": ["s1-100", "s1-1000", "budgets"], "dollars": ["budgets"]}
         costs = {row["experiment"]: row["cost"] for row in rows if row["cost_unit"] == "dollars"}
         assert (costs["s1-1000"], costs["base"]) == (7.5, 0)
+
+    def test_the_front_is_of_those_that_were_asked_as_most_were(self) -> None:
+        runs = [asked("a", 90, hours=1.0), asked("b", 80, hours=2.0), asked("c", 100, hours=3.0)]
+        hot = asked("hot", 150, hours=0.5, temperature=0.9)
+        sketch = drawn("cost", [hot, *runs])
+        rows = {row["experiment"]: row for row in table_of(sketch)}
+        assert [name for name, row in rows.items() if row["on_front"]] == ["a", "c"]
+        assert "temperature 0 -> 0.9" in rows["hot"]["not_ranked"]
+        assert {row["not_ranked"] for name, row in rows.items() if name != "hot"} == {None}
+        assert "1 asked in another way than most" in " ".join(sketch.figure.get_supxlabel().split())
+
+    def test_the_front_holds_no_two_that_only_a_silent_result_is_like(self) -> None:
+        """Results of another program say nothing of temperatures."""
+        silent = [run_with(name, {"mcq": numbers(20)}, training=HOURS) for name in ("old", "older")]
+        runs = [*silent, asked("a", 90, hours=2.0), asked("b", 95, hours=3.0), asked("hot", 150, 4.0, temperature=0.9)]
+        rows = {row["experiment"]: row for row in table_of(drawn("cost", runs))}
+        assert [name for name, row in rows.items() if row["on_front"]] == ["old", "a", "b"]
 
     def test_a_price_that_is_not_known_is_no_cost_of_zero(self) -> None:
         spent = run_with("s1-100", {"mcq": numbers(90)}, curation={"spending": {"cost": None, "calls": 3}})

@@ -1,8 +1,8 @@
 """The comparison figure: one panel per benchmark, one dot with its 95 % interval per experiment.
 
-The experiments of a group stand together, groups in the catalog's order, the best first within each; what is stale or
-limited is drawn hollow and stands last. The panels share their scale, which spans the data: whiskers of a few percent
-must be seen.
+The experiments of a group stand together, groups in the catalog's order, sorted by their means within each; what is
+stale or limited is drawn hollow and stands last. The order is no ranking: what was asked in another way than most has a
+mark. The panels share their scale, which spans the data: whiskers of a few percent must be seen.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from registry.catalog import Display
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NUMBERS = ("metric", "value", "low", "high", "n", "chance")
+_NUMBERS = ("metric", "value", "low", "high", "n", "chance", "not_ranked")
 HEADER = ("experiment", "label", "group", "benchmark", *_NUMBERS, "status", "remark")
 _PANEL_INCHES = 2.4
+_MARK = "†"
 _GAP = 0.6
 """Between groups, in rows."""
 
@@ -32,7 +33,12 @@ def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
     what = scored(request)
     order = _ordered(what, request.display)
+    others = {benchmark: what.asked_otherwise(benchmark) for benchmark in what.benchmarks}
+    marked = {name for reasons in others.values() for name in reasons}
     labels = style.short_labels([run.label for run in order])
+    labels = [
+        f"{label} {_MARK}" if run.experiment in marked else label for label, run in zip(labels, order, strict=True)
+    ]
     heights = _heights(order)
     left = style.inches_of(labels)
     size = (_PANEL_INCHES, 0.55 + style.ROW_INCHES * (heights[-1] + 1))
@@ -51,8 +57,9 @@ def sketch(request: Request) -> Sketch:
         style.axis_title(what.metric) + (" with 95 % interval" if _has_intervals(what) else ""),
         style.CHANCE if chance else "",
         style.HOLLOW if hollow else "",
+        f"{_MARK} asked in another way than most, see not_ranked in the CSV" if marked else "",
     )
-    return Sketch(figure, HEADER, _numbers(what, order), what.lacking)
+    return Sketch(figure, HEADER, _numbers(what, order, others), what.lacking)
 
 
 def _ordered(what: Scored, display: Display) -> list[Run]:
@@ -105,12 +112,13 @@ def _has_intervals(what: Scored) -> bool:
     return any(measure is not None and measure.low is not None for measure in measures)
 
 
-def _numbers(what: Scored, order: Sequence[Run]) -> list[tuple[object, ...]]:
+def _numbers(what: Scored, order: Sequence[Run], others: Mapping[str, Mapping[str, str]]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for run in order:
         for benchmark in what.benchmarks:
             if (m := what.measure(run, benchmark)) is not None:
                 of_it = (what.metric.name, m.value, m.low, m.high, m.n, run.scored.scores[benchmark].chance)
-                state = (run.scored.status, run.scored.remark)
+                why = others[benchmark].get(run.experiment)
+                state = (why, run.scored.status, run.scored.remark)
                 rows.append((run.experiment, run.label, run.group, benchmark, *of_it, *state))
     return rows

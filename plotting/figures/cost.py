@@ -1,6 +1,7 @@
 """Cost against a metric: the GPU hours of training and the dollars of model calls that an experiment took to make.
 
-Experiments that none beats at equal or lower cost, on the Pareto front, are joined and named.
+Experiments that none beats at equal or lower cost, on the Pareto front, are joined and named. The front is of those
+that were asked as most were; others are drawn beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from registry.errors import MissingError, listed
 from registry.original.case import number
 from registry.schema import Stage
 
-_MEASURE = ("metric", "value", "low", "high", "n", "on_front")
+_MEASURE = ("metric", "value", "low", "high", "n", "on_front", "not_ranked")
 HEADER = ("experiment", "label", "group", "benchmark", "cost", "cost_unit", *_MEASURE, "status", "remark")
 _PANEL = (3.5, 2.7)
 _CROWD = 12
@@ -38,12 +39,13 @@ class _Cost:
 
 @dataclass(frozen=True)
 class _Point:
-    """A run in a panel, and whether it is on the front there."""
+    """A run in a panel, whether it is on the front there, and what keeps it from being ranked with most others."""
 
     run: Run
     cost: float
     measure: Measure
     on_front: bool
+    not_ranked: str | None
 
 
 def gpu_hours(run: Run) -> float | None:
@@ -127,11 +129,13 @@ def _drawn(request: Request, what: Scored, points: Mapping[tuple[_Cost, str], li
     style.add_group_legend(figure, style.looks_of(request.display), [point.run.group for point in every])
     figure.supylabel(style.axis_title(what.metric), fontsize=9)
     hollow = any(not point.run.scored.comparable for point in every)
+    others = len({point.run.experiment for point in every if point.not_ranked})
     style.add_caption(
         figure,
         "cost of making each; line and names: the Pareto front, which none beats at equal or lower cost",
         style.CHANCE if chances else "",
         style.HOLLOW if hollow else "",
+        f"{others} asked in another way than most, beside the front: see not_ranked in the CSV" if others else "",
     )
     name_points(figure, fronts)
     return Sketch(figure, HEADER, _numbers(what, points), what.lacking)
@@ -148,17 +152,19 @@ def _devices(runs: Sequence[Run]) -> str:
 
 
 def _points(what: Scored, cost: _Cost, benchmark: str) -> list[_Point]:
-    """The runs from cheap to dear; hollow ones are on no front."""
+    """The runs from cheap to dear; hollow ones are on no front, nor are those that were asked in another way."""
     known = [
         (cost.of[run.experiment], what.metric.order(measure.value), run, measure)
         for run in what.runs
         if run.experiment in cost.of and (measure := what.measure(run, benchmark)) is not None
     ]
+    others = what.asked_otherwise(benchmark)
     found, best = [], math.inf
     for amount, order, run, measure in sorted(known, key=lambda one: one[:2]):
-        ahead = what.metric.better is not None and run.scored.comparable and order < best
+        ranked = what.metric.better is not None and run.scored.comparable and run.experiment not in others
+        ahead = ranked and order < best
         best = order if ahead else best
-        found.append(_Point(run, amount, measure, ahead))
+        found.append(_Point(run, amount, measure, ahead, others.get(run.experiment)))
     return found
 
 
@@ -167,7 +173,7 @@ def _numbers(what: Scored, points: Mapping[tuple[_Cost, str], list[_Point]]) -> 
         (
             *(point.run.experiment, point.run.label, point.run.group, benchmark, point.cost, cost.unit),
             *(what.metric.name, point.measure.value, point.measure.low, point.measure.high, point.measure.n),
-            *(point.on_front, point.run.scored.status, point.run.scored.remark),
+            *(point.on_front, point.not_ranked, point.run.scored.status, point.run.scored.remark),
         )
         for (cost, benchmark), found in points.items()
         for point in found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plotting.comparability import asked_otherwise
 from plotting.figures.kinds import Request
 from plotting.metrics import Measure, Metric
 from plotting.runs import Run
@@ -30,6 +31,10 @@ class Scored:
     def measure(self, run: Run, benchmark: str) -> Measure | None:
         """What a run has on a benchmark; null without it."""
         return measure_of(run.scored, benchmark, self.metric)
+
+    def asked_otherwise(self, benchmark: str) -> dict[str, str]:
+        """Why runs with a value on a benchmark are not ranked with those that were asked as most, by name."""
+        return asked_otherwise([run for run in self.runs if self.measure(run, benchmark) is not None], benchmark)
 
     def title(self, benchmark: str, display: Display) -> str:
         """A panel's title: the benchmark's name and its number of questions."""
