@@ -23,13 +23,15 @@ import pytest
 
 from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
+from plotting.report import pairs
 from plotting.report.answers import CHUNK
 from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
-from plotting.report.make import _processes
+from plotting.report.make import _processes, make_report
 from plotting.report.pairs import by_run, comparisons
 from plotting.report.predictions import write_predictions
 from plotting.report.scripts import script
+from plotting.runs import run_of
 from registry.edits import add_note
 from registry.errors import UsageError
 from registry.spending import told
@@ -280,6 +282,9 @@ class TestData:
                 (-test.difference, -test.ci[1], -test.ci[0])
             )
 
+    def test_so_few_are_held_against_each_other(self, report: Path) -> None:
+        assert data(report, "index")["not_compared"] is None
+
     def test_runs_that_are_not_ranked_say_why_and_are_not_tested(self, report: Path) -> None:
         found = data(report, "pairs/base")
 
@@ -295,6 +300,23 @@ class TestData:
 
         assert found["one"]["two"]["remarks"][0] == "two: stale"
         assert found["two"]["one"]["remarks"][0] == "two: stale"
+
+    def test_too_many_runs_are_not_held_against_each_other_which_is_said(
+        self, study: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pairs, "MOST_RUNS", 1)
+        view = study.registry.read()
+        runs = [run_of(study.registry, view, name) for name in ("base", "deleted")]
+
+        made = make_report(study.registry, view, runs, tmp_path / "report")
+
+        (warning,) = made.warnings
+        assert warning.startswith("2 experiments with scores are 1 pairs, too many")
+        assert "name at most 1 in `meds1 report NAME ...`, or run `meds1 compare A B`" in warning
+        assert data(tmp_path / "report", "index")["not_compared"] == warning
+        assert data(tmp_path / "report", "pairs/base") == {}
+        assert data(tmp_path / "report", "config/base")
+        assert warning in page(tmp_path / "report/index.html").text
 
     def test_a_run_without_scores_has_nothing_to_compare_and_a_file_that_says_so(self, report: Path) -> None:
         assert data(report, "pairs/failed") == {}
@@ -426,7 +448,7 @@ class TestFilesThatCannotBeRead:
         with ThreadPoolExecutor(1) as pool:
             found = write_predictions(runs[::-1], {"mcq": 0, "hard": 1}, tmp_path / "report", pool, lambda: None)
 
-        (warning,) = found.torn
+        (warning,) = found.warnings
         assert re.match(rf"bad: {re.escape(str(path))}: .*; copy (it|the file) anew", warning)
         assert [folder.name for folder in (tmp_path / "report/data/answers").iterdir()] == ["good"]
         assert list(found.marks) == ["good"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -145,6 +146,21 @@ class TestCompare:
         differ = {path for path in a.keys() | b.keys() if a.get(path) != b.get(path)}
         settings = page.locator("section", has_text="Configuration").locator("tbody th").all_inner_texts()
         assert set(settings) == differ
+
+    def test_where_the_report_has_no_tests_it_says_so_and_the_rest_is_there(
+        self, report: Watched, tmp_path: Path
+    ) -> None:
+        (tmp_path / "data/pairs").mkdir(parents=True)
+        for name in ("compare.html", "assets", "data/config"):
+            (tmp_path / name).symlink_to(report.folder / name)
+        index = data(report.folder, "index") | {"not_compared": "too many pairs"}
+        (tmp_path / "data/index.js").write_text(f'meds1Data("index",{json.dumps(index)});')
+        (tmp_path / "data/pairs/base.js").write_text('meds1Data("pairs/base",{});')
+        page = watched(report.page, tmp_path).open("compare.html#a=base&b=s1-1k")
+        expect(page.locator(".note")).to_have_text(["too many pairs"])
+        expect(page.locator(".not-ranked, .badge")).to_have_count(0)
+        expect(page.locator("section", has_text="Metrics").locator(".measure").first).to_be_visible()
+        expect(page.locator("section", has_text="Configuration").locator("tbody th").first).to_be_visible()
 
     def test_a_count_of_flips_leads_to_as_many_answers(self, report: Watched) -> None:
         page = report.open("compare.html#a=base&b=s1-1k")

@@ -82,7 +82,7 @@ def make_report(opened: Registry, view: View, runs: Sequence[Run], out: Path) ->
                 _stop(pool)
                 raise
         sizes = [path.stat().st_size for path in report.rglob("*") if path.is_file()]
-    return Made(len(sizes), sum(sizes), len(predictions.marks), predictions.torn)
+    return Made(len(sizes), sum(sizes), len(predictions.marks), predictions.warnings)
 
 
 def _processes() -> ProcessPoolExecutor:
@@ -126,14 +126,16 @@ def _fill(work: _Work) -> Predictions:
     curves = {run.experiment: work.pool.submit(draw_curve, *job) for run in runs if (job := _curve(work, run))}
     request = Request(runs, display)
     figures = [work.pool.submit(draw, kind, request, work.report) for kind in KINDS]
-    standings = pairs.comparisons(runs, found.marks, found.absent)
+    refused = pairs.why_not_compared(runs)
+    found.warnings += [refused] if refused else []
+    standings = {} if refused else pairs.comparisons(runs, found.marks, found.absent)
     tasks = pairs.tasks(standings, found.marks)
     _say_if_many(tasks)
     tests = [work.pool.submit(pairs.run_tests, task) for task in tasks]
 
     benchmarks = benchmark_list(runs, display, found.n_questions)
-    index = {"made": work.site.made, "registry": work.site.registry, **index_data(runs, benchmarks, found.absent)}
-    write_data(work.report, "index", index)
+    head = {"made": work.site.made, "registry": work.site.registry, "not_compared": refused or None}
+    write_data(work.report, "index", {**head, **index_data(runs, benchmarks, found.absent)})
     _pages(work, found)
     for run in runs:
         curve = curves.get(run.experiment)
@@ -169,7 +171,7 @@ def _pages(work: _Work, found: Predictions) -> None:
         "with_predictions": len(found.marks),
     }
     board = leaderboard(runs, work.opened.catalog.display)
-    values = {"stages": stage_counts(runs), "board": board, "warnings": found.torn}
+    values = {"stages": stage_counts(runs), "board": board, "warnings": found.warnings}
     site.write("index", {"counts": counts, **values})
     for page in ("compare", "predictions"):
         site.write(page, {"counts": counts})

@@ -15,6 +15,9 @@ from plotting.report.runs import Marks
 from plotting.runs import Run
 from scoring.pairs import Flips, Pairs
 
+MOST_RUNS = 150
+"""Of more than so many scored runs, 11,175 pairs, none are compared: time and files grow with the number's square."""
+
 Key = tuple[str, str, str]
 """Two experiments in the report's order, and a benchmark."""
 
@@ -35,6 +38,17 @@ class Standing:
 
     reasons: tuple[str, str] | None
     untested: str | None
+
+
+def why_not_compared(runs: Sequence[Run]) -> str:
+    """Why the report holds none of these runs against each other; empty where it does."""
+    count = sum(run.row is not None for run in runs)
+    if count <= MOST_RUNS:
+        return ""
+    return (
+        f"{count:,} experiments with scores are {count * (count - 1) // 2:,} pairs, too many for the report to test; "
+        f"name at most {MOST_RUNS} in `meds1 report NAME ...`, or run `meds1 compare A B`"
+    )
 
 
 def comparisons(

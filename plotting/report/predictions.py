@@ -20,13 +20,13 @@ from registry.errors import Meds1Error, MissingError
 class Predictions:
     """What is kept of them: marks and counts of failure modes, by experiment and benchmark; why others have none.
 
-    `torn` are the warnings about files that are here and cannot be read.
+    `warnings` are about files that are here and cannot be read.
     """
 
     marks: dict[str, dict[str, Marks]] = field(default_factory=dict)
     failures: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-    torn: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     n_questions: dict[str, int] = field(default_factory=dict)
 
 
@@ -53,7 +53,7 @@ def write_predictions(
             _take(task, read, found, tables)
         except Meds1Error as error:
             found.absent[task.experiment] = f"{task.experiment}: {error}"
-            found.torn.append(found.absent[task.experiment])
+            found.warnings.append(found.absent[task.experiment])
             shutil.rmtree(report / "data/answers" / task.experiment, ignore_errors=True)  # what was read before
         done()
     for source, table in tables.items():

@@ -66,7 +66,8 @@
       return make('tr', null, make('th', { scope: 'row', class: 'sub' }, metric.title),
         measured(ofA[metric.name], metric, best === 'a'), measured(ofB[metric.name], metric, best === 'b'));
     });
-    const note = ranked === true ? null : make('span', { class: 'not-ranked' }, `not ranked: ${ranked ?? 'nothing to compare'}`);
+    const quiet = ranked === true || page.index.not_compared;
+    const note = quiet ? null : make('span', { class: 'not-ranked' }, `not ranked: ${ranked ?? 'nothing to compare'}`);
     const head = make('tr', { class: 'group' }, make('th', { colspan: '3', scope: 'colgroup' }, benchmark.title, ' ', note));
     return metrics.length ? [head, ...rows] : [];
   }
@@ -110,6 +111,7 @@
     });
     const unscored = [a, b].filter((name) => Object.keys(experiment(name).scores).length === 0)
       .map((name) => make('p', { class: 'note' }, experiment(name).remark)); // names the experiment itself
+    if (page.index.not_compared) reasons.push(make('p', { class: 'note' }, page.index.not_compared));
     const remarks = (pair.remarks ?? []).map((remark) => make('p', { class: 'note' }, remark));
     const headings = ['benchmark', 'B − A, points', 'p', 'p (Holm)', 'answers', 'both right', 'both wrong',
       'A right → B wrong', 'A wrong → B right', 'method'];
