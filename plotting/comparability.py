@@ -63,7 +63,7 @@ def _most_common(runs: Sequence[Run], benchmark: str) -> Run:
 def _protocol_key(run: Run, benchmark: str) -> str:
     """Equal for two runs of one protocol."""
     inputs = _inputs(run)
-    protocol = {**_asked(inputs, benchmark), "data": _data(run, benchmark)} if inputs else _prompting(run)
+    protocol = {**asked(inputs, benchmark), "data": _data(run, benchmark)} if inputs else _prompting(run)
     return json.dumps([protocol, run.scored.scores[benchmark].total], sort_keys=True)
 
 
@@ -116,7 +116,7 @@ def _protocols(a: Run, b: Run, benchmark: str) -> tuple[dict[str, Any], dict[str
         if not shared and not _meet(data_a, data_b):
             return {"data set": listed(sorted(data_a))}, {"data set": listed(sorted(data_b))}
         data = [{key: found[key] for key in shared} for found in (data_a, data_b)]
-        return {**_asked(of_a, benchmark), "data": data[0]}, {**_asked(of_b, benchmark), "data": data[1]}
+        return {**asked(of_a, benchmark), "data": data[0]}, {**asked(of_b, benchmark), "data": data[1]}
     if any(run.statuses["eval"].status != "completed" for run in (a, b)):
         return {}, {}
     return {"prompting": _prompting(a)}, {"prompting": _prompting(b)}
@@ -127,8 +127,8 @@ def _prompting(run: Run) -> str:
     return run.config.prompting if run.config else str(run.written.get("prompting", default))
 
 
-def _asked(inputs: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
-    """Everything but the model, its training and the questions that decides what a benchmark's accuracy is of."""
+def asked(inputs: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
+    """What a result's `inputs` say of how a benchmark was asked: all but the model, its training and the questions."""
     settings = part(inputs, "eval")
     repetitions = settings.get("repetitions")
     return {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from plotting.comparability import asked
 from plotting.metrics import ACCURACY, Measure, Metric, metric_of
 from plotting.scores import Row, chosen_benchmarks, chosen_metric, row_of
 from registry.catalog import Display
 from registry.console import Answer, Grid
 from registry.errors import Meds1Error, MissingError, UsageError
+from registry.fingerprint import changed_fields
 from registry.options import say
 from registry.reading import View
 from registry.store import Registry, results_of
@@ -87,7 +90,23 @@ def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = 
     without = [row for row in rows if not cells[row.experiment]]
     counted = {source: Counter(own[source].size for own in cells.values() if source in own) for source in chosen}
     sizes = {source: sizes.most_common(1)[0][0] for source, sizes in counted.items() if sizes}
-    return Board(found, chosen, shared, sorted(having, key=place), cells, averages, sizes, without)
+    return Board(found, chosen, shared, sorted(_told(having, chosen), key=place), cells, averages, sizes, without)
+
+
+def _told(rows: Sequence[Row], benchmarks: Sequence[str]) -> list[Row]:
+    """The rows, of which those say so that were asked in another way than most. What is marked already is left out."""
+    remarks: dict[str, dict[str, None]] = {}
+    for source in benchmarks:
+        having = (row for row in rows if row.comparable and row.inputs and source in row.scores)
+        ways = {row.experiment: asked(row.inputs, source) for row in having}
+        keys = {name: json.dumps(way, sort_keys=True) for name, way in ways.items()}
+        if len(set(keys.values())) > 1:
+            most = Counter(keys.values()).most_common(1)[0][0]
+            usual = next(way for name, way in ways.items() if keys[name] == most)
+            for name in (name for name, key in keys.items() if key != most):
+                remarks.setdefault(name, {}).update(dict.fromkeys(changed_fields(usual, ways[name])))
+    told = {name: f"asked in another way than most: {'; '.join(changes)}" for name, changes in remarks.items()}
+    return [replace(row, remark="; ".join(filter(None, [row.remark, told.get(row.experiment)]))) for row in rows]
 
 
 def table(board: Board, display: Display, top: int | None = None) -> Grid:

@@ -53,7 +53,8 @@ class Score:
 class Row:
     """One experiment's scores by benchmark; `remark` says what must be known before it is compared.
 
-    `limit` is the number of questions of each benchmark that were asked, null for all.
+    `limit` is the number of questions of each benchmark that were asked, null for all. `inputs` are what the result
+    recorded of how they were asked; empty for one of another program.
     """
 
     experiment: str
@@ -64,6 +65,7 @@ class Row:
     remark: str
     limit: int | None
     scores: Mapping[str, Score]
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def comparable(self) -> bool:
@@ -104,6 +106,7 @@ def row_of(name: str, results: Mapping[str, Any], status: StageStatus, display: 
         remark="; ".join(filter(None, remarks)),
         limit=limit,
         scores=scores,
+        inputs=part(entry, "inputs"),
     )
 
 

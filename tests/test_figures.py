@@ -267,7 +267,7 @@ class TestDifferences:
         said = {name: str(error) for name, error in sketch.lacking.items()}
         assert "gone.jsonl is not on this machine" in said["gone"]
         assert "short: cannot be compared with base: 100 answers of the one, 50 of the other" in said["short"]
-        assert "summary: its eval result names no predictions_path" in said["summary"]
+        assert "summary: its eval result names no file of predictions" in said["summary"]
 
     def test_the_baseline_is_the_first_whole_and_fresh_result_unless_it_is_named(self, tmp_path: Path) -> None:
         runs = answered_lab(tmp_path, {"first": 40, "second": 60})
@@ -367,7 +367,7 @@ class TestCommand:
             assert len(list(csv.DictReader(file))) == len(body["data"]["numbers"])
 
         refused = original.meds1("plot", "differences", "--out", str(out), code=3).stderr
-        assert "names no predictions_path" in refused.splitlines()[-1]
+        assert "names no file of predictions" in refused.splitlines()[-1]
         assert not (out / "differences.png").exists()
 
     def test_the_first_that_is_named_is_the_baseline_and_one_that_lacks_predictions_an_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,6 +128,18 @@ def test_numbers_that_are_none_are_a_mistake_of_that_experiment(broken: Any) -> 
 
     with pytest.raises(UsageError, match=r"^odd: its eval result of x needs accuracy"):
         row("odd", {"x": body})
+
+
+def test_who_was_asked_in_another_way_than_most_is_marked() -> None:
+    rows = [row(name, {"x": numbers(0.5)}) for name in ("a", "b", "stepwise", "silent")]
+    ways = ("plain", "plain", "step")
+    rows[:3] = [replace(one, inputs={"prompting": way}) for one, way in zip(rows, ways, strict=False)]
+
+    remarks = {one.experiment: one.remark for one in board_of(rows).rows}
+
+    assert remarks == dict.fromkeys(("a", "b", "silent"), "") | {
+        "stepwise": 'asked in another way than most: prompting "plain" -> "step"'
+    }
 
 
 def test_no_experiment_at_all() -> None:
