@@ -10,8 +10,9 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _READ_AND_WRITE = 0o666
 TEMPORARY = ".tmp-"
 _TRIES = 3
 _WRITERS = 8
+_UMASK = threading.Lock()
 
 
 class ChangedMeanwhileError(Exception):
@@ -101,16 +103,34 @@ def make_folder(path: Path, lasting: bool = True) -> None:
     for folder in reversed(missing):
         mode = stat.S_IMODE(folder.parent.stat().st_mode)
         # Not made and then changed: a process that dies in between would lock the group out.
-        umask = os.umask(0)
-        try:
-            folder.mkdir(mode)
-        except FileExistsError:
-            if not folder.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
-        finally:
-            os.umask(umask)
+        with _umask_of_nothing():
+            try:
+                folder.mkdir(mode)
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
         if lasting:
             flush_folder(folder.parent)
+
+
+def current_umask() -> int:
+    """The process's umask, which can only be read by changing it."""
+    with _umask_of_nothing() as umask:
+        return umask
+
+
+@contextlib.contextmanager
+def _umask_of_nothing() -> Iterator[int]:
+    """A umask of 0 within the block; gives the one before it.
+
+    The umask is the whole process's: of two threads that changed it at once, one would put back the other's 0 for good.
+    """
+    with _UMASK:
+        umask = os.umask(0)
+        try:
+            yield umask
+        finally:
+            os.umask(umask)
 
 
 def flush_folder(folder: Path) -> None:

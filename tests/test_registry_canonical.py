@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from registry.canonical import canonical, dumps, sha256
 from registry.document import load, load_registry, parse, render
-from registry.durable import write_durably
+from registry.durable import current_umask, make_folder, write_durably
 from registry.errors import MissingError, UsageError
 from registry.names import check_name
 from registry.paths import RegistryPaths, catalog_file, registry_file
@@ -169,6 +170,18 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"[]", 0o664)
+
+
+def test_threads_that_make_folders_at_once_leave_the_umask_as_it_was(tmp_path: Path) -> None:
+    before, interval = current_umask(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda n: make_folder(tmp_path / str(n), lasting=False), range(4_000)))
+        assert current_umask() == before
+    finally:
+        sys.setswitchinterval(interval)
+        os.umask(before)
 
 
 def test_links_to_one_registry_share_its_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -498,7 +498,7 @@ class TestElsewhere:
         assert answer["data"]["with_predictions"] == 0
         (one, *_) = data(tmp_path / "report", "index")["experiments"]
         assert one["scores"]
-        assert "recorded by another program" in one["why_no_predictions"]
+        assert "another program recorded it" in one["why_no_predictions"]
         assert one["why_no_predictions"] in page(tmp_path / f"report/experiments/{names[0]}.html").text
 
     def test_no_experiment_is_an_error(self, tmp_path: Path) -> None:

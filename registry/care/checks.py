@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from registry.care.gc import leftovers
+from registry.durable import current_umask
 from registry.errors import Meds1Error, counted
 from registry.hub_cache import cache_root
 from registry.paths import RegistryPaths
@@ -65,8 +66,7 @@ def _room(name: str, folder: Path, least_gib: float) -> Check:
 def _permissions(paths: RegistryPaths) -> Iterator[Check]:
     name = "permissions"
     mine, group, owners = _barred(paths)
-    umask = os.umask(0)
-    os.umask(umask)
+    umask = current_umask()
     if mine:
         todo = f"chmod, or ask the owner: chmod -R g+rwX {paths.root} {paths.file}"
         yield Check(name, "problem", f"not readable and writable for you: {_some(mine)}", todo)
