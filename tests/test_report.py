@@ -173,6 +173,13 @@ class TestPages:
             assert values[: len(columns)] == expected, name
         assert list(cells)[-2:] == ["failed", ODD]
 
+    def test_the_leaderboards_remarks_are_those_of_the_command(self, report: Path, study: Lab) -> None:
+        text = page(report / "index.html").text
+        remarks = {row["experiment"]: row["remark"] for row in answer_of(study, "leaderboard", *SHOWN, code=3)["data"]}
+
+        assert any(remark.startswith("asked in another way than most: ") for remark in remarks.values())
+        assert [name for name, remark in remarks.items() if remark not in text] == []
+
     def test_a_page_shows_config_history_stages_and_scores(self, report: Path, study: Lab) -> None:
         text = " ".join(page(report / "experiments/random-1k-step.html").text.split())
         results = study.results("random-1k-step")

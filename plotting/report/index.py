@@ -64,9 +64,9 @@ def leaderboard(runs: Sequence[Run], display: Display) -> dict[str, Any]:
             values.append(board.averages.get(row.experiment))
         flags = ["; ".join(row.scores[source].flags) if source in row.scores else "" for source in board.benchmarks]
         cells = zip_longest(cells_of(board, row), values, flags, fillvalue="")
-        rows.append(_row(by_name[row.experiment], list(cells)))
+        rows.append(_row(by_name[row.experiment], list(cells), row.remark))
     columns = headings(board, display)
-    rows += [_row(run, [("-", None, "")] * len(columns)) for run in runs if run.row is None]
+    rows += [_row(run, [("-", None, "")] * len(columns), remark_of(run)) for run in runs if run.row is None]
     keys = [(f"b{number}", source) for number, source in enumerate(board.benchmarks)]
     return {
         "caption": board.caption,
@@ -76,8 +76,8 @@ def leaderboard(runs: Sequence[Run], display: Display) -> dict[str, Any]:
     }
 
 
-def _row(run: Run, cells: list[tuple[Any, ...]]) -> dict[str, Any]:
-    return {"run": run, "tags": run.body.get("tags") or [], "cells": cells, "remark": remark_of(run)}
+def _row(run: Run, cells: list[tuple[Any, ...]], remark: str) -> dict[str, Any]:
+    return {"run": run, "tags": run.body.get("tags") or [], "cells": cells, "remark": remark}
 
 
 def stage_counts(runs: Sequence[Run]) -> dict[str, dict[str, int]]:
