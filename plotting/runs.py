@@ -76,12 +76,7 @@ class Run:
 def run_of(opened: Registry, view: View, name: str) -> Run:
     """Read one experiment; `UsageError` for an unknown one, or one without results whose config is wrong."""
     results = results_of(view, name)
-    states = opened.statuses(view, name)
-    config, problem = None, ""
-    try:
-        config = opened.effective(view, name)
-    except UsageError as error:
-        problem = str(error)
+    config, states = opened.config_and_statuses(view, name)
     row, why = None, None
     try:
         row = row_of(name, results, states["eval"], opened.catalog.display)
@@ -97,8 +92,8 @@ def run_of(opened: Registry, view: View, name: str) -> Run:
         written=build(experiments_of(view), opened.catalog, name)[0].written,
         results=results,
         statuses=states,
-        config=config,
-        problem=problem,
+        config=config if isinstance(config, EffectiveConfig) else None,
+        problem="" if isinstance(config, EffectiveConfig) else str(config),
         row=row,
         why_unscored=why,
     )

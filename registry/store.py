@@ -73,13 +73,19 @@ class Registry:
 
     def statuses(self, view: View, name: str) -> dict[Stage, StageStatus]:
         """The state of an experiment's stages; of one with results and a config from another version, what they say."""
+        return self.config_and_statuses(view, name)[1]
+
+    def config_and_statuses(
+        self, view: View, name: str
+    ) -> tuple[EffectiveConfig | UsageError, dict[Stage, StageStatus]]:
+        """The effective config, or why there is none, and `statuses`: the config is resolved once for both."""
         try:
             config = self.effective(view, name)
         except UsageError as problem:
             if not any(results_of(view, name).values()):
                 raise
-            return recorded_statuses(experiments_of(view), name, view.state, problem)
-        return statuses(config, results_of(view, name), view.state, view.contents)
+            return problem, recorded_statuses(experiments_of(view), name, view.state, problem)
+        return config, statuses(config, results_of(view, name), view.state, view.contents)
 
     def find_completed(self, view: View, name: str, stage: Stage, fingerprint: str) -> Entry | None:
         """The newest completed result of this experiment's stage with exactly this fingerprint."""
