@@ -57,7 +57,12 @@ def _most_common(runs: Sequence[Run], benchmark: str) -> Run:
     """The first run of the protocol that most have."""
     pool = [run for run in runs if run.scored.comparable] or runs
     keys = [_protocol_key(run, benchmark) for run in pool]
-    return pool[keys.index(Counter(keys).most_common(1)[0][0])]
+    return pool[place_of_most(keys)]
+
+
+def place_of_most(keys: Sequence[str]) -> int:
+    """Where the first of those keys stands that occur most often; of equally frequent ones the first."""
+    return keys.index(Counter(keys).most_common(1)[0][0])
 
 
 def _protocol_key(run: Run, benchmark: str) -> str:

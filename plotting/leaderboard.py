@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from plotting.comparability import asked
+from plotting.comparability import asked, place_of_most
 from plotting.metrics import ACCURACY, Measure, Metric, metric_of
 from plotting.scores import Row, chosen_benchmarks, chosen_metric, row_of
 from registry.catalog import Display
@@ -97,14 +97,12 @@ def _told(rows: Sequence[Row], benchmarks: Sequence[str]) -> list[Row]:
     """The rows, of which those say so that were asked in another way than most. What is marked already is left out."""
     remarks: dict[str, dict[str, None]] = {}
     for source in benchmarks:
-        having = (row for row in rows if row.comparable and row.inputs and source in row.scores)
-        ways = {row.experiment: asked(row.inputs, source) for row in having}
-        keys = {name: json.dumps(way, sort_keys=True) for name, way in ways.items()}
-        if len(set(keys.values())) > 1:
-            most = Counter(keys.values()).most_common(1)[0][0]
-            usual = next(way for name, way in ways.items() if keys[name] == most)
-            for name in (name for name, key in keys.items() if key != most):
-                remarks.setdefault(name, {}).update(dict.fromkeys(changed_fields(usual, ways[name])))
+        having = [row for row in rows if row.comparable and row.inputs and source in row.scores]
+        ways = [asked(row.inputs, source) for row in having]
+        usual = ways[place_of_most([json.dumps(way, sort_keys=True) for way in ways])] if ways else {}
+        for row, way in zip(having, ways, strict=True):
+            if way != usual:
+                remarks.setdefault(row.experiment, {}).update(dict.fromkeys(changed_fields(usual, way)))
     told = {name: f"asked in another way than most: {'; '.join(changes)}" for name, changes in remarks.items()}
     return [replace(row, remark="; ".join(filter(None, [row.remark, told.get(row.experiment)]))) for row in rows]
 

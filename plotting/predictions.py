@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,5 +99,10 @@ def answers_by_benchmark(path: Path) -> dict[str, list[Answered]]:
 
 def headline(answers: Sequence[Answered]) -> list[Answered]:
     """The answers that a benchmark's accuracy is of: all, or those of the largest budget of thinking."""
-    largest = max((answer.budget for answer in answers if answer.budget is not None), default=None)
+    largest = largest_budget(answer.budget for answer in answers)
     return [answer for answer in answers if answer.budget == largest]
+
+
+def largest_budget(budgets: Iterable[int | None]) -> int | None:
+    """The budget of thinking whose answers a benchmark's numbers are of; null where none has one."""
+    return max((budget for budget in budgets if budget is not None), default=None)

@@ -17,6 +17,7 @@ from registry.catalog import Display
 from registry.figure_style import MARKERS, NEUTRAL, PALETTE
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -249,7 +250,7 @@ def add_group_legend(figure: Figure, looks: Looks, groups: Iterable[str | None])
 
 
 def add_legend(figure: Figure, looks: Sequence[tuple[str, Look]]) -> None:
-    """A legend above the panels, in as many columns as fit."""
+    """A legend of markers above the panels."""
     from matplotlib.lines import Line2D
 
     labels = short_labels([label for label, _ in looks])
@@ -257,8 +258,14 @@ def add_legend(figure: Figure, looks: Sequence[tuple[str, Look]]) -> None:
         Line2D([], [], linestyle="none", marker=look.marker, color=look.color, label=label)
         for label, (_, look) in zip(labels, looks, strict=True)
     ]
-    columns = int(figure.get_figwidth() / (inches_of(labels) + 0.5))
-    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(columns, len(handles))))
+    place_legend(figure, handles, 0.5)
+
+
+def place_legend(figure: Figure, handles: Sequence[Artist], beside: float) -> None:
+    """A legend above the panels, in as many columns as fit; a handle with its gaps takes `beside` inches."""
+    width = inches_of([str(handle.get_label()) for handle in handles]) + beside
+    columns = max(1, min(int(figure.get_figwidth() / width), len(handles)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
 def add_caption(figure: Figure, *lines: str) -> None:

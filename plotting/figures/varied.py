@@ -182,10 +182,8 @@ def line_handles(drawn: Varied, **how: Any) -> list[Artist]:
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend above the panels, in as many columns as fit."""
-    width = style.inches_of([str(handle.get_label()) for handle in handles]) + 0.6
-    columns = max(1, min(int(figure.get_figwidth() / width), len(handles)))
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    """A legend of lines above the panels."""
+    style.place_legend(figure, handles, 0.6)
 
 
 def values_of(measures: Iterable[Measure | None], drawn: Varied) -> list[float]:

@@ -5,13 +5,14 @@ Runs in a process of its own for each experiment: nothing but values goes in and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plotting.predictions import Answered, answered, lines_of
+from plotting.predictions import Answered, answered, largest_budget, lines_of
 from plotting.report.scripts import write_data
 from registry.errors import Meds1Error, StageFailure
 
@@ -53,12 +54,13 @@ class Answers:
 
     def failure_counts(self) -> dict[str, int]:
         """How many of the answers that the benchmark's numbers are of are wrong in which way; most frequent first."""
-        largest = max((budget for budget in self.budgets if budget is not None), default=None)
-        counts: dict[str, int] = {}
-        for failure, budget in zip(self.failures, self.budgets, strict=True):
-            if failure is not None and budget == largest:
-                counts[failure] = counts.get(failure, 0) + 1
-        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+        failures = (self.failures[index] for index in self.headline())
+        return dict(Counter(failure for failure in failures if failure is not None).most_common())
+
+    def headline(self) -> list[int]:
+        """The places of the answers that the benchmark's accuracy is of; see `plotting.predictions.headline`."""
+        largest = largest_budget(self.budgets)
+        return [index for index, budget in enumerate(self.budgets) if budget == largest]
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,7 @@ def marks_of(answers: Answers) -> Marks:
     """The marks of a run's answers to one benchmark; of several budgets of thinking the largest counts."""
     import numpy as np
 
-    largest = max((budget for budget in answers.budgets if budget is not None), default=None)
-    chosen = [index for index, budget in enumerate(answers.budgets) if budget == largest]
-    chosen.sort(key=lambda index: (answers.ids[index], answers.repetitions[index]))
+    chosen = sorted(answers.headline(), key=lambda index: (answers.ids[index], answers.repetitions[index]))
     items, prompts = hashlib.sha256(), hashlib.sha256()
     for index in chosen:
         items.update(f"{answers.ids[index]}/{answers.repetitions[index]}/{answers.question_ids[index]}\n".encode())

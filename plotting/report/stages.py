@@ -15,6 +15,8 @@ from plotting.training_logs import validations_of
 from registry.errors import MissingError
 from registry.history import Header, State
 from registry.json_path import join
+from registry.original.case import is_path, part
+from registry.origins import leaves
 from registry.paths import attempt_dir
 from registry.schema import STAGES, Stage
 from registry.spending import told
@@ -35,8 +37,7 @@ def stage_pages(run: Run, state: State) -> list[dict[str, Any]]:
 
 def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
     entry = run.results.get(stage) or {}
-    given = entry.get("metrics")
-    metrics: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    metrics = part(entry, "metrics")
     spending = entry.get("spending")
     return {
         "stage": stage,
@@ -46,7 +47,9 @@ def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
         "error": str(entry.get("error") or ""),
         "last_attempt": flat(entry.get("last_attempt") or {}),
         "traceback": "\n".join(map(str, entry.get("traceback") or ())),
-        "files": [(name, value, located(entry, name) is not None) for name, value in _paths(entry)],
+        "files": [
+            (name, value, located(entry, name) is not None) for name, value in entry.items() if is_path(name, value)
+        ],
         "job": flat(entry.get("job") or {}),
         "provenance": flat(entry.get("provenance") or {}),
         "spent": told(spending) if spending else "",
@@ -62,25 +65,7 @@ def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
 
 def flat(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The values inside an object with their paths, for a table."""
-    return [(path, str(found)) for path, found in _leaves((), value)]
-
-
-def _leaves(steps: tuple[Any, ...], value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, below in value.items():
-            yield from _leaves((*steps, str(key)), below)
-    elif value not in (None, [], {}):
-        yield join(*steps), value
-
-
-def _paths(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in entry.items():
-        if (
-            isinstance(value, str)
-            and value
-            and (name.endswith(("_path", "_file")) or name in ("run_dir", "output_dir"))
-        ):
-            yield name, value
+    return [(join(*steps), str(found)) for steps, found in leaves(value) if found not in (None, [], {})]
 
 
 def _bars(run: Run) -> Iterator[dict[str, Any]]:
