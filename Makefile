@@ -44,33 +44,29 @@ setup-test: setup
 
 setup-slurm:
 	@if command -v sbatch >/dev/null && command -v slurmdbd mariadbd >/dev/null; then exit 0; fi; \
-	why="only root can install it"; \
-	if [ "$$(id -u)" = 0 ]; then \
-		why="there is no apt-get; install Slurm by hand"; \
-		if command -v apt-get >/dev/null; then \
-			why="apt-get failed"; \
-			echo "installing Slurm for the tests: slurm-wlm munge slurmdbd mariadb-server"; \
-			if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends \
-				slurm-wlm munge slurmdbd mariadb-server >/dev/null; then exit 0; fi; \
-		fi; \
-	fi; \
+	what="Slurm" packages="slurm-wlm munge slurmdbd mariadb-server"; $(from_apt); \
 	echo "the Slurm tests are skipped: Slurm is not (fully) installed and $$why" >&2; \
 	[ "$${MEDS1_REQUIRE_SLURM:-}" != 1 ]
 
 setup-chromium:
 	@for name in chromium chromium-browser google-chrome; do if command -v "$$name" >/dev/null; then exit 0; fi; done; \
-	why="only root can install it"; \
-	if [ "$$(id -u)" = 0 ]; then \
-		why="there is no apt-get; install chromium by hand"; \
-		if command -v apt-get >/dev/null; then \
-			why="apt-get failed"; \
-			echo "installing chromium for the tests of the report"; \
-			if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends \
-				chromium >/dev/null; then exit 0; fi; \
-		fi; \
-	fi; \
+	what="chromium" packages="chromium"; $(from_apt); \
 	echo "the tests of the report in a browser are skipped: chromium is not installed and $$why" >&2; \
 	[ "$${MEDS1_REQUIRE_CHROMIUM:-}" != 1 ]
+
+# Install $packages, which are $what, and leave; where that is not possible go on with the reason in $why.
+define from_apt
+why="only root can install it"; \
+if [ "$$(id -u)" = 0 ]; then \
+	why="there is no apt-get; install $$what by hand"; \
+	if command -v apt-get >/dev/null; then \
+		why="apt-get failed"; \
+		echo "installing for the tests: $$packages"; \
+		if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends \
+			$$packages >/dev/null; then exit 0; fi; \
+	fi; \
+fi
+endef
 
 # install LOCK NAME: bring .venv to LOCK's pins. .venv/.installed-NAME is a copy of the lock that was installed last,
 # written at the very end, so that an interrupted installation is taken up again. torch goes first and with its own

@@ -104,9 +104,12 @@ def show(name: Name, as_json: Json = False, registry: RegistryFile = None, confi
         effective: dict[str, Any] | None = None
         states: dict[str, dict[str, Any]] = {}
         try:
+            found, of_stages = opened.config_and_statuses(view, name)
             # The states first: results that have no resolvable config have them all the same.
-            states = {stage: asdict(state) for stage, state in opened.statuses(view, name).items()}
-            effective = opened.effective(view, name).model_dump(mode="json")
+            states = {stage: asdict(state) for stage, state in of_stages.items()}
+            if isinstance(found, UsageError):
+                raise found
+            effective = found.model_dump(mode="json")
         except Meds1Error as error:  # what is written is shown all the same
             answer.warn(name, error)
         answer.data = {**body, "effective": effective, "status": states, "history": past}
