@@ -17,6 +17,7 @@ from registry.paths import stop_mark
 from tests.cluster import throwaway
 from tests.cluster.throwaway import Cluster
 from tests.lab import Lab, make_lab
+from tests.quick_lab import until
 from tests.small_lab import answer_of, make_small_lab, save, without_slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
@@ -57,6 +58,8 @@ def sleeper(lab: Lab, comment: str = "none") -> str:
 def test_why_each_stage_of_a_chain_waits(lab: Lab) -> None:
     lab.meds1("submit", "first", "--set", HELD)
 
+    # Between two passes of its scheduler Slurm may name no reason for a moment.
+    until(lambda: all(": " in stage["reason"] for stage in shown(lab).values()), "Slurm names its reasons")
     found = shown(lab)
 
     assert {stage["status"] for stage in found.values()} == {"submitted"}
