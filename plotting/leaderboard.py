@@ -18,6 +18,7 @@ from registry.fingerprint import changed_fields
 from registry.options import say
 from registry.reading import View
 from registry.store import Registry, results_of
+from scoring.intervals import interval_of_mean
 
 _MEASURE = tuple(field.name for field in fields(Measure))
 
@@ -29,8 +30,8 @@ class Board:
     `cells` are the values by experiment and benchmark; `sizes` what most values of a benchmark are out of. `shared` are
     the benchmarks of the macro average: the mean over them, which only experiments with all of them have (in
     `averages`), so that no two of one table are of different benchmarks. They are those that were asked for, else those
-    that more than half of the experiments have; there is no such average of fewer than two. `without` are experiments
-    that have the metric on no benchmark.
+    that more than half of the experiments have; there is no such average of fewer than two. It has an interval where
+    all of them have, as of independent benchmarks. `without` are experiments that have the metric on no benchmark.
     """
 
     metric: Metric
@@ -38,7 +39,7 @@ class Board:
     shared: Sequence[str]
     rows: Sequence[Row]
     cells: Mapping[str, Mapping[str, Measure]]
-    averages: Mapping[str, float]
+    averages: Mapping[str, Measure]
     sizes: Mapping[str, str]
     without: Sequence[Row]
 
@@ -52,7 +53,9 @@ class Board:
     def macro_rule(self, display: Display) -> str:
         """What the macro average is over."""
         names = ", ".join(display.benchmarks.get(source, source) for source in self.shared)
-        return f"macro: mean over {names}; only for experiments that have them all"
+        sure = any(average.low is not None for average in self.averages.values())
+        independent = "; its interval takes the benchmarks as independent" if sure else ""
+        return f"macro: mean over {names}; only for experiments that have them all{independent}"
 
 
 def rows_of(opened: Registry, view: View, selected: list[str], answer: Answer, names: list[str] | None) -> list[Row]:
@@ -79,12 +82,13 @@ def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = 
     shared = chosen if benchmarks else _of_most([cells[row.experiment] for row in having], chosen)
     complete = {row.experiment for row in having if all(source in cells[row.experiment] for source in shared)}
     means = {
-        row.experiment: _mean(cells[row.experiment], shared if row.experiment in complete else ()) for row in having
+        row.experiment: _mean(cells[row.experiment], (shared if row.experiment in complete else ()) or chosen)
+        for row in having
     }
 
     def place(row: Row) -> tuple[bool, bool, float, str]:
         name = row.experiment
-        return (not row.comparable, name not in complete, found.order(means[name]), name)
+        return (not row.comparable, name not in complete, found.order(means[name].value), name)
 
     averages = {name: means[name] for name in complete} if len(shared) > 1 else {}
     without = [row for row in rows if not cells[row.experiment]]
@@ -134,7 +138,7 @@ def cells_of(board: Board, row: Row) -> list[str]:
         found.append("-" if cell is None else shown(board.metric, cell) + out_of)
     if board.averages:
         average = board.averages.get(row.experiment)
-        found.append("-" if average is None else board.metric.shown(average))
+        found.append("-" if average is None else shown(board.metric, average))
     return found
 
 
@@ -163,12 +167,20 @@ def as_json(board: Board, top: int | None = None) -> list[dict[str, Any]]:
             "remark": row.remark,
             "limit": row.limit,
             "metric": board.metric.name,
-            "macro_average": board.averages.get(row.experiment),
-            "macro_benchmarks": list(board.shared) if board.averages else [],
+            **_macro(board, row),
             "benchmarks": {source: _numbers(board, row, source) for source in board.benchmarks if source in row.scores},
         }
         for row in board.rows[:top]
     ]
+
+
+def _macro(board: Board, row: Row) -> dict[str, Any]:
+    average = board.averages.get(row.experiment)
+    return {
+        "macro_average": average.value if average else None,
+        "macro_ci": [average.low, average.high] if average and average.low is not None else None,
+        "macro_benchmarks": list(board.shared) if board.averages else [],
+    }
 
 
 def _numbers(board: Board, row: Row, source: str) -> dict[str, Any]:
@@ -194,7 +206,10 @@ def _of_most(cells: Sequence[Mapping[str, Measure]], benchmarks: Sequence[str]) 
     return [source for source in benchmarks if 2 * counts[source] > len(cells)]
 
 
-def _mean(cells: Mapping[str, Measure], benchmarks: Sequence[str]) -> float:
-    """Over these benchmarks; over all that there are where none is given."""
-    values = [cells[source].value for source in benchmarks or cells]
-    return sum(values) / len(values)
+def _mean(cells: Mapping[str, Measure], benchmarks: Sequence[str]) -> Measure:
+    """Over those of the benchmarks that there are."""
+    found = [cells[source] for source in benchmarks if source in cells]
+    values = [cell.value for cell in found]
+    bounds = [(cell.low, cell.high) for cell in found if cell.low is not None and cell.high is not None]
+    low, high = interval_of_mean(values, bounds) if len(bounds) == len(found) else (None, None)
+    return Measure(sum(values) / len(values), sum(cell.n for cell in found), low, high)

@@ -148,7 +148,8 @@ class TestLeaderboard:
 
         assert [line.split()[0] for line in text[3:5]] == ["both-a", "both-b"]
         assert text[5:] == [
-            "macro: mean over held-out, second-set; only for experiments that have them all",
+            "macro: mean over held-out, second-set; only for experiments that have them all; its interval takes the "
+            "benchmarks as independent",
             "and 3 more",
         ]
 

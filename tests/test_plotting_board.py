@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,6 +32,10 @@ def order(board: Board) -> list[str]:
     return [one.experiment for one in board.rows]
 
 
+def means(board: Board) -> dict[str, float]:
+    return {name: average.value for name, average in board.averages.items()}
+
+
 class TestMacroAverage:
     def test_an_extra_benchmark_of_one_experiment_costs_nobody_the_average(self) -> None:
         rows = [row(name, {"x": numbers(0.5), "y": numbers(value)}) for name, value in (("a", 0.3), ("b", 0.7))]
@@ -39,7 +44,7 @@ class TestMacroAverage:
         board = board_of(rows)
 
         assert board.shared == ["x", "y"]
-        assert board.averages == pytest.approx({"a": 0.4, "b": 0.6, "c": 0.5})
+        assert means(board) == pytest.approx({"a": 0.4, "b": 0.6, "c": 0.5})
         assert order(board) == ["b", "c", "a"]
         assert "mean over x, y;" in board.macro_rule(Display())
 
@@ -59,7 +64,7 @@ class TestMacroAverage:
         board = board_of(rows, ["y", "x"])
 
         assert board.benchmarks == ["y", "x"]
-        assert board.averages == pytest.approx({"a": 0.4})
+        assert means(board) == pytest.approx({"a": 0.4})
 
     def test_there_is_none_where_no_two_benchmarks_are_shared(self) -> None:
         rows = [row("a", {"x": numbers(0.2), "y": numbers(0.6)}), row("b", {"x": numbers(0.3)})]
@@ -69,6 +74,33 @@ class TestMacroAverage:
         assert board.averages == {}
         assert "macro" not in table(board, Display()).header
         assert order(board) == ["b", "a"]  # by what both have
+
+    def test_there_is_an_order_where_no_benchmark_is_of_most(self) -> None:
+        rows = [row("a", {"x": numbers(0.2)}), row("b", {"y": numbers(0.6)}), row("c", {"z": numbers(0.4)})]
+
+        assert order(board_of(rows)) == ["b", "c", "a"]
+
+    def test_it_has_an_interval_as_of_independent_benchmarks(self) -> None:
+        rows = [row("a", {"x": numbers(0.3), "y": numbers(0.5)}), row("b", {"x": numbers(0.0), "y": numbers(0.5)})]
+
+        board = board_of(rows)
+        told = {one["experiment"]: one["macro_ci"] for one in as_json(board)}
+
+        off = math.hypot(0.1, 0.1) / 2
+        assert told["a"] == pytest.approx([0.4 - off, 0.4 + off])
+        assert told["b"] == pytest.approx([0.25 - 0.1 / 2, 0.25 + off])  # no accuracy is below 0
+        assert cells_of(board, board.rows[0])[-1] == "40.0 [32.9, 47.1]"
+        assert board.macro_rule(Display()).endswith("; its interval takes the benchmarks as independent")
+
+    def test_it_has_none_where_a_benchmark_has_none(self) -> None:
+        one = numbers(0.5, unanswered=7)
+
+        board = board_of([row("a", {"x": one, "y": one})], metric="unanswered")
+
+        assert as_json(board)[0]["macro_average"] == pytest.approx(0.07)
+        assert as_json(board)[0]["macro_ci"] is None
+        assert cells_of(board, board.rows[0])[-1] == "7.0"
+        assert "interval" not in board.macro_rule(Display())
 
 
 class TestMetric:

@@ -13,7 +13,7 @@ from scipy.stats import binom, binomtest
 
 from scoring.accuracy import Accuracy, accuracy_of
 from scoring.bootstrap import mean_interval, resampled_means
-from scoring.intervals import wilson_interval
+from scoring.intervals import interval_of_mean, wilson_interval
 from tests.statistics_references import resampling_variance
 
 
@@ -34,6 +34,44 @@ def test_wilson_ends_are_exact() -> None:
 def test_wilson_refuses_what_is_no_proportion(successes: int, total: int, confidence: float) -> None:
     with pytest.raises(ValueError, match="no interval"):
         wilson_interval(successes, total, confidence)
+
+
+def test_the_interval_of_a_mean_of_normal_estimates_is_the_normal_one() -> None:
+    means, errors = [0.3, 0.5, 0.7], [0.01, 0.03, 0.02]
+    intervals = [(mean - 1.96 * error, mean + 1.96 * error) for mean, error in zip(means, errors, strict=True)]
+    half = 1.96 * math.sqrt(sum(error**2 for error in errors)) / 3
+    assert interval_of_mean(means, intervals) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-12)
+    assert interval_of_mean(means[:1], intervals[:1]) == pytest.approx(intervals[0], abs=1e-12)
+
+
+def test_the_interval_of_a_mean_holds_the_truth_as_often_as_it_says_and_is_the_bootstraps_where_that_is_right() -> None:
+    sizes, shares, generator = np.array([60, 200, 800]), np.array([0.1, 0.4, 0.6]), np.random.default_rng(3)
+    drawn = generator.binomial(sizes, shares, size=(4_000, 3))
+    found = [
+        interval_of_mean(list(one / sizes), [wilson_interval(*pair) for pair in zip(one, sizes, strict=True)])
+        for one in drawn.tolist()
+    ]
+    assert np.mean([low <= shares.mean() <= high for low, high in found]) == pytest.approx(0.95, abs=0.015)
+
+    many = sizes * 20
+    right = [round(size * share) for size, share in zip(many, shares, strict=True)]
+    intervals = [wilson_interval(one, int(size)) for one, size in zip(right, many, strict=True)]
+    resampled = (generator.binomial(many, shares, size=(200_000, 3)) / many).mean(axis=1)
+    assert interval_of_mean(list(shares), intervals) == pytest.approx(np.quantile(resampled, (0.025, 0.975)), abs=3e-4)
+
+
+@given(st.lists(st.integers(1, 50).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1, max_size=8))
+def test_the_interval_of_a_mean_of_shares_holds_it_and_stays_within_0_and_1(counts: list[tuple[int, int]]) -> None:
+    values = [right / total for right, total in counts]
+    low, high = interval_of_mean(values, [wilson_interval(*one) for one in counts])
+    assert 0 <= low <= sum(values) / len(values) + 1e-15
+    assert sum(values) / len(values) - 1e-15 <= high <= 1
+
+
+def test_there_is_no_interval_of_the_mean_of_nothing() -> None:
+    for values in ([], [0.5]):
+        with pytest.raises(ValueError, match="no interval for"):
+            interval_of_mean(values, [])
 
 
 def test_distinct_questions_are_plain_accuracy() -> None:

@@ -61,7 +61,8 @@ def leaderboard(runs: Sequence[Run], display: Display) -> dict[str, Any]:
         own = board.cells[row.experiment]
         values = [own[source].value if source in own else None for source in board.benchmarks]
         if board.averages:
-            values.append(board.averages.get(row.experiment))
+            average = board.averages.get(row.experiment)
+            values.append(average.value if average else None)
         flags = ["; ".join(row.scores[source].flags) if source in row.scores else "" for source in board.benchmarks]
         cells = zip_longest(cells_of(board, row), values, flags, fillvalue="")
         rows.append(_row(by_name[row.experiment], list(cells), row.remark))
