@@ -114,10 +114,11 @@ def _effort(result: Result) -> Effort:
 
 
 def _gpu_hours(result: Result) -> float | None:
-    """What a training says; else 0 for a stage on a machine without GPUs, and null: no result says how many it used."""
-    hours = number(part(result.entry, "metrics").get("gpu_hours"))
-    if hours is not None:
-        return hours
+    """What a training says of its work, else what the result says of its attempts; 0 on a machine without GPUs."""
+    for said in (part(result.entry, "metrics"), result.entry):
+        hours = number(said.get("gpu_hours"))
+        if hours is not None:
+            return hours
     device = part(result.entry, "provenance").get("device")
     return 0.0 if isinstance(device, str) and device.startswith(_CPU) else None
 

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from registry.canonical import canonical
 from registry.errors import Meds1Error, StageFailure, StageStopped, UsageError
+from registry.gpu_time import gpu_time_field, gpus_of, leave
 from registry.job import Job, save_end
 from registry.paths import stop_mark
 from registry.provenance import gather, now, process_start, restart_count, slurm_job_id, user_name
@@ -77,7 +78,7 @@ class Attempt:
             ) from None
         with uninterrupted():
             self.completed = True
-            result |= spending_field(Path(self.job.run_dir))
+            result |= self._taken()
             self.job.save(self.registry, "completed", result, self._ended())
         return result
 
@@ -86,10 +87,13 @@ class Attempt:
     ) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if error is None or self.completed:
+        if self.completed:
             return
         with uninterrupted():
-            self._record_end(kind, error, trace)
+            if error is None:  # a shard, whose result is the merge's
+                self._leave_time()
+            else:
+                self._record_end(kind, error, trace)
 
     def _listen(self) -> None:
         """Note an interrupt: a library in the middle of an import makes an error of its own out of it."""
@@ -106,6 +110,7 @@ class Attempt:
     def _record_end(self, kind: type[BaseException] | None, error: BaseException, trace: TracebackType | None) -> None:
         others = [file.read_text() for file in sorted(self.job.folder.glob(f"rank-*-{restart_count()}.txt"))]
         if isinstance(error, StageStopped) and not others:
+            self._leave_time()
             try:
                 stop_mark(self.job.folder, restart_count()).touch()
             except OSError as full:  # the stop itself is the error to be raised
@@ -123,7 +128,7 @@ class Attempt:
             "error": masked(shown),
             "traceback": text.splitlines()[-_TRACEBACK_LINES:],
             "log": str(self.job.folder),
-            **spending_field(Path(self.job.run_dir)),
+            **self._taken(),
         }
         try:
             save_end(self.registry, self.job, event, result, self._ended())
@@ -134,6 +139,16 @@ class Attempt:
         fold_or_warn(self.registry)
         if isinstance(error, StageStopped):
             raise StageFailure(f"{self.job.experiment}: {self.job.stage}: {masked(shown)}") from error
+
+    def _leave_time(self) -> None:
+        gpus = gpus_of(self.job, self.provenance["gpus"])
+        leave(self.job.folder, restart_count(), gpus, time.monotonic() - self.clock)
+
+    def _taken(self) -> dict[str, Any]:
+        """What this stage has taken so far, over all its attempts."""
+        self._leave_time()
+        run_dir = Path(self.job.run_dir)
+        return {**spending_field(run_dir), **gpu_time_field(run_dir)}
 
     def _ended(self) -> dict[str, Any]:
         return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}

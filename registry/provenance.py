@@ -11,13 +11,14 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from registry.code_state import code_state
 from registry.paths import CHECKOUT
+from registry.ranks import ranks
 
 PACKAGES = (
     "torch",
@@ -46,12 +47,14 @@ def gather(folder: Path | None = None) -> dict[str, Any]:
 
     `folder` is the attempt's own: uncommitted changes of the checkout are saved there, one patch for each restart.
     """
+    gpus = _gpu_names()
     return {
         "started": now(),
         "user": user_name(),
         "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "pid": os.getpid(),
-        "device": _device(),
+        "device": _device(gpus),
+        "gpus": None if gpus is None else _held(gpus),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "git": code_state(CHECKOUT, folder / f"code-{restart_count()}.diff" if folder else None),
@@ -111,13 +114,32 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device() -> str:
+def _gpu_names() -> list[str] | None:
+    """The GPUs of this machine, or of this job where Slurm hides the others; null where nvidia-smi does not answer."""
     if shutil.which("nvidia-smi") is None:
-        return f"cpu ({os.cpu_count()} cores)"
+        return []
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
     except subprocess.TimeoutExpired:
+        return None
+    return sorted(filter(None, map(str.strip, done.stdout.split("\n")))) if done.returncode == 0 else []
+
+
+def _device(gpus: Sequence[str] | None) -> str:
+    if gpus is None:
         return "unknown (nvidia-smi does not answer)"
-    names = done.stdout.split("\n") if done.returncode == 0 else []
-    return ", ".join(sorted(name.strip() for name in names if name.strip())) or f"cpu ({os.cpu_count()} cores)"
+    return ", ".join(gpus) or f"cpu ({os.cpu_count()} cores)"
+
+
+def _held(gpus: Sequence[str]) -> int:
+    """How many of them this stage has: one for each of its processes where there are several, else what it may see."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = len(gpus) if chosen is None or not gpus else len(_named(chosen))
+    _, processes = ranks()
+    return processes if visible and processes > 1 else visible
+
+
+def _named(devices: str) -> list[str]:
+    """The GPUs that a value of CUDA_VISIBLE_DEVICES names; -1 is none."""
+    return [name for part in devices.split(",") if (name := part.strip()) not in ("", "-1")]

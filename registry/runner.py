@@ -19,6 +19,7 @@ from registry.contents import Contents
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import changed_fields, own_inputs
+from registry.gpu_time import gpu_time_field
 from registry.history import Entry
 from registry.job import Job, claim_all, save_end
 from registry.paths import CHECKOUT
@@ -36,7 +37,7 @@ log = logging.getLogger("meds1")
 # What a result says of itself, and not of what was made: a result that is reused has cost nothing.
 _OWN = frozenset(
     ("status", "fingerprint", "inputs", "attempt", "restart", "provenance", "record", "timestamp", "last_attempt")
-) | {"overrides", "spending"}
+) | {"overrides", "spending", "gpu_hours"}
 End = Literal["failed", "cancelled"]
 
 
@@ -112,8 +113,8 @@ def record_failure(job: Job, error: str) -> None:
 def record_end(job: Job, event: End, error: str) -> None:
     """Record for an attempt how it ended."""
     registry = job.open()
-    spent = spending_field(Path(job.run_dir))
-    result = {"job": job_identity(), "error": error, "log": str(job.folder), **spent}
+    taken = {**spending_field(Path(job.run_dir)), **gpu_time_field(Path(job.run_dir))}
+    result = {"job": job_identity(), "error": error, "log": str(job.folder), **taken}
     save_end(registry, job, event, result, {"ended": now()})
     fold_or_warn(registry)
 

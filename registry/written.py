@@ -42,6 +42,7 @@ class Result(BaseModel):
     predictions_path: str | None = described("Eval: the file of all answers.", None)
     metrics: dict[str, Any] | None = described("What was measured.", None)
     spending: dict[str, Any] | None = described("What calls of models cost, over all attempts, in US dollars.", None)
+    gpu_hours: float | None = described("Time of the GPUs that it held, over all attempts and shards.", None)
     fingerprint: str | None = described("Hash of what decides the outcome; none for results of other programs.", None)
     inputs: dict[str, Any] | None = described("What the fingerprint hashes.", None)
     provenance: dict[str, Any] | None = described("Commit, host, versions and times.", None)

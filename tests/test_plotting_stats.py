@@ -68,6 +68,17 @@ def test_hours_and_money_that_results_tell_are_summed_and_others_counted(lab: La
     assert "12.50 + " in lab.meds1("stats").stdout
 
 
+def test_hours_of_attempts_count_where_a_result_has_no_training_s_own(lab: Lab) -> None:
+    save(lab, "tuned", "curation", "completed", metrics={}, gpu_hours=1.5)
+    save(lab, "tuned", "training", "completed", metrics={"gpu_hours": 12.5}, gpu_hours=13.0)
+    save(lab, "tuned", "eval", "failed", error="no space left", gpu_hours=0.5)
+    save(lab, "base", "eval", "completed", metrics=scores(held_out=(1, 2)), gpu_hours=None)
+
+    whole = stats(lab)["stage"]["all"]
+
+    assert (whole["gpu_hours"], whole["without_hours"]) == (14.5, 1)
+
+
 def test_a_result_that_was_reused_has_taken_nothing(lab: Lab) -> None:
     add(lab, "again", "tuned")
     save(lab, "tuned", "curation", "completed", metrics={"gpu_hours": 2.0}, spending={**SUMS, "models": {}})
