@@ -13,7 +13,7 @@ from registry.fingerprint import changed_fields
 from registry.original.case import part
 from registry.schema import ExperimentConfig
 
-_SAMPLING = ("temperature", "top_p", "max_tokens", "limit", "thinking", "few_shot")
+_SAMPLING = ("temperature", "max_tokens", "limit", "thinking", "few_shot")
 _HOW = ("engine", "seed")
 _JUDGED = ("max_tokens", "temperature")
 
@@ -140,8 +140,11 @@ def asked(inputs: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
         "prompting": inputs.get("prompting"),
         "system_prompt": part(inputs, "model").get("system_prompt"),
         **{field: settings.get(field) for field in _SAMPLING},
+        # The likeliest token is always among those that top_p leaves; 1 is what most others have.
+        "top_p": 1.0 if settings.get("temperature") == 0 else settings.get("top_p"),
         "repetitions": repetitions.get(benchmark, 1) if isinstance(repetitions, Mapping) else repetitions or 1,
         "few_shot_data": inputs.get("few_shot"),
+        "few_shot_seed": settings.get("seed") if settings.get("few_shot") else None,  # it draws the examples
         "scoring_version": inputs.get("version"),
         "script": inputs.get("script"),
     }

@@ -11,12 +11,15 @@ from plotting.compare import Comparison, Flip, MetricRow, Tested
 from plotting.conclusions import conclusion, not_ranked, not_tested, p_text, points
 from plotting.config_differences import are_effective
 from plotting.leaderboard import shown
+from plotting.metrics import ACCURACY
 from plotting.paired_tests import PairedTest
 from registry.catalog import Display
 from registry.console import Grid
 
 _MOST_FLIPS = 10
 _WIDEST = 40
+_ACCURACY_ONCE_MORE = "text.accuracy_reward"
+"""What training rewards: the share of right answers again, but where a benchmark has rules of its own."""
 
 
 def lines(found: Comparison, display: Display) -> list[str | Grid]:
@@ -114,11 +117,19 @@ def _scores(found: Comparison, display: Display) -> Grid:
     body = [
         [display.benchmarks.get(row.benchmark, row.benchmark), row.metric.title, *(_cell(row, name) for name in names)]
         for row in found.rows
-        # That nothing was empty or failed needs no row of its own.
-        if row.metric.better != "lower" or any(measure.value for measure in row.measures.values())
+        if _tells(row, found)
     ]
     columns = range(2, 2 + len(names))
     return Grid(["benchmark", "metric", *names], body, title="Scores, shares in %, [95 % interval]", right=columns)
+
+
+def _tells(row: MetricRow, found: Comparison) -> bool:
+    """Whether a metric needs a row of its own: not that nothing was empty or failed, nor accuracy once more."""
+    values = {name: measure.value for name, measure in row.measures.items()}
+    if row.metric.name != _ACCURACY_ONCE_MORE:
+        return row.metric.better != "lower" or any(values.values())
+    accuracy = next(one for one in found.rows if (one.benchmark, one.metric.name) == (row.benchmark, ACCURACY))
+    return any(abs(accuracy.measures[name].value - value) > 1e-9 for name, value in values.items())
 
 
 def _cell(row: MetricRow, name: str) -> str:

@@ -18,7 +18,7 @@ from plotting.config_differences import config_differences
 from plotting.runs import Run, run_of
 from plotting.significance import method_of, single_test
 from registry.catalog import Display
-from registry.console import Answer
+from registry.console import Answer, Grid
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.options import Files
 from registry.paths import RegistryPaths
@@ -115,6 +115,22 @@ def on_data(run: Run, datasets: dict[str, Any]) -> Run:
     """The run as it would be if its questions had come from these data sets."""
     entry = run.results["eval"]
     return replace(run, results={"eval": {**entry, "inputs": {**entry["inputs"], "datasets": datasets}}})
+
+
+def asked_with(run: Run, **settings: Any) -> Run:
+    """The run as it would be if these had been its settings."""
+    entry = run.results["eval"]
+    inputs = {**entry["inputs"], "eval": {**entry["inputs"]["eval"], **settings}}
+    return replace(run, results={"eval": {**entry, "inputs": inputs}})
+
+
+def rewarded(run: Run, reward: float) -> Run:
+    """The run as it would be if its answers to `held-out` were free text, with this mean reward."""
+    score = run.scored.scores["held-out"]
+    text = {"accuracy_reward": {"mean": reward, "ci": [0.0, 1.0], "n": N}}
+    numbers = {**score.numbers, "text": text}
+    row = replace(run.scored, scores={**run.scored.scores, "held-out": replace(score, numbers=numbers)})
+    return replace(run, row=row)
 
 
 def graded(run: Run, mean: float, judge: str) -> Run:
@@ -214,6 +230,38 @@ class TestRanking:
         first, other = runs(lab, "first", name)
 
         assert why_not_ranked(first, other, "held-out") == reason
+
+    def test_top_p_counts_only_where_answers_are_drawn(self, lab: Lab) -> None:
+        first, equal, hot, hotter = runs(lab, "first", "equal", "hot", "hotter")
+        reason = "asked or scored in another way: "
+
+        assert why_not_ranked(first, asked_with(equal, top_p=0.9), "held-out") is None
+        assert why_not_ranked(hot, asked_with(hotter, top_p=0.9), "held-out") == f"{reason}top_p 1.0 -> 0.9"
+        warm = asked_with(equal, temperature=0.7, top_p=1.0)
+        assert why_not_ranked(asked_with(first, top_p=0.9), warm, "held-out") == f"{reason}temperature 0.0 -> 0.7"
+
+    def test_a_seed_that_draws_other_examples_asks_in_another_way(self, lab: Lab) -> None:
+        shots = {"few_shot": {"dataset": "train", "n": 2}}
+        first, equal = (asked_with(run, **shots) for run in runs(lab, "first", "equal"))
+        reseeded = asked_with(equal, seed=1)
+
+        assert why_not_ranked(first, equal, "held-out") is None
+        reason = why_not_ranked(first, reseeded, "held-out")
+        assert reason == "asked or scored in another way: few_shot_seed 0 -> 1"
+        unshot = (asked_with(run, few_shot=None) for run in (first, reseeded))
+        assert why_not_ranked(*unshot, "held-out") is None
+
+    def test_accuracy_is_not_shown_once_more_as_the_reward_of_free_text(self, lab: Lab) -> None:
+        first, better = runs(lab, "first", "better")
+
+        def shown(reward: float) -> tuple[bool, bool]:
+            found = compare([rewarded(first, 0.5), rewarded(better, reward)], Ask())
+            metrics = {row["metric"] for row in as_json(found, Display())["metrics"]}
+            text = [str(cell) for part in lines(found, Display()) if isinstance(part, Grid) for cell in part.rows]
+            return "text.accuracy_reward" in metrics, any("accuracy reward" in line for line in text)
+
+        assert shown(0.6) == (True, False)
+        assert shown(0.61) == (True, True)
 
     def test_what_was_run_counts_and_not_what_the_config_has_become(self, lab: Lab) -> None:
         found = compared(lab, "first", "edited")
