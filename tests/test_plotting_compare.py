@@ -248,8 +248,8 @@ class TestRanking:
         assert why_not_ranked(first, equal, "held-out") is None
         reason = why_not_ranked(first, reseeded, "held-out")
         assert reason == "asked or scored in another way: few_shot_seed 0 -> 1"
-        unshot = (asked_with(run, few_shot=None) for run in (first, reseeded))
-        assert why_not_ranked(*unshot, "held-out") is None
+        one, other = (asked_with(run, few_shot=None) for run in (first, reseeded))
+        assert why_not_ranked(one, other, "held-out") is None
 
     def test_accuracy_is_not_shown_once_more_as_the_reward_of_free_text(self, lab: Lab) -> None:
         first, better = runs(lab, "first", "better")
