@@ -84,7 +84,7 @@ def remarks(a: Run, b: Run) -> list[str]:
         return [f"the result of {name} does not say with which prompts and settings it was made" for name in silent]
     how_a, how_b = ({field: part(_inputs(run), "eval").get(field) for field in _HOW} for run in (a, b))
     if all(part(_inputs(run), "eval").get("judge") for run in (a, b)):
-        how_a, how_b = ({**how, "judge": _judge(_inputs(run))} for how, run in ((how_a, a), (how_b, b)))
+        how_a, how_b = ({**how, "judge": judge_of(_inputs(run))} for how, run in ((how_a, a), (how_b, b)))
     return [f"from {a.experiment} to {b.experiment}: {change}" for change in changed_fields(how_a, how_b)]
 
 
@@ -95,11 +95,12 @@ def says_what_was_asked(run: Run) -> bool:
 
 def judged_alike(runs: Sequence[Run]) -> bool:
     """Whether one judge, asked in one way, graded those of the runs that say who did."""
-    judges = [_judge(_inputs(run)) for run in runs if says_what_was_asked(run)]
+    judges = [judge_of(_inputs(run)) for run in runs if says_what_was_asked(run)]
     return all(judge == judges[0] for judge in judges)
 
 
-def _judge(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def judge_of(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Who graded the answers of a result with these `inputs`, and how it was asked."""
     settings = part(part(inputs, "eval"), "judge")
     return {"model": inputs.get("judge_model"), **{field: settings.get(field) for field in _JUDGED}}
 

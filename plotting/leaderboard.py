@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from plotting.comparability import asked, place_of_most
+from plotting.comparability import asked, judge_of, place_of_most
 from plotting.metrics import ACCURACY, Measure, Metric, metric_of
-from plotting.scores import Row, chosen_benchmarks, chosen_metric, row_of
+from plotting.scores import Row, benchmarks_of, chosen_benchmarks, chosen_metric, row_of
 from registry.catalog import Display
 from registry.console import Answer, Grid
 from registry.errors import Meds1Error, MissingError, UsageError
@@ -94,21 +94,29 @@ def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = 
     without = [row for row in rows if not cells[row.experiment]]
     counted = {source: Counter(own[source].size for own in cells.values() if source in own) for source in chosen}
     sizes = {source: sizes.most_common(1)[0][0] for source, sizes in counted.items() if sizes}
-    return Board(found, chosen, shared, sorted(_told(having, chosen), key=place), cells, averages, sizes, without)
+    told = _told(having, cells, found)
+    return Board(found, chosen, shared, sorted(told, key=place), cells, averages, sizes, without)
 
 
-def _told(rows: Sequence[Row], benchmarks: Sequence[str]) -> list[Row]:
-    """The rows, of which those say so that were asked in another way than most. What is marked already is left out."""
+def _told(rows: Sequence[Row], cells: Mapping[str, Mapping[str, Measure]], metric: Metric) -> list[Row]:
+    """The rows, of which those say so that were asked in another way than most, or judged by another judge.
+
+    What is marked already is left out.
+    """
     remarks: dict[str, dict[str, None]] = {}
-    for source in benchmarks:
-        having = [row for row in rows if row.comparable and row.inputs and source in row.scores]
-        ways = [asked(row.inputs, source) for row in having]
+    for source in benchmarks_of(rows):
+        having = [row for row in rows if row.comparable and row.inputs and source in cells[row.experiment]]
+        ways = [{**asked(row.inputs, source), **_judge(row, metric)} for row in having]
         usual = ways[place_of_most([json.dumps(way, sort_keys=True) for way in ways])] if ways else {}
         for row, way in zip(having, ways, strict=True):
             if way != usual:
                 remarks.setdefault(row.experiment, {}).update(dict.fromkeys(changed_fields(usual, way)))
     told = {name: f"asked in another way than most: {'; '.join(changes)}" for name, changes in remarks.items()}
     return [replace(row, remark="; ".join(filter(None, [row.remark, told.get(row.experiment)]))) for row in rows]
+
+
+def _judge(row: Row, metric: Metric) -> dict[str, Any]:
+    return {"judge": judge_of(row.inputs)} if metric.judged else {}
 
 
 def table(board: Board, display: Display, top: int | None = None) -> Grid:

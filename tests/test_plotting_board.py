@@ -174,6 +174,19 @@ def test_who_was_asked_in_another_way_than_most_is_marked() -> None:
     }
 
 
+def test_grades_of_another_judge_are_remarked_and_accuracies_beside_them_are_not() -> None:
+    graded = numbers(0.5, judge={"quality": {"mean": 3.0, "n": 100}})
+    judges = {"a": "judge-1", "b": "judge-1", "c": "judge-2"}
+    rows = [replace(row(name, {"x": graded}), inputs={"judge_model": judge}) for name, judge in judges.items()]
+
+    by_grade = {one.experiment: one.remark for one in board_of(rows, metric="judge.quality").rows}
+    by_accuracy = {one.experiment: one.remark for one in board_of(rows).rows}
+
+    told = 'asked in another way than most: judge.model "judge-1" -> "judge-2"'
+    assert by_grade == {"a": "", "b": "", "c": told}
+    assert by_accuracy == {"a": "", "b": "", "c": ""}
+
+
 def test_no_experiment_at_all() -> None:
     board = board_of([])
 
