@@ -78,7 +78,13 @@ def _unlike(first: Run, runs: Sequence[Run], benchmark: str) -> dict[str, str]:
 
 
 def remarks(a: Run, b: Run) -> list[str]:
-    """What to know of two runs that are ranked: other engine, seed or judge, or that a result says nothing of these."""
+    """What to know of two runs that are ranked: other engine, seed or judge, or that a result says nothing of these.
+
+    And that their result is one, which an experiment took over from another: it says nothing of how models differ.
+    """
+    path_a, path_b = ((run.completed("eval") or {}).get("predictions_path") for run in (a, b))
+    if path_a and path_a == path_b:
+        return [f"{a.experiment} and {b.experiment} have one eval result between them: nothing in it can differ"]
     silent = [run.experiment for run in (a, b) if not _inputs(run)]
     if silent:
         return [f"the result of {name} does not say with which prompts and settings it was made" for name in silent]

@@ -172,7 +172,7 @@ def _results(view: View, name: str) -> list[Any]:
     from registry.schema import STAGES
 
     body = experiments_of(view)[name]
-    tags = tuple(tag for tag in body.get("tags") or () if isinstance(tag, str))
+    tags = tuple(dict.fromkeys(tag for tag in body.get("tags") or () if isinstance(tag, str)))
     model = model_of(body) or "unknown"
     found = results_of(view, name)
     return [Result(name, stage, found[stage], model, tags) for stage in STAGES if found.get(stage)]

@@ -101,18 +101,23 @@ def board_of(rows: Sequence[Row], benchmarks: Sequence[str] = (), metric: str = 
 def _told(rows: Sequence[Row], cells: Mapping[str, Mapping[str, Measure]], metric: Metric) -> list[Row]:
     """The rows, of which those say so that were asked in another way than most, or judged by another judge.
 
-    What is marked already is left out.
+    Where no way is that of most, the first of the most common ones is named. What is marked already is left out.
     """
-    remarks: dict[str, dict[str, None]] = {}
+    remarks: dict[tuple[str, str], dict[str, None]] = {}
     for source in benchmarks_of(rows):
         having = [row for row in rows if row.comparable and row.inputs and source in cells[row.experiment]]
         ways = [{**asked(row.inputs, source), **_judge(row, metric)} for row in having]
-        usual = ways[place_of_most([json.dumps(way, sort_keys=True) for way in ways])] if ways else {}
+        if not having:
+            continue
+        place = place_of_most([json.dumps(way, sort_keys=True) for way in ways])
+        whom = "most" if 2 * ways.count(ways[place]) > len(ways) else having[place].experiment
         for row, way in zip(having, ways, strict=True):
-            if way != usual:
-                remarks.setdefault(row.experiment, {}).update(dict.fromkeys(changed_fields(usual, way)))
-    told = {name: f"asked in another way than most: {'; '.join(changes)}" for name, changes in remarks.items()}
-    return [replace(row, remark="; ".join(filter(None, [row.remark, told.get(row.experiment)]))) for row in rows]
+            if changes := changed_fields(ways[place], way):
+                remarks.setdefault((row.experiment, whom), {}).update(dict.fromkeys(changes))
+    told: dict[str, list[str]] = {}
+    for (name, whom), found in remarks.items():
+        told.setdefault(name, []).append(f"asked in another way than {whom}: {'; '.join(found)}")
+    return [replace(row, remark="; ".join(filter(None, [row.remark, *told.get(row.experiment, [])]))) for row in rows]
 
 
 def _judge(row: Row, metric: Metric) -> dict[str, Any]:

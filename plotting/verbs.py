@@ -43,7 +43,8 @@ def leaderboard(  # noqa: PLR0913 - one parameter per option of the command line
         if board.rows:
             answer.lines.append(table(board, display, top))
         elif not answer.errors:
-            answer.lines.append("no experiment has an eval result yet")
+            reason = ": see the warnings" if answer.warnings else " yet"
+            answer.lines.append(f"no experiment has scores to show{reason}")
         if board.averages:
             answer.lines.append(board.macro_rule(display))
         if len(board.rows) > len(answer.data):

@@ -174,6 +174,14 @@ def test_who_was_asked_in_another_way_than_most_is_marked() -> None:
     }
 
 
+def test_of_two_ways_that_are_equally_common_neither_is_that_of_most() -> None:
+    rows = [replace(row(name, {"x": numbers(0.5)}), inputs={"prompting": name}) for name in ("plain", "step")]
+
+    remarks = {one.experiment: one.remark for one in board_of(rows).rows}
+
+    assert remarks == {"plain": "", "step": 'asked in another way than plain: prompting "plain" -> "step"'}
+
+
 def test_grades_of_another_judge_are_remarked_and_accuracies_beside_them_are_not() -> None:
     graded = numbers(0.5, judge={"quality": {"mean": 3.0, "n": 100}})
     judges = {"a": "judge-1", "b": "judge-1", "c": "judge-2"}

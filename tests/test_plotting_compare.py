@@ -125,10 +125,11 @@ def asked_with(run: Run, **settings: Any) -> Run:
 
 
 def rewarded(run: Run, reward: float) -> Run:
-    """The run as it would be if its answers to `held-out` were free text, with this mean reward."""
+    """The run as it would be if its answers to `held-out` were free text, with this mean reward, and repeated."""
     score = run.scored.scores["held-out"]
     text = {"accuracy_reward": {"mean": reward, "ci": [0.0, 1.0], "n": N}}
-    numbers = {**score.numbers, "text": text}
+    passed = {str(k): {"mean": score.accuracy, "ci": [0.0, 1.0]} for k in (1, 2)}
+    numbers = {**score.numbers, "text": text, "pass_at_k": passed}
     row = replace(run.scored, scores={**run.scored.scores, "held-out": replace(score, numbers=numbers)})
     return replace(run, row=row)
 
@@ -251,17 +252,16 @@ class TestRanking:
         one, other = (asked_with(run, few_shot=None) for run in (first, reseeded))
         assert why_not_ranked(one, other, "held-out") is None
 
-    def test_accuracy_is_not_shown_once_more_as_the_reward_of_free_text(self, lab: Lab) -> None:
+    def test_accuracy_is_not_shown_once_more_under_other_names(self, lab: Lab) -> None:
         first, better = runs(lab, "first", "better")
 
-        def shown(reward: float) -> tuple[bool, bool]:
-            found = compare([rewarded(first, 0.5), rewarded(better, reward)], Ask())
-            metrics = {row["metric"] for row in as_json(found, Display())["metrics"]}
-            text = [str(cell) for part in lines(found, Display()) if isinstance(part, Grid) for cell in part.rows]
-            return "text.accuracy_reward" in metrics, any("accuracy reward" in line for line in text)
+        def shown(reward: float) -> list[str]:
+            found = compare([rewarded(first, 0.5), rewarded(better, reward)], Ask(("held-out",)))
+            assert {"text.accuracy_reward", "pass@1"} <= {row["metric"] for row in as_json(found, Display())["metrics"]}
+            return [line[1] for part in lines(found, Display()) if isinstance(part, Grid) for line in part.rows]
 
-        assert shown(0.6) == (True, False)
-        assert shown(0.61) == (True, True)
+        assert [name[:6] for name in shown(0.6) if "reward" in name or "pass" in name] == ["pass@2"]
+        assert "accuracy reward" in shown(0.61)
 
     def test_what_was_run_counts_and_not_what_the_config_has_become(self, lab: Lab) -> None:
         found = compared(lab, "first", "edited")
@@ -283,6 +283,14 @@ class TestRanking:
         older = replace(equal, results={"eval": {**entry, "inputs": {**entry["inputs"], "version": 0}}})
 
         assert (why_not_ranked(first, older, "held-out") or "").endswith("with `meds1 run NAME --rescore`")
+
+    def test_that_two_have_one_result_is_a_remark(self, lab: Lab) -> None:
+        first, better, equal = runs(lab, "first", "better", "equal")
+        shared = replace(equal, results=first.results, row=replace(first.scored, experiment="equal"))
+        remark = "first and equal have one eval result between them: nothing in it can differ"
+
+        assert remark in compare([first, better, shared], Ask()).remarks
+        assert not any("between them" in line for line in compared(lab, "first", "better", "equal").remarks)
 
     def test_another_engine_is_a_remark(self, lab: Lab) -> None:
         remark = 'from first to transformers: engine "vllm" -> "transformers"'

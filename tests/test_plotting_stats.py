@@ -79,6 +79,14 @@ def test_hours_of_attempts_count_where_a_result_has_no_training_s_own(lab: Lab) 
     assert (whole["gpu_hours"], whole["without_hours"]) == (14.5, 1)
 
 
+def test_a_tag_that_stands_twice_counts_once(lab: Lab) -> None:
+    save(lab, "tuned", "curation", "completed", metrics={}, gpu_hours=12.5)
+    once = stats(lab)["tag"]
+    edit_json(lab.folder / "results.json", lambda body: body["experiments"]["tuned"].update(tags=["ablation"] * 2))
+
+    assert stats(lab)["tag"] == once
+
+
 def test_a_result_that_was_reused_has_taken_nothing(lab: Lab) -> None:
     add(lab, "again", "tuned")
     save(lab, "tuned", "curation", "completed", metrics={"gpu_hours": 2.0}, spending={**SUMS, "models": {}})
