@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from curation.ledger import Entry, Ledger, kept
 from data.rows import Option
+from registry.durable import replace_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +80,7 @@ def write_dataset(
     for name, content in extras.items():
         (temporary / name).parent.mkdir(exist_ok=True)
         (temporary / name).write_bytes(content)
-    _replace_folder(temporary, path)
+    replace_folder(temporary, path)
     return path
 
 
@@ -107,16 +108,6 @@ def _dataset(examples: Sequence[Mapping[str, Any]]) -> Any:
         digest.update(part.serialize())
     table = InMemoryTable(pa.Table.from_batches(parts, schema=schema))
     return Dataset(table, info=DatasetInfo(features=features), fingerprint=digest.hexdigest()[:16])
-
-
-def _replace_folder(new: Path, path: Path) -> None:
-    """Put `new` in the place of `path`. A folder that is there is set aside first: no rename replaces a full one."""
-    aside = path.with_name(f".{path.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if path.exists():
-        os.replace(path, aside)
-    os.replace(new, path)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _columns(entries: Sequence[Entry], rewritten: bool) -> pa.Table:

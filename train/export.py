@@ -5,12 +5,12 @@ Adapters are merged into the weights that they were trained on, or stand alone i
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from registry.durable import replace_folder
 from registry.errors import StageFailure
 from train.checkpoints import flush
 
@@ -42,7 +42,7 @@ def save_final_model(trainer: Any, source: Path, target: Path, *, merge: bool = 
             write(model, weights, source, temporary)
             trainer.processing_class.save_pretrained(temporary)
             flush(temporary)
-            _replace_folder(temporary, target)
+            replace_folder(temporary, target)
 
 
 def _gather(model: Any, *, only_trained: bool) -> Weights:
@@ -96,13 +96,3 @@ def _write_adapter(model: Any, weights: Weights, source: Path, folder: Path) -> 
     config = model.peft_config[model.active_adapter]
     where = str(source.absolute())
     replace(config, base_model_name_or_path=where, inference_mode=True).save_pretrained(folder)
-
-
-def _replace_folder(new: Path, target: Path) -> None:
-    # A folder with content cannot be replaced in one step; the old one gives way first.
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.replace(target, old)
-    os.replace(new, target)
-    shutil.rmtree(old, ignore_errors=True)
