@@ -24,7 +24,6 @@ from registry.curation_schema import SimilarRows
 from registry.effective import EffectiveConfig
 from registry.rewriting_schema import Role
 
-FIGURES: Final = ("funnel", "specialties", "lengths")
 LENGTHS: Final = (0, 100, 250, 500, 750, 1000, 1500, 2000, 4000, 8000)
 """Where the rows of the table of lengths begin, in tokens."""
 MOST_SPECIALTIES: Final = 40

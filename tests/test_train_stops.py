@@ -21,7 +21,6 @@ from train.progress import Progress
 from train.stage import run
 
 LONG = {"num_epochs": 10}  # 40 steps of 4 forward passes, with a checkpoint and a validation after every fourth
-Disturb = Callable[..., None]
 
 
 def dropping(case: Case) -> Case:
