@@ -22,6 +22,20 @@ _WITHOUT_CALLS = frozenset({"none", "skip", "shuffle"})
 _WITH_CURVE = frozenset({"s1-1k", "s1-10k"})
 _GIVEN_UP_SHARE = 0.01
 _TOKENS_OF_A_CALL = (900, 650)  # prompt and completion
+_SAME_FOR_ALL = {
+    "world_size": _GPUS,
+    "attempts": 1,
+    "peak_memory_bytes": 61_203_283_968,
+    "device": "cuda",
+    "device_name": "an invented GPU",
+    "precision": "bf16",
+    "rows_dropped": 0,
+    "rows_cut": 0,
+    "padding_share": 0.0102,
+    "packing_efficiency": 0.9713,
+    "mfu": 0.3871,
+}
+"""What a training records that is alike for every invented one."""
 
 
 def curate(invented: Invented, config: EffectiveConfig, run_dir: Path) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -79,33 +93,23 @@ def train(
     seconds = round(steps * _SECONDS_PER_STEP, 3)
     validations = [entry for entry in history if "eval_loss" in entry]
     metrics = {
+        **_SAME_FOR_ALL,
         **losses_and_accuracies(history),
         "validation_losses": [{"step": entry["step"], "loss": entry["eval_loss"]} for entry in validations],
         "steps": steps,
         "global_batch": batch,
         "per_device_batch": params.batch_size,
         "accumulation": params.gradient_accumulation_steps,
-        "world_size": _GPUS,
         "tokens": round(tokens * params.num_epochs),
         "tokens_per_second": round(tokens * params.num_epochs / seconds, 1),
         "seconds": seconds,
         "gpu_hours": round(seconds * _GPUS / 3600, 4),
-        "attempts": 1,
         "steps_this_attempt": steps,
-        "peak_memory_bytes": 61_203_283_968,
-        "device": "cuda",
-        "device_name": "an invented GPU",
-        "precision": "bf16",
         "rows": rows,
-        "rows_dropped": 0,
-        "rows_cut": 0,
         "validation_rows": max(1, rows // 19),
         "tokens_per_epoch": tokens,
         "completion_tokens_per_epoch": tokens * 3 // 4,
         "completion_tokens": round(tokens * params.num_epochs * 3 / 4),
-        "padding_share": 0.0102,
-        "packing_efficiency": 0.9713,
-        "mfu": 0.3871,
     }
     return metrics, files
 

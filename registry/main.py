@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,17 +60,7 @@ def stage_main(stage: Stage, module: str, preview: Preview | None = None) -> Non
         with answering(stage, as_json) as answer:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the attempt records its end
             if job is not None:
-                # Whoever launched this hands interrupts on; a shell's background job would have it ignore them.
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                try:
-                    answer.data = run_job(load_job(job))
-                except Meds1Error as error:
-                    if ranks()[0] == 0:
-                        raise
-                    # Only rank 0 says how it ended: it records what another rank alone has met from that rank's file.
-                    # After a stop the others end well: srun ends a whole step with the first task that does not.
-                    if not isinstance(error, StageStopped):
-                        raise SystemExit(error.exit_code) from None
+                answer.data = _claimed(job)
                 return
             if name is None:
                 raise UsageError(f"give the name of an experiment: python -m {module} NAME")
@@ -89,6 +79,21 @@ def stage_main(stage: Stage, module: str, preview: Preview | None = None) -> Non
                 answer.fail(name, error)
 
     run_app(app, sys.argv[1:])
+
+
+def _claimed(file: Path) -> dict[str, Any] | None:
+    # Whoever launched this hands interrupts on; a shell's background job would have it ignore them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run_job(load_job(file))
+    except Meds1Error as error:
+        if ranks()[0] == 0:
+            raise
+        # Only rank 0 says how it ended: it records what another rank alone has met from that rank's file.
+        # After a stop the others end well: srun ends a whole step with the first task that does not.
+        if not isinstance(error, StageStopped):
+            raise SystemExit(error.exit_code) from None
+        return None
 
 
 def _one_stage(opened: Registry, name: str, wish: Wish, answer: Answer, verb: Verb) -> None:
