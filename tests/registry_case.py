@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from registry.store import Registry, results_of
 
 CURATION = {"method": "random", "n_samples": 10}
 TRAINING = {"learning_rate": 1e-5, "num_epochs": 2}
+ALL_RUN = ["run", "run", "run"]
 
 
 def record(
@@ -177,6 +179,12 @@ def evaluate(context: StageContext) -> StageOutput:
     output = context.run_dir / "eval_results.json"
     output.write_text(json.dumps({"score": score}), encoding="utf-8")
     return StageOutput({"score": score}, {"results_path": output}, context.run_dir)
+
+
+def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
+    """The lines that are gone and the lines that are new."""
+    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
+    return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
 
 
 def fail(context: StageContext) -> StageOutput:

@@ -9,7 +9,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from benchmarks.registry.rewrite_storm import storm_of_rewrites
 from benchmarks.registry.scale import measure_scale
 from benchmarks.registry.storm import GoOn, Wish, blow, torn
 from tests.lab import CHECKOUT
+from tests.quick_lab import until
 
 SHORT = Wish(seconds=5.0, writers=8)
 COMMAND = [sys.executable, "-m", "benchmarks.registry", "--json"]
@@ -178,13 +178,6 @@ def test_no_writer_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
         for orphan in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
                 orphan.kill()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"it never comes about that {what}"
-        time.sleep(0.05)
 
 
 @pytest.mark.full

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.small_lab import add, answer_of, edit_json, make_small_lab, save, scores
+from tests.small_lab import add, answer_of, complete, edit_json, make_small_lab, save, scores
 
 ME = getpass.getuser()
 
@@ -24,13 +24,6 @@ def experiments(lab: Lab) -> dict[str, Any]:
     """The experiments as the file has them."""
     found: dict[str, Any] = json.loads((lab.folder / "results.json").read_text())["experiments"]
     return found
-
-
-def complete(lab: Lab) -> None:
-    """All three stages of `tuned`."""
-    save(lab, "tuned", "curation", "completed")
-    save(lab, "tuned", "training", "completed")
-    save(lab, "tuned", "eval", "completed", metrics=scores(held_out=(2, 4)))
 
 
 def test_a_new_experiment_says_only_what_differs(lab: Lab) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from registry.schema import Stage
 from tests.lab import Lab
-from tests.small_lab import CURATION, answer_of, edit_json, make_small_lab, save, scores, without_slurm
+from tests.small_lab import CURATION, answer_of, complete, edit_json, make_small_lab, save, scores, without_slurm
 
 
 @pytest.fixture
@@ -32,13 +32,6 @@ def status(lab: Lab, name: str, stage: Stage) -> tuple[str, str]:
     """The word and the reason of one stage."""
     found: dict[str, Any] = answer_of(lab, "status", name)["data"][name][stage]
     return found["status"], found["reason"]
-
-
-def complete(lab: Lab) -> None:
-    """All three stages of `tuned`."""
-    save(lab, "tuned", "curation", "completed")
-    save(lab, "tuned", "training", "completed")
-    save(lab, "tuned", "eval", "completed", metrics=scores(held_out=(2, 4)))
 
 
 def here(process: subprocess.Popen[bytes]) -> dict[str, Any]:

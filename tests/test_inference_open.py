@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from inference.data_parallel import copies_of, devices_of
 from inference.engine import EngineSpec, Generation, Request, Sampling, open_engine
 from registry.errors import Meds1Error, MissingError, StageFailure, UsageError
 from registry.fields import EngineName
-from tests.tiny import CHAT_TEMPLATE, ENGINES, NEEDS_VLLM, make_tiny_model
+from tests.tiny import CHAT_TEMPLATE, ENGINES, NEEDS_VLLM, change_json, make_tiny_model
 
 REQUEST = Request("q", ({"role": "user", "content": "Which drug?"},))
 
@@ -38,10 +37,6 @@ def answer(spec: EngineSpec, sampling: Sampling) -> Generation:
     with open_engine(spec) as engine:
         (generation,) = engine.generate([REQUEST], sampling)
     return generation
-
-
-def change_json(path: Path, **values: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -14,6 +14,7 @@ import pytest
 
 from registry.git_state import clone_of, git_state
 from registry.secrets import masked, masked_json
+from tests.git_clone import commit_first, git
 from tests.lab import CHECKOUT
 
 
@@ -22,19 +23,8 @@ def clone(tmp_path: Path) -> Path:
     """A clone with one commit on the branch `work`."""
     root = tmp_path / "clone"
     root.mkdir()
-    git(root, "init", "-q", "-b", "work")
     (root / "code.py").write_text("one = 1\n")
-    (root / "config.sh").write_text("# settings\n")
-    (root / "results.json").write_text("{}\n")
-    (root / ".gitignore").write_text("ignored/\n")
-    git(root, "add", ".")
-    git(root, "-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "-q", "-m", "first")
-    return root
-
-
-def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return commit_first(root)
 
 
 def patched(clone: Path, diff: Path, folder: Path) -> Path:

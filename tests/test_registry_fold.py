@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -19,7 +18,7 @@ from registry.history import header_of
 from registry.reading import load_record
 from registry.records import Record
 from registry.store import Registry
-from tests.registry_case import base, edit, record, result_in_file, tuned, write_lab
+from tests.registry_case import base, changed_lines, edit, record, result_in_file, tuned, write_lab
 
 
 @pytest.fixture
@@ -34,12 +33,6 @@ def save(lab: Registry, *records: Record) -> None:
 
 def text(lab: Registry) -> str:
     return lab.paths.file.read_text(encoding="utf-8")
-
-
-def changed(before: str, after: str) -> tuple[list[str], list[str]]:
-    """The lines that are gone and the lines that are new."""
-    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
-    return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
 
 
 def test_a_saved_result_is_seen_before_and_after_the_fold(lab: Registry) -> None:
@@ -66,14 +59,14 @@ def test_a_fold_changes_only_the_lines_of_what_it_adds(lab: Registry) -> None:
     before = text(lab)
     save(lab, record(1, stage="training", loss=0.1))
     lab.fold()
-    gone, new = changed(before, text(lab))
+    gone, new = changed_lines(before, text(lab))
     assert gone == []
     assert any('"loss": 0.1' in line for line in new)
     assert not any("metrics" in line for line in new)
     before = text(lab)
     save(lab, record(2, "failed", error="out of memory"))
     lab.fold()
-    gone, new = changed(before, text(lab))
+    gone, new = changed_lines(before, text(lab))
     assert [f"{line}," in new for line in gone] == [True]  # the comma after what was the last field
     assert any('"last_attempt"' in line for line in new)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import subprocess
@@ -20,7 +19,7 @@ from registry.records import save_record
 from registry.schema import STAGES
 from registry.store import Registry
 from tests.faults import dying_at, in_child, memory_folder, without_waiting
-from tests.registry_case import base, edit, entry, record, result_in_file, tuned, write_lab
+from tests.registry_case import base, changed_lines, edit, entry, record, result_in_file, tuned, write_lab
 
 
 @pytest.fixture
@@ -203,21 +202,15 @@ def test_a_fold_that_adds_one_result_changes_no_other_line_however_people_write_
     report = lab.fold()
     assert (report.applied, report.warnings) == (1, ())
     after = lab.paths.file.read_text(encoding="utf-8")
-    gone, new = changed(WRITTEN_BY_HAND, after)
+    gone, new = changed_lines(WRITTEN_BY_HAND, after)
     assert {line.strip() for line in gone} <= {"}"}  # it gets a comma, because "eval" follows
     assert '        "eval": {' in new
     before = after
     lab.save(record(1, experiment="base", accuracy=0.5))
     lab.fold()
-    gone, new = changed(before, lab.paths.file.read_text(encoding="utf-8"))
+    gone, new = changed_lines(before, lab.paths.file.read_text(encoding="utf-8"))
     assert {line.strip() for line in gone} <= {"}"}
     assert '            "accuracy": 0.5,' in [f"  {line}" for line in new]
-
-
-def changed(before: str, after: str) -> tuple[list[str], list[str]]:
-    """The lines that are gone and the lines that are new."""
-    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
-    return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
 
 
 def _git(folder: Path, *arguments: str) -> None:

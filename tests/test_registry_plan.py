@@ -17,6 +17,7 @@ from registry.provenance import process_start
 from registry.schema import STAGES
 from registry.store import Registry
 from tests.registry_case import (
+    ALL_RUN,
     CURATION,
     TRAINING,
     edit,
@@ -31,8 +32,6 @@ from tests.registry_case import (
     use_stages,
     write_lab,
 )
-
-ALL_RUN = ["run", "run", "run"]
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from slurm.job import run_in_slurm
 from slurm.launch import run_here
 from tests.faults import Failing, calls_of, intercepted, interrupting_at, without_waiting
 from tests.registry_case import (
+    ALL_RUN,
     CURATION,
     edit,
     entry,
@@ -42,8 +43,6 @@ from tests.registry_case import (
     states,
     use_stages,
 )
-
-ALL_RUN = ["run", "run", "run"]
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,11 @@ import pytest
 from registry.schema import Stage
 from slurm.snapshot import snapshot
 from tests.lab import CHECKOUT, Lab, make_lab
+from tests.quick_lab import until
 
 pytestmark = pytest.mark.timeout(600)
 SMALL = ("--gpus-per-node=0", "--mem=0", "--cpus-per-task=2", "--time=10", "--nodes=1", "--ntasks-per-node=1")
+WAIT_SECONDS = 240
 LONG = {"learning_rate": 1e-3, "total_batch_size": 4, "num_epochs": 25}
 
 
@@ -52,14 +53,6 @@ def sbatch(lab: Lab, folder: Path, *arguments: str, code: int | None = 0) -> str
     root = root if root != Path("/") else CHECKOUT
     lab.run(["bash", "-c", script, "-", str(root), str(folder), *line], code)
     return said.read_text()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(480):
-        if condition():
-            return
-        time.sleep(0.5)
-    raise AssertionError("it has not come to that within four minutes")
 
 
 def events(lab: Lab, name: str, stage: Stage) -> list[tuple[int, str]]:
@@ -102,7 +95,8 @@ def training(lab: Lab, clone: Path) -> Iterator[str]:
     lab.meds1("run", "first", "--stage", "curation")
     line = ["sbatch", "--parsable", f"--output={lab.folder}/job.out", *SMALL, "--nodes=2", "slurm/train.sh", "first"]
     job = lab.run(["bash", "-c", 'cd "$0" && exec "$@"', str(clone), *line]).stdout.strip()
-    until(lambda: bool(list(lab.folder.glob("cache/runs/first/training/*/checkpoints/*/checkpoint-*/complete.json"))))
+    saved = "cache/runs/first/training/*/checkpoints/*/checkpoint-*/complete.json"
+    until(lambda: list(lab.folder.glob(saved)), "a checkpoint is saved", WAIT_SECONDS)
     yield job
     subprocess.run(["scancel", job], check=False)
 
@@ -110,12 +104,15 @@ def training(lab: Lab, clone: Path) -> Iterator[str]:
 @pytest.mark.slurm
 def test_a_training_that_is_warned_comes_back_and_one_that_is_cancelled_stays_away(lab: Lab, training: str) -> None:
     subprocess.run(["scancel", "--signal=USR2", training], check=True)  # what Slurm does before a time limit
-    until(lambda: (2, "started") in events(lab, "first", "training"))
+    until(lambda: (2, "started") in events(lab, "first", "training"), "it starts again", WAIT_SECONDS)
     assert events(lab, "first", "training")[-1] == (2, "started"), (lab.folder / "job.out").read_text()
 
     subprocess.run(["scancel", training], check=True)
 
-    until(lambda: "JobState=CANCELLED " in job_of(training) and "COMPLETING" not in job_of(training))
+    def is_gone() -> bool:
+        return "JobState=CANCELLED " in job_of(training) and "COMPLETING" not in job_of(training)
+
+    until(is_gone, "the job is cancelled", WAIT_SECONDS)
     assert "Restarts=1 " in job_of(training)
     assert events(lab, "first", "training")[-1][0] == 2
 
@@ -126,7 +123,7 @@ def test_a_training_that_is_preempted_comes_back_by_itself(lab: Lab, training: s
     urgent = ["sbatch", "--parsable", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null"]
     subprocess.run([*urgent, "--wrap", "true"], check=True)
 
-    until(lambda: (2, "completed") in events(lab, "first", "training"))
+    until(lambda: (2, "completed") in events(lab, "first", "training"), "the training completes", WAIT_SECONDS)
     entry = lab.results("first")["training"]
     assert (entry["restart"], entry["job"]["id"]) == (1, training), (lab.folder / "job.out").read_text()
     assert 0 < entry["metrics"]["steps_this_attempt"] < entry["metrics"]["steps"]

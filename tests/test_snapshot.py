@@ -18,6 +18,7 @@ from registry.code_state import MANIFEST, PATCH, code_state, discard, manifest
 from registry.errors import MissingError, UsageError
 from slurm.launch import environment, python_path_line
 from slurm.snapshot import code_root, snapshot
+from tests.git_clone import commit_first, git
 from tests.lab import CHECKOUT
 
 OWN = {MANIFEST, PATCH}
@@ -28,21 +29,10 @@ def clone(tmp_path: Path) -> Path:
     """A clone with one commit on the branch `work`."""
     root = tmp_path / "my clone"
     (root / "train").mkdir(parents=True)
-    git(root, "init", "-q", "-b", "work")
     (root / "train" / "stage.py").write_text("one = 1\n")
     (root / "tool.sh").write_text("#!/bin/sh\n")
     (root / "tool.sh").chmod(0o755)
-    (root / "config.sh").write_text("# settings\n")
-    (root / "results.json").write_text("{}\n")
-    (root / ".gitignore").write_text("ignored/\n")
-    git(root, "add", ".")
-    git(root, "-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "-q", "-m", "first")
-    return root
-
-
-def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return commit_first(root)
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,15 +17,11 @@ from registry.errors import EXIT_USAGE, Meds1Error, MissingError, UsageError
 from registry.job import claim
 from registry.plan import Wish, plan
 from tests.lab import Lab, make_lab
-from tests.tiny import make_tiny_model
+from tests.tiny import change_json, make_tiny_model
 from tests.training_case import make_case
 from train.stage import run
 
 Breakage = Callable[[Path], object]
-
-
-def change_json(file: Path, **fields: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
 def add_token(model: Path) -> None:

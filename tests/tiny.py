@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,6 +30,11 @@ _SENTENCES = (
     "## Thinking\n\nThe patient needs an inhibitor.\n\n## Final Response\n\nThe answer is A. Lisinopril",
     "<think>\nThe patient needs an inhibitor.\n</think>\n\nThe answer is B. Prednisone",
 )
+
+
+def change_json(path: Path, **fields: Any) -> None:
+    """Change fields of a model's file of settings."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 def make_tiny_model(folder: Path, *, hidden: int = 64, layers: int = 2, max_length: int = 512) -> Path:
