@@ -9,9 +9,9 @@ from typing import Final
 from curation.rewriting.structures import from_first
 from inference.dialogue import Complaint
 
-# "Q:", "**Q1:**", "Question 2.", and the same for answers.
+# "Q:", "**Q1:**", "Question 2.", "1. Q:", and the same for answers.
 _QA: Final = re.compile(
-    r"[ \t]*(?:[-*+•][ \t]+|#{1,6}[ \t]*)?(?:\*\*|__)?(Q|A|Question|Answer)[ \t]*\d{0,3}[ \t]*"
+    r"[ \t]*(?:(?:[-*+•]|\d{1,2}[.)])[ \t]+|#{1,6}[ \t]*)?(?:\*\*|__)?(Q|A|Question|Answer)[ \t]*\d{0,3}[ \t]*"
     r"(?:[:.)](?:\*\*|__)?|(?:\*\*|__)[:.)]?)[ \t]*(.*)\Z",
     re.IGNORECASE | re.DOTALL,
 )
@@ -46,7 +46,7 @@ def questions_and_answers(text: str) -> str:
 
 
 def talk(text: str) -> str:
-    """At least three turns `Name: text` of two or more speakers, and a question in one of them."""
+    """At least three turns `Name: text` of two or more speakers, one of whom speaks again, and a question in one."""
     turns = _blocks(text, lambda line: (found[1], found[2]) if (found := _TURN.match(line)) else None)
     if len(turns) < LEAST_TURNS:
         raise Complaint(
@@ -56,8 +56,11 @@ def talk(text: str) -> str:
     for number, (name, said) in enumerate(turns, start=1):
         if not said:
             raise Complaint(f"A speaker says nothing. It is {name} in turn {number}.")
-    if len({name.casefold() for name, _ in turns}) < 2:
+    names = {name.casefold() for name, _ in turns}
+    if len(names) < 2:
         raise Complaint("There is only one speaker. Let two or more experts talk with each other.")
+    if len(names) == len(turns):
+        raise Complaint("Nobody speaks twice. Let the experts answer each other by turns.")
     if not any(sign in said for _, said in turns for sign in "?？"):
         raise Complaint("Nobody asks a question. In a Socratic dialogue questions lead from thought to thought.")
     return "\n\n".join(f"{name}: {said}" for name, said in turns)

@@ -21,8 +21,8 @@ NOTES: Final[Mapping[NoteKind, tuple[str, ...]]] = {
 _NAMES: Final = "|".join(sorted({name for names in NOTES.values() for name in names}))
 # A heading, a bold name, a name with a colon or alone on its line; its letter may stand before or behind it.
 _SECTION: Final = re.compile(
-    r"[ \t]*(?:#{1,6}[ \t]*)?(?:\d{1,2}[.)][ \t]*)?(?:\*\*|__)?(?:\d{1,2}[.)][ \t]*)?(?:[A-Z][ \t]*[:–—-][ \t]*)?"
-    rf"(?P<name>{_NAMES})(?:[ \t]*\([A-Z]\))?"
+    r"[ \t]*(?:#{1,6}[ \t]*)?(?:\d{1,2}[.)][ \t]*)?(?:\*\*|__)?(?:\d{1,2}[.)][ \t]*)?(?:[A-Z][ \t]*[:–—(-][ \t]*)?"
+    rf"(?P<name>{_NAMES})\)?(?:[ \t]*\([A-Z]\))?"
     r"(?:[ \t]*(?::(?:\*\*|__)?|(?:\*\*|__):?)[ \t]*(?P<rest>.*)|[ \t]*)\Z",
     re.IGNORECASE,
 )
@@ -31,7 +31,7 @@ _SECTION: Final = re.compile(
 _ARROW: Final = re.compile(r"(?:(?<![ \t])[ \t]+)?(?:(?<![-=–—])[-=–—]{1,9}>|→|⇒|➔|➜)[ \t]*")
 _DRAWN: Final = re.compile(r"[├└╰][─—-]*>?[ \t]*")
 _BULLET: Final = re.compile(r"\A(?:[-*+•]|\d{1,2}[.)])[ \t]+")
-_TAKEN: Final = re.compile(r"[ \t]*[*_]*[\[(][*_]*taken[*_]*[\])][*_]*[ \t]*\Z", re.IGNORECASE)
+_TAKEN: Final = re.compile(r"[ \t]*[*_]*[\[(][*_]*taken[*_]*[\])][*_]*[.,;]?[*_]*[ \t]*\Z", re.IGNORECASE)
 TAKEN: Final = "[taken]"
 _MARK_CHARACTERS: Final = 30
 """The mark is looked for in so much of a line's end."""
@@ -102,8 +102,10 @@ def decision_tree(text: str) -> str:
     bare = next((branch for branch in texts[1:] if "->" not in branch), None)
     if bare is not None:
         raise Complaint(f'A branch has no arrow. Begin every line below the root with "-> ", unlike "{bare}".')
-    if len(texts) < 3:
-        raise Complaint("The tree does not branch. Write two or more branches below the root.")
+    if not _branches_out(depths):
+        raise Complaint(
+            "The tree does not branch. Write two or more branches below the same line: what is taken, and what is not."
+        )
     if not any(branch.endswith(TAKEN) for branch in texts):
         raise Complaint(f'The decisions are not marked. End each branch that the reasoning takes with "{TAKEN}".')
     return "\n".join(f"{'  ' * depth}{branch}" for depth, branch in zip(depths, texts, strict=True))
@@ -134,6 +136,16 @@ def _depths(indents: list[int]) -> list[int]:
             )
         depths.append(len(levels) - 1)
     return depths
+
+
+def _branches_out(depths: Sequence[int]) -> bool:
+    """Whether two lines hang on the same one: a chain of lines decides nothing."""
+    hanging: set[int] = set()
+    for depth in depths:
+        if depth in hanging:
+            return True
+        hanging = {level for level in hanging if level < depth} | {depth}
+    return False
 
 
 def _branch(line: str) -> str:

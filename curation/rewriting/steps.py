@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 _HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]*Step[ \t]+(\d+)[ \t]*[:.\-–—][ \t]*", re.MULTILINE | re.IGNORECASE)
-# How models write such headings: with a mark, bold, or with neither.
-_NUMBER = r"(?:\*\*|__)?[ \t]*Step[ \t]+(\d+)\b(?:\*\*|__)?"
+# How models write such headings: with a mark, bold, or with neither; "Step 1 of 3" and "Step 1/3" too.
+_NUMBER = r"(?:\*\*|__)?[ \t]*Step[ \t]+(\d+)\b(?:(?:[ \t]+of[ \t]+|[ \t]*/[ \t]*)\d+\b)?(?:\*\*|__)?"
 _WAYS = tuple(
     re.compile(rf"^[ \t]*{way}", re.MULTILINE | re.IGNORECASE)
     for way in (

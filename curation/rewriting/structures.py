@@ -7,7 +7,8 @@ else is not the form raises `Complaint`, its first sentence without anything of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from curation.rewriting.steps import join_steps, numbers_of, preface_of, split_steps, with_headings
@@ -27,6 +28,8 @@ _EVIDENCE: Final = re.compile(
     r"|(?<=[#*_ ])[*_]{0,2}Evidence[*_]{0,2}[ \t]*$)[ \t]*",
     re.MULTILINE | re.IGNORECASE,
 )
+# On the line of a sentence before it; behind the number or the dash of an item it begins the line.
+_INLINE_EVIDENCE: Final = re.compile(r"(?<=[^\s\d][.!?])[ \t]+(?=\*\*Evidence(?::\*\*|\*\*:))", re.IGNORECASE)
 
 
 def stepwise(text: str, least: int = 1) -> str:
@@ -63,7 +66,7 @@ def with_evidence(text: str, least: int = 1) -> str:
     steps = []
     for number, step in enumerate(split_steps(stepwise(text, least)), start=1):
         title, _, content = step.partition("\n")
-        before, *evidence = (part.strip() for part in _EVIDENCE.split(content))
+        before, *evidence = (part.strip() for part in _EVIDENCE.split(_INLINE_EVIDENCE.sub("\n", content)))
         if len(evidence) != 1 or not evidence[0]:
             raise Complaint(
                 f"A step has no evidence, or several. Step {number} needs exactly one **Evidence:** with text behind."
@@ -95,7 +98,7 @@ def list_of_points(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Headings, the highest of them `##`, with text below, and no code block that stays open."""
+    """Headings, the highest of them `##`, each with text below, and no code block that stays open."""
     lines = text.splitlines()
     fenced = _in_fences(lines)
     if not any(_HEADING.match(line) for line, inside in zip(lines, fenced, strict=True) if not inside):
@@ -114,7 +117,19 @@ def markdown(text: str) -> str:
     ]
     if not any(line.strip() and not heading for line, heading in zip(written, headings[first:], strict=True)):
         raise Complaint("There is nothing but headings. Write the reasoning below them.")
+    empty = _empty_section(written, headings[first:])
+    if empty is not None:
+        raise Complaint(f'A section is empty. Write text below "{_short(empty)}", or leave the heading out.')
     return re.sub(r"\n{3,}", "\n\n", "\n".join(written)).strip()
+
+
+def _empty_section(lines: Sequence[str], headings: Sequence[re.Match[str] | None]) -> str | None:
+    """The first heading with neither text nor a lower heading below it."""
+    said = [heading for line, heading in zip(lines, headings, strict=True) if line.strip()]
+    for heading, below in pairwise([*said, _HEADING.match("# The end")]):
+        if heading and below and len(below[1]) <= len(heading[1]):
+            return heading[0]
+    return None
 
 
 def _in_fences(lines: list[str]) -> list[bool]:
