@@ -189,6 +189,8 @@ FLAWS = [
     (list_of_points, "- Fever\n-\n- Flu", "An item is empty"),
     (list_of_points, "- Fever\n- Flu\n\nI hope that this helps.", "no item"),
     (list_of_points, "Sure.\nThe points are:\n- Fever\n- Flu", 'text before the beginning. .*"Sure."'),
+    (list_of_points, f"{'Fever. ' * 50}\n- Fever\n- Flu", "There is content before the beginning"),
+    (stepwise, f"{'Fever. ' * 50}\n{TWO_STEPS}", "There is text before the first step"),
     (markdown, "It is flu.", "no heading"),
     (markdown, "## Case\n## Flu", "nothing but headings"),
     (markdown, "## Case\n```\nFever.", "never closed"),

@@ -17,6 +17,8 @@ from inference.dialogue import Complaint
 TITLE_CHARACTERS: Final = 160
 PREFACE_LINES: Final = 3
 """So many lines before the first step are an introduction of the answer, and left out; more may hold content."""
+PREFACE_CHARACTERS: Final = 300
+"""The same for how long they are together: a paragraph is one line, and no introduction."""
 _BULLET: Final = re.compile(r"[ \t]*(?:[-*+•–]|\d{1,3}[.)])(?:[ \t]+|\Z)")
 _HEADING: Final = re.compile(r"[ \t]{0,3}(#{1,6})[ \t]*([^#\s].*?)[ \t#]*\Z")
 _OTHER_HEADING: Final = re.compile(r"^##?[ \t]+(?!Step \d).+", re.MULTILINE)
@@ -42,7 +44,7 @@ def stepwise(text: str, least: int = 1) -> str:
     if numbers != list(range(1, len(steps) + 1)):
         said = ", ".join(map(str, numbers))
         raise Complaint(f"The steps are not numbered 1, 2, 3 and so on. Their numbers are {said}.")
-    if len(before) > PREFACE_LINES:
+    if len(before) > PREFACE_LINES or _is_long(before):
         raise Complaint(f'There is text before the first step. Make "{_short(before[0])}" and what follows it steps.')
     other = _OTHER_HEADING.search(text)
     if other:
@@ -157,6 +159,12 @@ def _check_preface(lines: list[str]) -> None:
     said = [line for line in lines if line.strip()]
     if len(said) > 1:
         raise Complaint(f'There is text before the beginning. Leave out what begins "{_short(said[0])}".')
+    if _is_long(said):
+        raise Complaint(f'There is content before the beginning. Give what begins "{_short(said[0])}" the form too.')
+
+
+def _is_long(preface: Sequence[str]) -> bool:
+    return sum(map(len, preface)) > PREFACE_CHARACTERS
 
 
 def _short(line: str) -> str:
