@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from curation.calls import Model, called
 from curation.outputs import write_lines
+from curation.rewriting.new_questions import with_check
 from curation.rewriting.outcome import AskRows, Outcome, Rewriting, Status
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.restore import with_restoration
@@ -92,7 +93,7 @@ def rewritten(rows: Sequence[Row], context: StageContext) -> Rewritten:
                 models.append(opened.enter_context(called(context, "rewriter")))
             return models[0].ask(queries)
 
-        return apply(rows, rewritings_of(curation), ask, context)
+        return apply(rows, list(with_check(rewritings_of(curation), context.config)), ask, context)
 
 
 def apply(
@@ -121,7 +122,7 @@ def apply(
         if not left:
             raise StageFailure(
                 f"{context.config.experiment}: {name} gave up all of the {count['rows']:,} rows; {_most_often(count)}; "
-                "give another curation.rewriter, or give this one more retries or max_tokens"
+                f"{_remedy(outcomes)}"
             )
     return Rewritten({row.id: row for row in left}, removals, counts, lost)
 
@@ -156,6 +157,13 @@ def _count(name: str, outcomes: Sequence[Outcome], classes: Sequence[str | None]
         **{field: statuses[status] for status, field in _COUNTED.items()},
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
     }
+
+
+def _remedy(outcomes: Sequence[Outcome]) -> str:
+    """What to do where all rows were given up; more retries are of no use where the model was not even asked."""
+    if any(outcome.refused is not None for outcome in outcomes):
+        return "give another curation.rewriter, or give this one more retries or max_tokens"
+    return "no model was asked about them: use another dataset, or another curation.extract"
 
 
 def _most_often(count: dict[str, Any]) -> str:
