@@ -15,6 +15,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from benchmarks.registry import storm
 from benchmarks.registry.journal import Follower
 from benchmarks.registry.locks import LOCKS, LockKind
 from benchmarks.registry.outcome import Outcome, Sight, Spread, Weather
@@ -92,21 +93,31 @@ def test_a_stage_is_settled_only_while_its_entry_is_that_of_the_newest_attempt()
     assert settled(records, {"tuned": {}}) == set()
 
 
-def test_a_writer_that_dies_by_itself_and_what_a_reader_finds_wrong_are_told(tmp_path: Path) -> None:
+def test_a_writer_that_dies_by_itself_and_what_a_reader_finds_wrong_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storm, "KILL_EVERY", (0.2, 0.2))  # the first comes once the writer has died
+
     def writer(number: int, go_on: GoOn) -> None:
         if number == 0:
+            (tmp_path / "dies").touch()
             os._exit(1)
         while go_on():
             time.sleep(0.01)
 
-    weather = blow(Wish(0.1, 2), writer, [lambda: lambda: torn(tmp_path / "results.json")], quiet)
+    def once_it_dies(_seconds: float) -> None:
+        until((tmp_path / "dies").exists, "the writer dies")
+
+    weather = blow(Wish(0.1, 2), writer, [lambda: lambda: torn(tmp_path / "results.json")], once_it_dies)
 
     assert weather.broken == 1
     assert weather.sights[0].wrong == weather.sights[0].looks > 0
     assert "FileNotFoundError" in str(weather.sights[0].first)
 
 
-def test_a_storm_holds_no_more_files_open_the_longer_it_lasts() -> None:
+def test_a_storm_holds_no_more_files_open_the_longer_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storm, "KILL_EVERY", (0.0, 0.0))  # as many as the machine can
+
     def writer(number: int, go_on: GoOn) -> None:
         while go_on():
             time.sleep(0.01)
