@@ -19,8 +19,7 @@ def prepare(context: StageContext, index: int, count: int) -> None:
     """Leave a file that says which shard of how many this was."""
     order = Path(os.environ["QUICK_ORDERS"], f"{context.config.experiment}.shard-{index}")
     print(f"this is shard {index}", flush=True)
-    while order.exists():
-        told = order.read_text()
+    while (told := _read(order)) is not None:
         if told == "fail":
             raise StageFailure(f"{context.config.experiment}: told to fail")
         if told == "break":
@@ -31,3 +30,10 @@ def prepare(context: StageContext, index: int, count: int) -> None:
         time.sleep(0.05)
     context.shared.mkdir(parents=True, exist_ok=True)
     (context.shared / f"{index} of {count}").touch()
+
+
+def _read(order: Path) -> str | None:
+    try:
+        return order.read_text()
+    except FileNotFoundError:
+        return None

@@ -257,7 +257,8 @@ class TestCluster:
         self.wait_until(lambda: log.exists() and log.read_text() == f"{first} 0\n", f"job {job} to start")
         throwaway.kill_node(slurm_cluster, first)
         throwaway.start_node(slurm_cluster, first)
-        run("scontrol", "update", f"jobid={job}", f"nodelist={second}", "starttime=now")
+        elsewhere = ("scontrol", "update", f"jobid={job}", f"nodelist={second}", "starttime=now")
+        self.wait_until(lambda: run(*elsewhere).returncode == 0, f"job {job} to be in the queue again")
         self.wait_until(lambda: log.read_text() == f"{first} 0\n{second} 1\n", f"job {job} to start again")
         run("scancel", job)
 

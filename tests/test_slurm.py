@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.cluster.throwaway import Cluster
 from tests.lab import Lab, make_lab
+from tests.quick_lab import until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -23,15 +23,6 @@ SMALL = {"curation": {"cpus": 2}, "training": {"nodes": 2, "cpus": 2}, "eval": {
 def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[Lab]:
     yield make_lab(tmp_path / "lab", SMALL)
     subprocess.run(["scancel", "--user", "root"], check=False)
-
-
-def appears(path: Path) -> bool:
-    """Whether a file is there within half a minute."""
-    for _ in range(60):
-        if path.is_file():
-            return True
-        time.sleep(0.5)
-    return False
 
 
 def test_submit_runs_the_chain_and_training_spans_two_nodes(lab: Lab) -> None:
@@ -47,13 +38,13 @@ def test_submit_runs_the_chain_and_training_spans_two_nodes(lab: Lab) -> None:
     assert [results[job["stage"]]["job"]["id"] for job in submitted] == [job["job_id"] for job in submitted]
     assert results["eval"]["metrics"]["benchmarks"]["held-out"]["total_examples"] == 8
     shown = lab.folder / "cache" / "eval" / "first" / "eval_results.json"
-    assert appears(shown)  # the link is switched once the record is saved
+    until(shown.is_file, "the result has its link")  # the link is switched once the record is saved
     again = lab.meds1("submit", "first").stdout
     assert again.count("completed and fresh") == 3
 
 
 def test_a_submitted_stage_is_not_submitted_twice(lab: Lab) -> None:
-    lab.meds1("submit", "first")
+    lab.meds1("submit", "first", "--set", "slurm.curation.extra.hold=true")
 
     second = json.loads(lab.meds1("submit", "first", "--json", code=1).stdout)
 
@@ -72,24 +63,18 @@ def test_a_failed_parent_ends_its_children(lab: Lab) -> None:
     curation = lab.results("first")["curation"]
     assert curation["status"] == "failed"
     assert "first" in curation["error"]
-    shown = {}
-    for _ in range(60):
+
+    def words() -> list[str]:
         shown = json.loads(lab.meds1("status", "first", "--json").stdout)["data"]["first"]
-        if shown["eval"]["status"] == "cancelled":
-            break
-        time.sleep(1)
-    assert shown["training"]["status"] == "cancelled"
-    assert shown["eval"]["status"] == "cancelled"
+        return [shown[stage]["status"] for stage in ("training", "eval")]
+
+    until(lambda: words() == ["cancelled"] * 2, "its children are cancelled")
     assert "training" not in lab.results("first")
 
 
 def test_a_requeued_job_keeps_its_attempt_and_raises_its_restart(lab: Lab) -> None:
     (job,) = json.loads(lab.meds1("submit", "base", "--json").stdout)["data"]["jobs"]
-    for _ in range(120):
-        headers = lab.registry.read().state.headers("base", "eval")
-        if headers[-1].event == "started":
-            break
-        time.sleep(0.25)
+    until(lambda: lab.registry.read().state.headers("base", "eval")[-1].event == "started", "the job has started")
 
     subprocess.run(["scontrol", "requeue", job["job_id"]], check=True)
 

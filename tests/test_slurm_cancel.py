@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from registry.provenance import process_start
 from tests.cluster import throwaway
 from tests.cluster.throwaway import Cluster
 from tests.lab import Lab, make_lab
+from tests.quick_lab import until
 from tests.small_lab import answer_of, make_small_lab, save
 
 SMALL = {stage: {"cpus": 2} for stage in ("curation", "training", "eval")}
@@ -73,21 +73,17 @@ def test_a_stage_takes_with_it_those_that_wait_for_it_and_no_others(lab: Lab) ->
 @pytest.mark.timeout(300)
 def test_a_running_job_ends_and_says_so(lab: Lab) -> None:
     lab.meds1("submit", "base")
-    for _ in range(120):
-        if lab.registry.read().state.headers("base", "eval")[-1].event == "started":
-            break
-        time.sleep(0.25)
+    until(lambda: lab.registry.read().state.headers("base", "eval")[-1].event == "started", "the job has started")
 
     done = lab.meds1("cancel", "base", "--yes").stdout
 
     assert "runs for root" in done
-    for _ in range(60):
+
+    def word() -> str:
         lab.registry.paths.queue.unlink(missing_ok=True)
-        found = answer_of(lab, "status", "base")["data"]["base"]["eval"]
-        if found["status"] == "cancelled":
-            return
-        time.sleep(1)
-    raise AssertionError(f"{found}\n{lab.logs()}")
+        return str(answer_of(lab, "status", "base")["data"]["base"]["eval"]["status"])
+
+    until(lambda: word() == "cancelled", "the job is cancelled")
 
 
 @pytest.mark.slurm

@@ -46,6 +46,7 @@ def test_a_running_job_ends_before_the_new_one_starts(lab: QuickLab) -> None:
 
     waiting = {job["JobId"]: job["Dependency"] for job in queue(lab)}[new]
     assert waiting == "(null)" or waiting.startswith(f"afterany:{old}")  # it may have ended by now
+    until(lambda: old not in unfinished(lab), "the old job has ended: what is told to go on may complete")
     lab.let_go("a", "curation")
     wait_for_jobs(lab)
     ends = {header.attempt: header.event for header in lab.headers("a", "curation")}

@@ -75,6 +75,17 @@ def shown(lab: QuickLab) -> dict[str, Any]:
     return found
 
 
+def standing(lab: QuickLab) -> tuple[str, str]:
+    """The state of the curation of `a`, and why."""
+    found = shown(lab)
+    return found["status"], found["reason"]
+
+
+def has_begun(lab: QuickLab, shard: int) -> bool:
+    """Whether a shard is at work, and not only a job that Slurm has started."""
+    return f"this is shard {shard}\n" in lab.meds1("logs", "a", "curation", code=None).stdout
+
+
 def all_words(lab: QuickLab) -> list[str]:
     """The states of the three stages of `a`, by an answer of its own."""
     lab.registry.paths.queue.unlink(missing_ok=True)
@@ -100,9 +111,8 @@ def test_shards_come_before_the_merge_and_it_before_the_training(lab: QuickLab) 
     jobs = lab.ask("submit", "a")["jobs"]
 
     array = jobs[0]["shards_id"]
-    until(lambda: "2 of 3 shards done" in shown(lab)["reason"], "two shards are done")
-    assert shown(lab)["status"] == "running"
-    assert shown(lab)["reason"] == f"job {jobs[0]['job_id']}: 2 of 3 shards done (job {array})"
+    two_done = ("running", f"job {jobs[0]['job_id']}: 2 of 3 shards done (job {array})")
+    until(lambda: standing(lab) == two_done, "two shards are done and one runs")
     assert elements(lab, array) == [f"{array}_1"]
     assert "shard 2| this is shard 2" in lab.meds1("logs", "a", "curation").stdout
     again = lab.meds1("submit", "a", code=1)
@@ -121,7 +131,8 @@ def test_one_failed_shard_fails_the_attempt_once_and_ends_the_others(lab: QuickL
     tell(lab, _0="wait", _1="wait", _2="wait")
     jobs = lab.ask("submit", "a")["jobs"]
     array = jobs[0]["shards_id"]
-    until(lambda: shown(lab)["status"] == "running", "the shards run")
+    until(lambda: all(has_begun(lab, shard) for shard in range(3)), "the shards are at work")
+    assert shown(lab)["status"] == "running"
 
     tell(lab, _1="fail", _2="break")
 
@@ -173,7 +184,7 @@ def test_cancel_ends_the_shards_that_run_and_those_that_wait(lab: QuickLab) -> N
 def test_a_shard_that_is_requeued_goes_on(lab: QuickLab) -> None:
     tell(lab, _1="wait")
     array = lab.ask("submit", "a")["jobs"][0]["shards_id"]
-    until(lambda: "2 of 3 shards done" in shown(lab)["reason"], "two shards are done")
+    until(lambda: has_begun(lab, 1), "the shard is at work and hears signals")
 
     subprocess.run(["scancel", "--signal=USR2", f"{array}_1"], check=True)
 
@@ -188,7 +199,7 @@ def test_a_shard_that_is_requeued_goes_on(lab: QuickLab) -> None:
 def test_a_shard_comes_back_no_more_often_than_it_may(lab: QuickLab) -> None:
     tell(lab, _1="wait")
     array = lab.ask("submit", "a", "--set", "slurm.curation.max_requeues=0")["jobs"][0]["shards_id"]
-    until(lambda: "2 of 3 shards done" in shown(lab)["reason"], "two shards are done")
+    until(lambda: has_begun(lab, 1), "the shard is at work and hears signals")
 
     subprocess.run(["scancel", "--signal=USR2", f"{array}_1"], check=True)
 
@@ -253,8 +264,7 @@ def test_a_sharded_curation_among_others_and_by_force(held: QuickLab) -> None:
     assert before["count"] == 3
     waits = f"job {merge['JobId']}: 0 of 3 shards done (job {before['id']}), waits for its time to begin"
     # Between two passes of its scheduler Slurm may name no reason for a moment.
-    until(lambda: shown(held)["reason"] == waits, "status says what the shards wait for")
-    assert shown(held)["status"] == "submitted"
+    until(lambda: standing(held) == ("submitted", waits), "status says what the shards wait for")
     assert f"afterok:{before['id']}_*" in merge["Dependency"]
     again = held.ask("submit", "a", "--stage", "curation", "--force")["jobs"][0]
     assert again["shards_id"] != before["id"]

@@ -7,7 +7,7 @@ NODE=$2
 export SLURM_CONF=$D/slurm.conf PATH=$PATH:/usr/sbin
 setsid slurmd -D -N "$NODE" </dev/null >>"$D/log/slurmd-$NODE.out" 2>&1 &
 sed -i "s/^slurmd-$NODE .*/slurmd-$NODE $!/" "$D/pids"
-for _ in {1..100}; do
+for _ in {1..600}; do
     if sinfo -h -n "$NODE" -o %T | grep -qE '^(idle|mix|alloc)[a-z]*$'; then exit 0; fi
     sleep 0.1
 done

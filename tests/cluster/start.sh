@@ -150,14 +150,14 @@ if [ "$GPUS" -gt 0 ]; then # pretend devices, clones of /dev/null: Slurm sets CU
     echo "NodeName=node[1-$NODES] Name=gpu File=$D/run/gpu[0-$((GPUS - 1))]" >"$D/gres.conf"
 fi
 
-wait_for 10 munge -n -S "$SOCKET"
+wait_for 60 munge -n -S "$SOCKET"
 if [ "$ACCT" = 1 ]; then
     wait_for 60 mariadb --no-defaults -h127.0.0.1 -P$((PORT + 2)) -uslurm -pslurm slurm -e 'select 1'
     run_daemon slurmdbd slurmdbd -D
-    wait_for 20 sacctmgr -n list cluster
+    wait_for 60 sacctmgr -n list cluster
 fi
 run_daemon slurmctld slurmctld -D
-wait_for 30 sinfo -h
+wait_for 60 sinfo -h
 for ((i = 1; i <= NODES; i++)); do
     mkdir -p "$D/spool/node$i"
     run_daemon "slurmd-node$i" slurmd -D -N "node$i"

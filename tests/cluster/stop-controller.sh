@@ -7,7 +7,7 @@ PID=$(awk '$1 == "slurmctld" {print $2}' "$D/pids")
 [ -n "$PID" ] || { echo "no slurmctld in $D/pids" >&2; exit 2; }
 
 kill "$PID"
-for _ in {1..100}; do
+for _ in {1..600}; do
     kill -0 "$PID" 2>/dev/null || exit 0
     case "$(cut -d' ' -f3 "/proc/$PID/stat" 2>/dev/null)" in '' | Z) exit 0 ;; esac
     sleep 0.1
