@@ -30,10 +30,11 @@ def why_unavailable() -> str | None:
 @contextmanager
 def running() -> Iterator[Browser]:
     """A browser until the block ends. As root it runs without its sandbox; it opens nothing but the tests' files."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     path = executable()
     assert path is not None
+    expect.set_options(timeout=WAIT_MS)  # a page's own limit does not count for these
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)

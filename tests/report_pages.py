@@ -38,11 +38,6 @@ def shown(page: Page) -> list[str]:
     return names
 
 
-def answered(page: Page) -> str:
-    """The heading of the prediction that is shown, once it is."""
-    return page.locator(".detail article").locator("xpath=..").locator("h2").inner_text()
-
-
 def luminance(page: Page, color: str) -> float:
     """The relative luminance (WCAG 2) of one of the style sheet's colours, as the page shows it."""
     measure = "name => { document.body.style.color = `var(--${name})`; return getComputedStyle(document.body).color; }"

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 from registry.store import Registry
 from tests.browser import Watched, running, watched
-from tests.report_pages import MCQ, QUESTIONS, REPEATED, ROWS, answered, column, data, grown, luminance, place, shown
+from tests.report_pages import MCQ, QUESTIONS, REPEATED, ROWS, column, data, grown, luminance, place, shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -214,6 +214,7 @@ class TestPredictions:
             assert page.locator(".detail script, .detail img, .detail i, .detail textarea").count() == 0
         item = next(number for number, said in enumerate(chunk) if "\x07" in (said["thinking"] or ""))
         page = report.open(f"predictions.html#run=s1-1k&benchmark={MCQ}&item={item}")
+        page.locator(".detail article").wait_for()
         assert {"U+0007", "U+202E"} <= set(page.locator(".detail .hidden-character").all_inner_texts())
 
     def test_a_very_long_text_is_shown_in_two_steps(self, report: Watched) -> None:
@@ -253,6 +254,7 @@ class TestPredictions:
 
     def test_budgets_of_thinking_are_one_choice(self, report: Watched) -> None:
         page = report.open("predictions.html#run=s1-10k-thinking")
+        page.locator(".detail article").wait_for()
         budgets = page.get_by_label("Thinking budget").locator("option").all_inner_texts()
         assert len(budgets) > 1
         page.get_by_label("Thinking budget").select_option(label=budgets[0])
@@ -273,7 +275,7 @@ class TestPredictions:
                 page.keyboard.press(key)
                 expect(page.locator("[aria-selected=true] .excerpt")).to_contain_text("?")
                 most = max(most, page.locator("*").count())
-            assert answered(page) == "Answer 8000"
+            expect(page.locator(".detail h2")).to_have_text("Answer 8000")
             assert most < 1_500
             page.keyboard.press("/")
             page.keyboard.type("<script>")
