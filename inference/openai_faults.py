@@ -26,7 +26,7 @@ _UNKNOWN = re.compile(
 )
 _ABOUT_THE_KEY = re.compile(r"api[ _-]?key|authorization header", re.I)
 _ABOUT_THE_PROMPT = re.compile(r"context|prompt|input|messages", re.I)
-_OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
+_OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _end_the_stage(error: APIStatusError, server: Server, text: str, heard: bool
         raise MissingError(f"{server} does not accept the key in {model.api_key_env} ({text}); set the right one")
     if status == 404:
         raise MissingError(f"there is no {server} ({text}); see the entry's api_model and base_url")
-    if status == 402 or error.code in _OUT_OF_MONEY:
+    if status == 402 or error.code in _OUT_OF_MONEY or error.type in _OUT_OF_MONEY:  # the code may be null
         raise StageFailure(f"{server}: the account of {model.api_key_env} may spend no more ({text})")
 
 
@@ -96,7 +96,9 @@ def _of_request(error: APIStatusError, server: Server, sent: Mapping[str, Any], 
     """A fault of the request: of its prompt alone, or of a parameter that all requests share."""
     unknown = bool(_UNKNOWN.search(text))
     for name in sent:  # in their order, so that of two that are named it is always the same one
-        named = unknown and re.search(rf"""["'`]{name}["'`]""", text)
+        # No prompt speaks of `response_format` but a server that has no schemas, as DeepSeek's does without quotes.
+        said = rf"\b{name}\b" if name == "response_format" else rf"""["'`]{name}["'`]"""
+        named = (unknown or name == "response_format") and re.search(said, text)
         # OpenAI calls the one limit of tokens by the other one's name.
         blamed = r"max_(completion_)?tokens" if "tokens" in name and not unknown else name
         if name in ("model", "messages") or not (named or re.match(rf"{blamed}\b", str(error.param))):

@@ -60,6 +60,7 @@ class _Details:
 class _Usage:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     completion_tokens_details: _Details | None = None
 
 
@@ -98,10 +99,16 @@ def read(task: Task, content: bytes) -> Generation:
         text="" if flaw else with_thinking(said.reasoning or said.reasoning_content, answer, ended == "length"),
         finish_reason=_REASONS.get(ended, "error"),
         prompt_tokens=usage.prompt_tokens or 0,
-        completion_tokens=usage.completion_tokens or 0,
+        completion_tokens=_paid(usage),
         error=flaw,
         reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None,
     )
+
+
+def _paid(usage: _Usage) -> int:
+    """The tokens of the answer. xAI and Gemini leave hidden thinking out of them, but not out of the total."""
+    counted, beside_prompt = usage.completion_tokens or 0, (usage.total_tokens or 0) - (usage.prompt_tokens or 0)
+    return max(counted, beside_prompt) if usage.prompt_tokens else counted
 
 
 def _flaw(ended: str) -> str | None:

@@ -169,9 +169,11 @@ class ServedEngine:
                         await anyio.sleep(random.uniform(0.5, 1.5) * _ELSEWHERE_S)  # two may wait for each other
                     continue
                 put_off = 0
-                if gate is not None:
-                    gate.settles(outcome.generation)
-                hand(outcome)
+                try:
+                    if gate is not None:
+                        gate.settles(outcome.generation)
+                finally:  # it is paid, and kept, where a limit cannot be held or its cost not be noted
+                    hand(outcome)
 
         async with self._transport.connected(patience) as ask:
             try:

@@ -105,7 +105,8 @@ class Till:
         cost = self.cost(made.prompt_tokens, made.completion_tokens)
         if made.finish_reason == "error" and not cost:
             return 0.0
-        if made.prompt_tokens == 0 and self.purse.prices != FREE:
+        counted = made.prompt_tokens and (made.completion_tokens or not made.text)
+        if not counted and self.purse.prices != FREE:
             if self.purse.max_cost is not None:
                 raise StageFailure(
                     f"{self.purse.model_key}: its server does not say how many tokens an answer took, so that max_cost "

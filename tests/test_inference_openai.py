@@ -291,6 +291,11 @@ ENDS: dict[str, tuple[Script, type[Meds1Error], str]] = {
     ),
     "no such model": (lambda *_: refusal(404, "no model gpt-x"), MissingError, "there is no gpt-x at .*api_model"),
     "no money": (lambda *_: refusal(429, "quota", code="insufficient_quota"), StageFailure, "LAB_KEY may spend"),
+    "no account": (
+        lambda *_: refusal(429, "not active", type="billing_not_active", code=None),
+        StageFailure,
+        "LAB_KEY may spend",
+    ),
     "a long wait": (lambda *_: refusal(429, "x", {"Retry-After": "86400"}), StageFailure, "asks to wait 86400 s"),
     "temperature": (
         lambda *_: refusal(400, "Unsupported value: 'temperature' ...", param="temperature", code="unsupported_value"),
@@ -310,6 +315,11 @@ ENDS: dict[str, tuple[Script, type[Meds1Error], str]] = {
     ),
     "schema": (
         lambda *_: refusal(400, "invalid schema", param="response_format.json_schema"),
+        UsageError,
+        "refuses response_format",
+    ),
+    "a server without schemas": (
+        lambda *_: refusal(400, "This response_format type is unavailable now", param=None),
         UsageError,
         "refuses response_format",
     ),
@@ -471,10 +481,12 @@ def test_thinking_beside_the_answer_stands_before_it(field: str) -> None:
 def test_hidden_thinking_is_counted_and_missing_counts_are_nothing() -> None:
     choice = {"message": {"content": "A"}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 5, "completion_tokens": 90, "completion_tokens_details": {"reasoning_tokens": 80}}
-    answers = {"q00": {"choices": [choice], "usage": usage}, "q01": {"choices": [choice]}}
-    with serving(lambda body, _: reply(answers[question(body)])) as server:
-        got = {g.id: (g.prompt_tokens, g.completion_tokens, g.reasoning_tokens) for g in generate(server, requests(2))}
-    assert got == {"q00": (5, 90, 80), "q01": (0, 0, None)}
+    beside = {**usage, "completion_tokens": 10, "total_tokens": 95}  # as xAI counts
+    untold = {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 95}  # as Gemini's endpoint does
+    usages = {"q00": usage, "q01": None, "q02": beside, "q03": untold}
+    with serving(lambda body, _: reply({"choices": [choice], "usage": usages[question(body)]})) as server:
+        got = {g.id: (g.prompt_tokens, g.completion_tokens, g.reasoning_tokens) for g in generate(server, requests(4))}
+    assert got == {"q00": (5, 90, 80), "q01": (0, 0, None), "q02": (5, 90, 80), "q03": (5, 90, None)}
 
 
 def test_an_answer_that_has_begun_is_refused_before_anything_is_asked() -> None:

@@ -186,12 +186,14 @@ def test_requests_that_fail_do_not_hold_the_money_for_ever(tmp_path: Path) -> No
     assert sum(answer.finish_reason == "error" for answer in got) == 30
 
 
-def test_a_server_that_counts_no_tokens_cannot_keep_a_limit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 7}])
+def test_a_server_that_counts_no_tokens_cannot_keep_a_limit(usage: dict[str, int] | None, tmp_path: Path) -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
-    with spec_of(lambda body, before: reply({"choices": [choice]})) as (spec, _):
+    with spec_of(lambda body, before: reply({"choices": [choice], "usage": usage})) as (spec, server):
         with pytest.raises(StageFailure, match="gpt: its server does not say how many tokens an answer took"):
             generate_resumable(spec, requests(1), SAMPLING, tmp_path / "a", purse=purse(tmp_path, max_cost=9.0))
-        generate_resumable(spec, requests(1), SAMPLING, tmp_path / "a", purse=purse(tmp_path))
+        generate_resumable(spec, requests(2), SAMPLING, tmp_path / "a", purse=purse(tmp_path))
+        assert len(server.bodies) == 2  # the one that ended the stage is kept
     spending = spending_of(tmp_path)
     assert spending is not None
     assert (spending["calls"], spending["cost"]) == (1, None)
