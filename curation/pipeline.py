@@ -139,18 +139,25 @@ def _duplicates(course: Course) -> None:
     course.remove("duplicates", found.removals)
 
 
+def _answers(course: Course) -> None:
+    if course.curation.difficulty is None:
+        return
+    course.answers, asked = difficulty.answered(kept(course.ledger), course.context, course.curation.difficulty)
+    if course.whole:
+        difficulty.require_answers(course.answers, asked["model"])
+    course.metrics["difficulty"] = asked
+
+
 def _difficulty(course: Course) -> None:
     config = course.curation.difficulty
     if config is None:
         return
-    course.answers, asked = difficulty.answered(kept(course.ledger), course.context, config)
-    if course.whole:
-        difficulty.require_answers(course.answers, asked["model"])
+    assert course.answers is not None
     judged = judge_answers(kept(course.ledger), course.answers, course.context)
     course.verdicts = judged.verdicts
     judgement = difficulty.judgement_of(kept(course.ledger), course.answers, judged.verdicts)
     course.warnings += [*difficulty.cut_short(judgement, config), *judged.warnings]
-    course.metrics["difficulty"] = {**asked, **judgement.metrics, **judged.metrics}
+    course.metrics["difficulty"] |= {**judgement.metrics, **judged.metrics}
     course.ledger = with_pass_rates(course.ledger, judgement.pass_rates)
     course.remove("difficulty", difficulty.outside(judgement, config))
 
@@ -188,6 +195,7 @@ def _rewriting(course: Course) -> None:
 ROW_BY_ROW: Final[Mapping[str, Step]] = {
     "quality": _quality,
     "decontamination": _decontamination,
+    "answers": _answers,
     "difficulty": _difficulty,
     "labels": _labels,
 }
@@ -195,6 +203,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "quality": _quality,
     "decontamination": _decontamination,
     "duplicates": _duplicates,
+    "answers": _answers,
     "difficulty": _difficulty,
     "labels": _labels,
     "selection": _selection,

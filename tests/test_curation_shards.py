@@ -18,6 +18,7 @@ from registry.errors import StageStopped
 from registry.spending import FOLDER
 from registry.stage import StageContext
 from registry.stopping import STOP_SIGNALS, StopFlag
+from tests.batch_server import Vendor, openai_batches
 from tests.faults import FORK
 from tests.faulty_server import Body, Reply, completion, serving
 from tests.stages import make_context, record, write_jsonl
@@ -157,6 +158,24 @@ def test_the_merge_finds_every_embedding(method: str, tmp_path: Path, model: Pat
 
     assert outputs(sharded) == outputs(alone)
     assert sorted(sharded.shared.rglob("*")) == kept
+
+
+def test_shards_leave_batches_to_the_merge_which_sends_one(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_KEY", "k")
+    labels = {"model_key": "gpt", "batch": True, "relabel": True}
+    vendor = Vendor(lambda body, before: completion('{"specialty": "Neurology"}'))
+    with openai_batches(vendor, "k"):
+        context = context_of(tmp_path, model, "transformers", difficulty=None, labels=labels)
+        entry = ModelEntry(api_model="gpt-x", base_url=vendor.url, api_key_env="LAB_KEY", max_length=8192)
+        config = context.config.model_copy(update={"called_models": {"labels": entry}})
+        context = replace(context, config=config)
+        for index in range(3):
+            prepare(context, index, 3)
+        assert vendor.jobs == {}
+        assert run(context).metrics["labels"]["unlabelled"] == 0
+    assert len(vendor.jobs) == 1
 
 
 def test_more_shards_than_rows_and_a_shard_that_keeps_nothing(tmp_path: Path, model: Path) -> None:
