@@ -16,7 +16,19 @@ from playwright.sync_api import expect
 
 from registry.store import Registry
 from tests.browser import Watched, running, watched
-from tests.report_pages import MCQ, QUESTIONS, REPEATED, ROWS, column, data, grown, luminance, place, shown
+from tests.report_pages import (
+    MCQ,
+    QUESTIONS,
+    REPEATED,
+    ROWS,
+    column,
+    data,
+    grown,
+    luminance,
+    place,
+    shown,
+    write,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,6 +36,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.chromium
 RUNS = ("base", "random-1k", "s1-1k", "s1-10k-thinking", "failed", "deleted", "limited")
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+# the names of what scrolls, and of what the keyboard reaches
+SCROLLING = """places => {
+  const scrolls = (place) => place.scrollWidth > place.clientWidth || place.scrollHeight > place.clientHeight;
+  const name = (place) => place.querySelector('caption')?.textContent ?? place.previousElementSibling.textContent;
+  const reached = places.filter((place) => place.tabIndex === 0);
+  return [places.filter(scrolls).map(name), reached.map((place) => place.ariaLabel)];
+}"""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -231,6 +250,16 @@ class TestPredictions:
         expect(alert).to_have_text(f"No predictions of it in this report: {why['why_no_predictions']}")
         expect(report.page.get_by_label("Run")).to_have_value("deleted")
 
+    def test_where_no_run_has_predictions_the_first_reasons_are_said(self, report: Watched, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        for name in ("predictions.html", "assets"):
+            (tmp_path / name).symlink_to(report.folder / name)
+        lacking = [{"name": f"e{i}", "predictions": False, "why_no_predictions": f"e{i}: none"} for i in range(70)]
+        write(tmp_path, "index", data(report.folder, "index") | {"experiments": lacking})
+        alert = watched(report.page, tmp_path).open("predictions.html").get_by_role("alert")
+        reasons = "e0: none; e1: none; e2: none; and 67 more, whose pages say why."
+        expect(alert).to_have_text(f"No experiment of this report has predictions: {reasons}")
+
     def test_the_keyboard_alone_is_enough(self, report: Watched) -> None:
         page = report.open(f"predictions.html#run=s1-1k&benchmark={MCQ}")
         page.locator(".detail article").wait_for()
@@ -293,6 +322,25 @@ class TestEveryPage:
             expect(page.locator("#theme")).to_be_visible()
             expect(page.locator("main")).not_to_contain_text("Loading")
             assert page.evaluate("document.documentElement.scrollWidth") <= 400, address
+
+    def test_the_keyboard_reaches_what_scrolls_and_stops_at_nothing_else(self, report: Watched) -> None:
+        report.page.set_viewport_size({"width": 400, "height": 800})
+        for address in ("index.html", "compare.html#a=base&b=s1-1k", "experiments/s1-1k.html"):
+            page = report.open(address)
+            page.locator(".scroll").first.wait_for()
+            page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+            page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            scrolling, reached = page.locator(".scroll, pre.log").evaluate_all(SCROLLING)
+            assert scrolling == reached != [], address
+
+    def test_a_name_of_the_greatest_length_leaves_room_for_the_scores(self, report: Watched, tmp_path: Path) -> None:
+        shutil.copytree(report.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("answers"))
+        page = (tmp_path / "index.html").read_text()
+        (tmp_path / "index.html").write_text(page.replace(">s1-1k</code>", f">{'m' * 128}</code>"))
+        opened = watched(report.page, tmp_path).open("index.html")
+        cell = opened.locator('tr[data-name="s1-1k"] th')
+        assert "m" * 128 in cell.inner_text()
+        assert cell.evaluate("cell => cell.offsetWidth") < 1280 / 2
 
     def test_dark_follows_the_system_until_the_reader_chooses_which_is_remembered(
         self, browser: Browser, made_report: Path

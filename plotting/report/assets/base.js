@@ -128,6 +128,24 @@
     place.replaceChildren(make('p', { class: 'warning', role: 'alert' }, error.message));
   }
 
+  /** Let the keyboard reach what scrolls, and a reader hear what it is; what fits is no stop on the way. */
+  function watchScrolling() {
+    const resized = new ResizeObserver((entries) => {
+      for (const { target } of entries) {
+        const scrolls = target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight;
+        const named = target.querySelector('caption') ?? target.previousElementSibling;
+        const given = scrolls ? { tabindex: '0', role: 'region', 'aria-label': named?.textContent ?? 'Text' } : {};
+        for (const name of ['tabindex', 'role', 'aria-label']) {
+          if (name in given) target.setAttribute(name, given[name]);
+          else target.removeAttribute(name);
+        }
+      }
+    });
+    const watch = () => document.querySelectorAll('.scroll, pre.log').forEach((place) => resized.observe(place));
+    new MutationObserver(watch).observe(document.body, { childList: true, subtree: true });
+    watch();
+  }
+
   function stored() {
     try {
       return localStorage.getItem(THEME);
@@ -169,6 +187,9 @@
   }
 
   dress(stored());
-  document.addEventListener('DOMContentLoaded', addThemeButton);
+  document.addEventListener('DOMContentLoaded', () => {
+    addThemeButton();
+    watchScrolling();
+  });
   window.meds1 = { load, make, labelled, choice, shown, state, keep, address, value, calm, warn };
 })();

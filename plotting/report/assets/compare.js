@@ -15,9 +15,8 @@
   function table(caption, headings, rows) {
     const cells = headings.map((heading, column) =>
       make('th', { scope: 'col', class: rows[0].cells[column]?.className === 'number' && 'number' }, heading));
-    return make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
-      make('table', null, make('caption', null, caption), make('thead', null, make('tr', null, ...cells)),
-        make('tbody', null, ...rows)));
+    return make('div', { class: 'scroll' }, make('table', null, make('caption', null, caption),
+      make('thead', null, make('tr', null, ...cells)), make('tbody', null, ...rows)));
   }
 
   function section(title, ...content) {

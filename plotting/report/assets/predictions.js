@@ -233,8 +233,9 @@
   async function start() {
     view.index = await load('index');
     if (withPredictions().length === 0) {
-      const why = view.index.experiments.map((one) => `${one.name}: ${one.why_no_predictions}`).join('; ');
-      throw new Error(`No experiment of this report has predictions (${why}).`);
+      const reasons = view.index.experiments.map((one) => one.why_no_predictions); // each names its experiment
+      const rest = reasons.length > 3 ? `; and ${reasons.length - 3} more, whose pages say why` : '';
+      throw new Error(`No experiment of this report has predictions: ${reasons.slice(0, 3).join('; ')}${rest}.`);
     }
     place.replaceChildren(tools, make('div', { class: 'browser' }, answersList.box, pane));
     read();
