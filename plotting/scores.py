@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,10 +117,10 @@ def benchmarks_of(rows: Iterable[Row]) -> list[str]:
 
 
 def benchmark_title(rows: Iterable[Row], source: str, display: Display) -> str:
-    """A benchmark's display name with the number of its questions, or their range where the rows differ."""
-    found = sorted({row.scores[source].questions for row in rows if source in row.scores})
-    shown = str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"
-    return f"{display.benchmarks.get(source, source)} (n={shown})"
+    """A benchmark's display name with the number of questions of most rows, and the range where others have others."""
+    found = Counter(row.scores[source].questions for row in rows if source in row.scores)
+    others = f", some {min(found)}-{max(found)}" if len(found) > 1 else ""
+    return f"{display.benchmarks.get(source, source)} (n={found.most_common(1)[0][0]}{others})"
 
 
 def chosen_benchmarks(rows: Iterable[Row], wanted: Sequence[str]) -> list[str]:

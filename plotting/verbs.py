@@ -87,7 +87,8 @@ def plot(  # noqa: PLR0913 - one parameter per option of the command line
         _say_lacking(answer, sketch.lacking, names)
         if answer.errors:
             return
-        written = write(sketch, out / kind)
+        written, remark = write(sketch, out / kind)
+        answer.warnings += [remark] if remark else []
         answer.data = {
             "files": [str(path) for path in written],
             "numbers": [dict(zip(sketch.header, row, strict=True)) for row in sketch.rows],

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 
 from curation.figures import draw_funnel
 from plotting.figures import style
-from plotting.figures.kinds import KINDS, Sketch
+from plotting.figures.kinds import KINDS, Sketch, write
 from plotting.runs import Run
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError
@@ -187,6 +187,15 @@ class TestComparison:
         runs = [run_with("a", {"mcq": numbers(100, chance=0.2)})]
         assert lines(drawn("comparison", runs)) == [pytest.approx(20)]
         assert lines(drawn("comparison", [run_with("a", {"mcq": numbers(100, chance=None)})])) == []
+
+    def test_a_panel_says_of_how_many_questions_most_are_and_what_range_the_others_have(self) -> None:
+        sizes = {"a": 200, "b": 200, "limited": 20, "of-a-summary": 600}
+        runs = [run_with(name, {"mcq": numbers(10, size)}) for name, size in sizes.items()]
+        titles = [drawn("comparison", some).figure.axes[0].get_title().split() for some in (runs, runs[:2])]
+        assert [" ".join(words) for words in titles] == [
+            "Multiple choice (n=200, some 20-600)",
+            "Multiple choice (n=200)",
+        ]
 
     def test_a_benchmark_or_metric_that_no_result_has_is_told_with_the_nearest(self) -> None:
         with pytest.raises(UsageError, match=r"'mqc'.*did you mean 'mcq'"):
@@ -391,6 +400,16 @@ class TestCommand:
         assert baselines("--experiments", "c", "--experiments", "a") == {"c"}
         edit_json(lab.folder / "results.json", lambda body: body["experiments"]["c"].update(tags=["few"]))
         assert baselines("--tag", "few", "--baseline", "b") == {"b"}
+
+    @pytest.mark.filterwarnings("error")
+    def test_letters_that_the_font_lacks_are_told_in_one_line(self, tmp_path: Path) -> None:
+        latin = write(drawn("comparison", lab()), tmp_path / "latin")
+        assert latin[1] == ""
+        display = Display.model_validate({"experiments": {"base": {"name": "医学模型"}}})
+        runs = [run_with("base", {"mcq": numbers(100)}, display)]
+        files, remark = write(drawn("comparison", runs, display), tmp_path / "figure")
+        assert all(file.exists() for file in files)
+        assert "DejaVu Sans, has no 医学模型, and shows boxes; give other names" in remark
 
     def test_wrong_words_are_one_line_and_nothing_is_written(self, original: Lab, tmp_path: Path) -> None:
         out = tmp_path / "figures"

@@ -15,6 +15,7 @@ import pytest
 
 from plotting.figures.kinds import Sketch
 from plotting.runs import Run, runs_of
+from registry.catalog import Display
 from registry.console import Answer
 from registry.errors import MissingError
 from registry.store import experiments_of
@@ -146,6 +147,16 @@ class TestCurations:
             ("selection", 150),
         ]
         assert rows[1]["removed"] == "missing question: 150; missing_reasoning: 50"
+
+    @pytest.mark.parametrize("kind", ["funnel", "specialties", "lengths"])
+    def test_a_groups_experiments_stand_together_in_the_catalogs_order(self, kind: str) -> None:
+        groups = {"curated-0": "second", "curated-1": "first", "curated-2": "second"}
+        display = Display.model_validate(
+            {"experiments": {name: {"group": groups[name]} for name in ("curated-1", "curated-0", "curated-2")}}
+        )
+        runs = [replace(run, group=groups[run.experiment]) for run in cases.curated(3)]
+        order = dict.fromkeys(row["experiment"] for row in table_of(drawn(kind, runs, display)))
+        assert list(order) == ["curated-1", "curated-0", "curated-2"]
 
     def test_rare_specialties_are_put_together(self) -> None:
         rows = table_of(drawn("specialties", cases.curated(6, specialties=30), GROUPS))

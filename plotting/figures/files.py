@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from registry.figure_style import RC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LETTERS = 20
 
 
 def save(figure: Figure, stem: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Path]:
@@ -39,11 +42,30 @@ def save(figure: Figure, stem: Path, header: Sequence[str], rows: Iterable[Seque
     return written
 
 
+def letters_lacking(figure: Figure) -> str:
+    """What is to be known of a figure that was saved where its font lacks letters of a name; empty where it has all."""
+    from matplotlib.font_manager import findfont, get_font
+    from matplotlib.text import Text
+
+    font = get_font(findfont(RC["font.family"]))
+    texts = "".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
+    lacking = [
+        letter for letter in dict.fromkeys(texts) if letter.isprintable() and not font.get_char_index(ord(letter))
+    ]
+    if not lacking:
+        return ""
+    return (
+        f"the font of figures, {RC['font.family']}, has no {''.join(lacking[:_LETTERS])}, and shows boxes; "
+        "give other names in display of config.json"
+    )
+
+
 def _drawn(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with rc_context(RC):
+    with rc_context(RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a line for each letter; `letters_lacking` has one
         figure.savefig(buffer, format=form, metadata=metadata)
     return buffer.getvalue()
 

@@ -32,7 +32,7 @@ _MOST_REASONS = 2
 
 def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
-    found, lacking = read_all(request.runs)
+    found, lacking = read_all(style.grouped(request.display, request.runs))
     if not found:
         raise nothing_to_draw(dict(lacking), "no experiment has a curation result")
     if len(found) == 1:

@@ -105,8 +105,8 @@ def kind_of(name: str) -> Callable[[Request], Sketch]:
     return draw
 
 
-def write(sketch: Sketch, stem: Path) -> list[Path]:
-    """Write `stem`.png, .pdf and .csv; see `files.save`."""
-    from plotting.figures.files import save
+def write(sketch: Sketch, stem: Path) -> tuple[list[Path], str]:
+    """Write `stem`.png, .pdf and .csv; return them, and what is to be known of them. See `files`."""
+    from plotting.figures.files import letters_lacking, save
 
-    return save(sketch.figure, stem, sketch.header, sketch.rows)
+    return save(sketch.figure, stem, sketch.header, sketch.rows), letters_lacking(sketch.figure)

@@ -24,7 +24,7 @@ Lengths = Mapping[str, float]
 
 def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
-    read, lacking = read_all(request.runs)
+    read, lacking = read_all(style.grouped(request.display, request.runs))
     found = [(run, curated.lengths) for run, curated in read if set(curated.lengths) == set(QUANTILES)]
     lacking = {
         run.experiment: MissingError(f"{run.experiment}: its curation result has no lengths of reasoning")

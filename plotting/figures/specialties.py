@@ -27,7 +27,7 @@ Shares = Sequence[tuple[Run, Counts]]
 
 def sketch(request: Request) -> Sketch:
     """Draw the figure; `MissingError` when there is nothing to draw."""
-    read, lacking = read_all(request.runs)
+    read, lacking = read_all(style.grouped(request.display, request.runs))
     found = [(run, curated.specialties) for run, curated in read if sum(curated.specialties.values())]
     lacking = {
         run.experiment: MissingError(f"{run.experiment}: its chosen rows name no specialty; see curation.labels")

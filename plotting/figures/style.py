@@ -68,6 +68,12 @@ def group_looks(display: Display, runs: Sequence[Run]) -> dict[str, Look]:
     return {run.experiment: Look(run.color or looks[run.group].color, looks[run.group].marker) for run in runs}
 
 
+def grouped(display: Display, runs: Sequence[Run]) -> list[Run]:
+    """The runs with those of a group together, groups in the catalog's order; within a group as they were."""
+    order = groups_of(display)
+    return sorted(runs, key=lambda run: order.index(run.group))
+
+
 def experiment_looks(display: Display, runs: Sequence[Run]) -> dict[str, Look]:
     """By experiment: its group's colour, or its own, with a marker that tells it from others of the group.
 
@@ -264,7 +270,8 @@ def add_legend(figure: Figure, looks: Sequence[tuple[str, Look]]) -> None:
 def place_legend(figure: Figure, handles: Sequence[Artist], beside: float) -> None:
     """A legend above the panels, in as many columns as fit; a handle with its gaps takes `beside` inches."""
     width = inches_of([str(handle.get_label()) for handle in handles]) + beside
-    columns = max(1, min(int(figure.get_figwidth() / width), len(handles)))
+    rows = math.ceil(len(handles) / max(1, int(figure.get_figwidth() / width)))
+    columns = math.ceil(len(handles) / rows)  # as even as it goes
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 

@@ -12,12 +12,16 @@ from registry.errors import Meds1Error
 
 @dataclass(frozen=True)
 class Drawn:
-    """A kind of figure: its files below the report's folder, or why there are none; what keeps experiments out."""
+    """A kind of figure: its files below the report's folder, or why there are none; what keeps experiments out.
+
+    `remark` is what is to be known of the picture.
+    """
 
     kind: str
     title: str
     files: Sequence[str] = ()
     problem: str = ""
+    remark: str = ""
     lacking: Sequence[str] = field(default_factory=list)
 
 
@@ -28,5 +32,6 @@ def draw(kind: str, request: Request, report: Path) -> Drawn:
         sketch = kind_of(kind)(request)
     except Meds1Error as error:
         return Drawn(kind, title, problem=str(error))
-    files = [str(path.relative_to(report)) for path in write(sketch, report / "figures" / kind)]
-    return Drawn(kind, title, files, lacking=[str(error) for error in sketch.lacking.values()])
+    written, remark = write(sketch, report / "figures" / kind)
+    files = [str(path.relative_to(report)) for path in written]
+    return Drawn(kind, title, files, remark=remark, lacking=[str(error) for error in sketch.lacking.values()])
