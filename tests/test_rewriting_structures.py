@@ -153,6 +153,19 @@ VARIANTS = [
         "**Cardiologist:** Why?\nDr. Lee (Surgeon): Fever.\nAnd a cough.\n**Cardiologist**: Flu.",
         "Cardiologist: Why?\n\nDr. Lee (Surgeon): Fever.\nAnd a cough.\n\nCardiologist: Flu.",
     ),
+    (
+        talk,
+        "Surgeon: Why?\nInternist: I see:\n- Fever: 39 °C\n- Cough: dry\nSurgeon: Flu.",
+        "Surgeon: Why?\n\nInternist: I see:\n- Fever: 39 °C\n- Cough: dry\n\nSurgeon: Flu.",
+    ),
+    (
+        talk,
+        "- 李医生：为什么？\n- 王医生：发热。\n- 李医生：流感。",
+        "李医生: 为什么？\n\n王医生: 发热。\n\n李医生: 流感。",
+    ),
+    (talk, "- Lee: Why?\n- Kim: Fever.\n- Lee: Flu.", "Lee: Why?\n\nKim: Fever.\n\nLee: Flu."),
+    (one_sentence, "Un score à env. 5 et l'adm. évoque une grippe.", "Un score à env. 5 et l'adm. évoque une grippe."),
+    (one_sentence, "Bett no. 5 hat ggf. Übelkeit.", "Bett no. 5 hat ggf. Übelkeit."),
     (in_thoughts, "Fever.\n\n  Hmm, a cold?\nNo, flu.", "Fever.\nHmm, a cold?\nNo, flu."),
 ]
 
@@ -179,6 +192,7 @@ FLAWS = [
     (one_sentence, "It is flu. The fever says so.", "more than one sentence. There are 2"),
     (one_sentence, "It lacks vitamin D. The bones say so.", "more than one sentence"),
     (one_sentence, "The dose is 5.5. Then it is 6.", "more than one sentence"),
+    (one_sentence, "Was there a rash: no. The cough is dry.", "more than one sentence"),
     (one_sentence, "Is it flu? It is!", "more than one sentence"),
     (one_sentence, "提示流感。治疗。", "more than one sentence"),
     (one_sentence, "The findings are:", "breaks off"),

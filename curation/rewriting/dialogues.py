@@ -20,6 +20,7 @@ _NAME: Final = r"([^\W\d_a-z][\w.'’()/&-]*(?:[ \t][\w.'’()/&-]+){0,4})"
 _TURN: Final = re.compile(
     rf"[ \t]*(?:[-*+•][ \t]+|#{{1,6}}[ \t]*)?(?:\*\*|__)?{_NAME}(?:\*\*|__)?:(?:\*\*|__)?(?:[ \t]+|\Z)(.*)\Z", re.DOTALL
 )
+_BULLETED: Final = re.compile(r"[ \t]*[-*+•][ \t]")
 LEAST_TURNS: Final = 3
 
 
@@ -47,7 +48,15 @@ def questions_and_answers(text: str) -> str:
 
 def talk(text: str) -> str:
     """At least three turns `Name: text` of two or more speakers, one of whom speaks again, and a question in one."""
-    turns = _blocks(text, lambda line: (found[1], found[2]) if (found := _TURN.match(line)) else None)
+    # Items of a list that somebody reads out ("- Fever: 39 °C") are no turns, unless the turns are items themselves.
+    first = next((line for line in text.splitlines() if _TURN.match(line.replace("：", ": ", 1))), "")
+    in_list = _BULLETED.match(first) is not None
+
+    def opened(line: str) -> tuple[str, str] | None:
+        found = _TURN.match(line)
+        return (found[1], found[2]) if found and (_BULLETED.match(line) is not None) is in_list else None
+
+    turns = _blocks(text, opened)
     if len(turns) < LEAST_TURNS:
         raise Complaint(
             f"There are too few turns. Write {LEAST_TURNS} or more, each with its speaker's name and a colon before it "

@@ -15,7 +15,7 @@ LEAST_THOUGHTS: Final = 3
 
 _END: Final = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]?[^\W_a-z])|[。！？]+[”’」）]*(?=\S|\s+\S)")
 _ABBREVIATION: Final = re.compile(
-    r"dr|prof|mr|mrs|ms|st|jr|sr|vs|cf|ca|approx|al|figs?|nos?|resp|etc|spp?|ssp|subsp|var|pts?|[hdtr]x|wt|ht|temp"
+    r"dr|prof|mr|mrs|ms|st|jr|sr|vs|cf|ca|approx|al|figs?|resp|bzw|ggf|evtl|inkl|env|etc|spp?|ssp|subsp|var|pts?|[hdtr]x|wt|ht|temp"
     r"|min|max|hrs?|wks?|mos?|yrs?|inj|tab|dept|inc",
     re.IGNORECASE,
 )
@@ -58,11 +58,16 @@ def one_sentence(text: str) -> str:
 
 
 def _is_end(text: str, match: re.Match[str]) -> bool:
-    """Whether a stop before a capital letter ends a sentence: not behind "Dr.", "e.g." and the initial of a name."""
+    """Whether a stop before a letter that is not a to z ends a sentence: not behind "Dr.", "e.g." and an initial."""
     if not match.group().startswith(".") or match.group().startswith(".."):
         return True
     *before, word = text[: match.start()].split()[-2:] or [""]
     word = word.strip("\"'“‘([")
+    following = text[match.end() :].lstrip()[:1]
+    if following.islower():
+        return False
+    if word.casefold() in ("no", "nos"):
+        return not following.isdigit()
     if len(word) == 1 and word.isupper():
         return bool(before) and not before[0][:1].isupper()
     return word[-1:].isdigit() or ("." not in word and not _ABBREVIATION.fullmatch(word))
