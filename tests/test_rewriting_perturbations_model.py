@@ -301,6 +301,13 @@ def test_a_right_answer_of_several_sentences_is_not_made_up_again(model: Scripte
     assert other.row.answer == wrong
 
 
+@pytest.mark.parametrize("right", ["Hereditary haemochromatosis type one", "It is HHT."])
+def test_the_initials_of_the_right_answer_are_no_wrong_one(model: Scripted, right: str) -> None:
+    same = "Hereditary haemochromatosis type one" if "HHT" in right else "HHT"
+    (outcome,) = wronged(model, [replace(OPEN, answer=right)], 1.0, lambda *_: made_up(same))
+    assert "right one again" in (outcome.reason or "")
+
+
 def test_rows_without_steps_or_a_known_answer_are_given_up() -> None:
     rows = [
         row(1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -168,6 +169,7 @@ def _check_open(short: str, step: str, answer: str, row: Row) -> None:
     if not short or len(short.split()) > MOST_WORDS:
         raise Complaint(f"The short answer is not short. Give it in at most {MOST_WORDS} words.")
     again = any(text_matches(row.answer, said) or text_matches(said, row.answer) for said in (short, answer))
+    again = again or _abbreviates(short, row.answer) or _abbreviates(row.answer, short)
     if again or missing_words(short, row.answer)[1] <= SAME_WORDS:
         raise Complaint("The answer is the right one again, or another name for it. Choose one that is wrong.")
     for name, text in (("step", step), ("answer", answer)):
@@ -175,6 +177,12 @@ def _check_open(short: str, step: str, answer: str, row: Row) -> None:
             raise Complaint(f"The {name} does not come to the short answer. Write in it: the answer is {short}.")
     if text_matches(row.answer, step):
         raise Complaint("The step mentions the right answer. Leave it out.")
+
+
+def _abbreviates(one: str, other: str) -> bool:
+    """Whether a word of three capitals or more in one text is made of the initials of the other: PCI, COPD."""
+    initials = "".join(word[0] for word in re.findall(r"\w+", other.casefold()))
+    return any(word.casefold() in initials for word in re.findall(r"\b[A-Z]{3,}\b", one))
 
 
 def _new_step(text: str, row: Row) -> str:
