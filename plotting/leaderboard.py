@@ -112,7 +112,8 @@ def _told(rows: Sequence[Row], cells: Mapping[str, Mapping[str, Measure]], metri
         place = place_of_most([json.dumps(way, sort_keys=True) for way in ways])
         whom = "most" if 2 * ways.count(ways[place]) > len(ways) else having[place].experiment
         for row, way in zip(having, ways, strict=True):
-            if changes := changed_fields(ways[place], way):
+            if way != ways[place]:  # which costs less than to name what differs
+                changes = changed_fields(ways[place], way)
                 remarks.setdefault((row.experiment, whom), {}).update(dict.fromkeys(changes))
     told: dict[str, list[str]] = {}
     for (name, whom), found in remarks.items():
