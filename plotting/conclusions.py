@@ -57,12 +57,14 @@ def _nothing_shown(test: PairedTest, a: str, b: str, title: str) -> str:
         told += f" Alone, this test would show one (p {p_text(test.p_value)}); among {test.family} it may be chance."
     elif not test.ci[0] <= 0 <= test.ci[1]:
         told += " It is a close call: the interval leaves out 0."
-    questions = f"{test.n_questions:,} questions"
+    questions = f"{test.n_questions:,} question{'' if test.n_questions == 1 else 's'}"
     differ = test.better + test.worse
     if test.detectable is None:
         # The sign test's smallest p, and the permutation test's: all questions that differ do so one way.
         least = "cannot show one" if 2 * 0.5**differ >= ALPHA else "show one less than four times in five"
-        return f"{told} {questions} of which {differ} differ {least}; they need not be equal."
+        return (
+            f"{told} {questions} of which {differ} differ{'s' if differ == 1 else ''} {least}; they need not be equal."
+        )
     alone = "by one test alone " if test.family > 1 else ""
     return (
         f"{told} With {questions}, only differences of about {100 * test.detectable:.1f} points or more "
@@ -76,8 +78,13 @@ def points(difference: float) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """`= 0.012`, or `< 0.001`."""
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}" if p_value < 0.1 else f"= {p_value:.2f}"
+    """`= 0.012`, or `< 0.001`; of a p near the level so many digits that it is not read as the level itself."""
+    if p_value < 0.001:
+        return "< 0.001"
+    digits = 3 if p_value < 0.1 else 2
+    while round(p_value, digits) == ALPHA != p_value:
+        digits += 1
+    return f"= {p_value:.{digits}f}"
 
 
 def _interval(test: PairedTest) -> str:

@@ -47,6 +47,8 @@ def settings_of(config: EffectiveConfig) -> dict[str, Any]:
     """What decides the outcome of an experiment, by path."""
     evaluated = outcome(config.eval)
     evaluated.pop("judge", None)  # it grades beside the accuracy
+    if config.eval.temperature == 0:
+        evaluated["top_p"] = 1.0  # it never leaves out the likeliest token
     if config.eval.few_shot is not None:
         evaluated["few_shot"]["dataset"] = config.eval.few_shot.dataset
     body: dict[str, Any] = {"model_key": config.model_key, "prompting": config.prompting, "eval": evaluated}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.equal_runs import all_pairs, answers, simulate
-from plotting.conclusions import conclusion
+from plotting.conclusions import conclusion, p_text
 from plotting.paired_tests import PairedTest, adjusted, paired_test
 from plotting.predictions import Answered
 from registry.errors import UsageError
@@ -153,6 +153,11 @@ class TestConclusions:
         assert "50 questions of which 7 differ show one less than four times in five" in self.sentence(
             compared(last, self.right(6))
         )
+
+    def test_a_p_next_to_the_level_is_not_read_as_the_level(self) -> None:
+        shown = {0.0004: "< 0.001", 0.0312: "= 0.031", 0.0497: "= 0.0497", 0.05004: "= 0.05004", 0.05: "= 0.050"}
+
+        assert {p: p_text(p) for p in shown} == shown
 
     def test_what_holm_takes_back_is_said(self) -> None:
         a, b = two_runs(6)

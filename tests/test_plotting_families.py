@@ -38,11 +38,12 @@ class TestFamilies:
         "more",
         [
             {"eval": {"concurrency": 3, "max_cost": 1.0}},
+            {"eval": {"temperature": 0, "top_p": 0.9}},
             {"slurm": {"training": {"gpus": 8}}},
             {"datasets": {"curate": "train", "eval": ["mcq", "hard"]}},
             {"training_params": {**TRAINING, "gradient_checkpointing": False, "batch_size": 1, "total_batch_size": 4}},
         ],
-        ids=["calls", "resources", "benchmarks", "memory"],
+        ids=["calls", "greedy", "resources", "benchmarks", "memory"],
     )
     def test_what_decides_no_outcome_does_not_count(self, more: dict[str, Any]) -> None:
         params = {"training_params": {**TRAINING, "total_batch_size": 4}} if "training_params" in more else {}

@@ -85,7 +85,13 @@
   }
 
   const points = (share) => `${share > 0 ? '+' : ''}${(100 * share).toFixed(1)}`;
-  const chance = (p) => (p === null || p === undefined ? '–' : (p < 0.001 ? '< 0.001' : p.toFixed(p < 0.1 ? 3 : 2)));
+  const chance = (p) => {
+    if (p === null || p === undefined) return '–';
+    if (p < 0.001) return '< 0.001';
+    let digits = p < 0.1 ? 3 : 2;
+    while (Number(p.toFixed(digits)) === 0.05 && p !== 0.05) digits += 1; // not to be read as the level itself
+    return p.toFixed(digits);
+  };
 
   function testRow(benchmark, test, a, b) {
     const number = (...content) => make('td', { class: 'number' }, ...content);
