@@ -72,10 +72,10 @@ class Held:
 
     def release(self, name: str) -> None:
         """Let a stage go on that waits at its pipe: it reads there what it expects, and from then on a plain file."""
-        aside = self.data(name).with_suffix(".pipe")
-        self.data(name).rename(aside)
-        rows(self.data(name))
-        aside.write_bytes(self.data(name).read_bytes())
+        with self.data(name).open("wb") as pipe:  # opens once the stage has opened its end: "started" is said before
+            self.data(name).unlink()
+            rows(self.data(name))
+            pipe.write(self.data(name).read_bytes())
 
     def headers(self, name: str, stage: Stage = "curation") -> list[Header]:
         return self.lab.registry.read().state.headers(name, stage)

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -372,8 +373,9 @@ class TestFolder:
             assert killed.poll() is None
             time.sleep(0.02)
         for process in processes_of(out):
-            if process.pid == killed.pid or "spawn_main" not in " ".join(process.cmdline()):
-                process.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):  # a helper ends by itself with those that are killed
+                if process.pid == killed.pid or "spawn_main" not in " ".join(process.cmdline()):
+                    process.send_signal(signal.SIGKILL)
         killed.wait()
 
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -25,6 +25,7 @@ STAGES = ["curation", "training", "eval"]
 
 @pytest.fixture
 def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[Lab]:
+    until(lambda: queued() == 0, "the jobs of other tests have ended")  # a cancelled one takes its time
     yield make_lab(tmp_path / "lab", SMALL)
     subprocess.run(["scancel", "--user", "root"], check=False)
 
