@@ -24,7 +24,7 @@ ONE_TASK = {stage: {"cpus": 1} for stage in ("curation", "training", "eval")}
 LONG = {
     "learning_rate": 1e-3,
     "total_batch_size": 4,
-    "num_epochs": 40,  # 6 steps each, and a checkpoint
+    "num_epochs": 20,  # 6 steps each, and a checkpoint
     "gradient_checkpointing": False,
 }
 LIMIT_SECONDS = 240

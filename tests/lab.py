@@ -103,7 +103,7 @@ def make_lab(folder: Path, slurm: Mapping[str, Any] | None = None) -> Lab:
         "models": {"tiny": {"file_path": "model", "max_length": 512}},
         "train_datasets": {"train": {"file_path": "train.jsonl"}},
         "eval_datasets": {"held-out": {"file_path": "eval.jsonl"}},
-        "defaults": {"eval": {"max_tokens": 8}},
+        "defaults": {"eval": {"max_tokens": 8, "engine": "transformers"}},  # opens in no time
         "slurm": slurm or {},
     }
     datasets = {"curate": "train", "eval": "held-out"}

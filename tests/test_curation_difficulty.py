@@ -33,7 +33,7 @@ from registry.stage import StageContext
 from registry.stopping import StopFlag
 from tests.faulty_server import Body, FaultyServer, Reply, completion, refusal, serving
 from tests.stages import make_context, row
-from tests.tiny import NEEDS_VLLM, make_tiny_model
+from tests.tiny import make_tiny_model
 
 RIGHT, WRONG = "The answer is B", "The answer is C"
 EASY, HARD = "too easy: the base model's pass rate is over", "too hard: the base model's pass rate is under"
@@ -155,16 +155,16 @@ def files(context: StageContext) -> list[Path]:
     return sorted((context.shared / "answers").glob("*/*.jsonl"))
 
 
-@NEEDS_VLLM
 def test_siblings_and_a_forced_run_open_no_engine(tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "model")
-    first = context_of(tmp_path / "first", model, max_tokens=8)
+    quick: dict[str, Any] = {"engine": "transformers", "max_tokens": 8}  # which opens in no time
+    first = context_of(tmp_path / "first", model, **quick)
     rows = [row(number) for number in range(4)]
     answers = ask(first, rows)
     (journal,) = files(first)
     assert journal.read_text().count("\n") == 4
     assert ask(first, rows) == answers
-    sibling = context_of(tmp_path / "sibling", model, max_tokens=8, pass_rate=(0.0, 1.0))
+    sibling = context_of(tmp_path / "sibling", model, **quick, pass_rate=(0.0, 1.0))
     assert sibling.config.curation is not None
     reseeded = sibling.config.curation.model_copy(update={"seed": 7})  # decides nothing in a greedy answer
     sibling = replace(sibling, config=sibling.config.model_copy(update={"curation": reseeded}))

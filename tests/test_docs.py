@@ -48,7 +48,7 @@ def shipped_lab(tmp_path: Path) -> Lab:
             lines = (lab.folder / file).read_text().replace("patient", f"{key} patient")
             (lab.folder / f"{key}-{file}").write_text(lines)
     catalog["slurm"] = {"training": {"nodes": 2}}
-    catalog["defaults"]["eval"]["max_tokens"] = 8
+    catalog["defaults"]["eval"].update(max_tokens=8, engine="transformers")  # which opens in no time
     study = registry["experiments"]["med-s1-1k"]["config"]
     study["curation"].update(n_samples=N_TRAIN // 2, long_tokens=1, difficulty={"max_tokens": 8})
     (lab.folder / "config.json").write_text(json.dumps(catalog, indent=2))

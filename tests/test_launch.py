@@ -42,7 +42,9 @@ def test_training_here_takes_one_process_for_each_gpu_that_it_sees(lab: Lab, tmp
     tool.chmod(0o755)
     path = f"{tool.parent}{os.pathsep}{lab.environment['PATH']}"
 
-    replace(lab, environment={**lab.environment, "PATH": path}).meds1("run", "first")
+    replace(lab, environment={**lab.environment, "PATH": path}).meds1(
+        "run", "first", "--stage", "curation", "--stage", "training"
+    )
 
     assert lab.results("first")["training"]["metrics"]["world_size"] == 2
 

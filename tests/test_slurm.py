@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.throwaway import Cluster
 from tests.lab import Lab, make_lab
-from tests.quick_lab import until
+from tests.quick_lab import QuickLab, make_quick_lab, on_cluster, until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -25,7 +25,15 @@ def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[Lab]:
     subprocess.run(["scancel", "--user", "root"], check=False)
 
 
+@pytest.fixture
+def quick(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[QuickLab]:
+    with on_cluster(make_quick_lab(tmp_path / "lab", ("first", "second"))) as lab:
+        yield lab
+
+
 def test_submit_runs_the_chain_and_training_spans_two_nodes(lab: Lab) -> None:
+    lab.edit("first", eval={"engine": "vllm"})
+
     submitted = json.loads(lab.meds1("submit", "first", "--json").stdout)["data"]["jobs"]
 
     assert [job["stage"] for job in submitted] == ["curation", "training", "eval"]
@@ -43,68 +51,55 @@ def test_submit_runs_the_chain_and_training_spans_two_nodes(lab: Lab) -> None:
     assert again.count("completed and fresh") == 3
 
 
-def test_a_submitted_stage_is_not_submitted_twice(lab: Lab) -> None:
-    lab.meds1("submit", "first", "--set", "slurm.curation.extra.hold=true")
+def test_a_submitted_stage_is_not_submitted_twice(quick: QuickLab) -> None:
+    quick.tell("first", "curation", "wait")
+    quick.submit("first")
 
-    second = json.loads(lab.meds1("submit", "first", "--json", code=1).stdout)
+    assert quick.submit("first", code=1) == {}
 
-    assert second["data"]["jobs"] == []
-    shown = json.loads(lab.meds1("status", "first", "--json").stdout)["data"]["first"]
+    shown = quick.ask("status", "first")["first"]
     assert shown["eval"]["status"] == "submitted"
     assert re.search(r"job \d+", shown["eval"]["reason"])
 
 
-def test_a_failed_parent_ends_its_children(lab: Lab) -> None:
-    (lab.folder / "train.jsonl").write_text('{"question": "", "options": {}, "reasoning": ""}\n')
+def test_a_requeued_job_keeps_its_attempt_and_raises_its_restart(quick: QuickLab) -> None:
+    quick.tell("base", "eval", "wait")
+    jobs = quick.submit("base")
+    until(lambda: quick.headers("base", "eval")[-1].event == "started", "the job runs")
 
-    lab.meds1("submit", "first")
+    subprocess.run(["scontrol", "requeue", jobs["base", "eval"]], check=True)
 
-    lab.wait("first", "curation")
-    curation = lab.results("first")["curation"]
-    assert curation["status"] == "failed"
-    assert "first" in curation["error"]
-
-    def words() -> list[str]:
-        shown = json.loads(lab.meds1("status", "first", "--json").stdout)["data"]["first"]
-        return [shown[stage]["status"] for stage in ("training", "eval")]
-
-    until(lambda: words() == ["cancelled"] * 2, "its children are cancelled")
-    assert "training" not in lab.results("first")
+    until(lambda: quick.headers("base", "eval")[-1].restart == 1, "the job has started again")
+    quick.let_go("base", "eval")
+    quick.wait("base", "eval")
+    entry = quick.results("base")["eval"]
+    assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), quick.logs()
 
 
-def test_a_requeued_job_keeps_its_attempt_and_raises_its_restart(lab: Lab) -> None:
-    (job,) = json.loads(lab.meds1("submit", "base", "--json").stdout)["data"]["jobs"]
-    until(lambda: lab.registry.read().state.headers("base", "eval")[-1].event == "started", "the job has started")
-
-    subprocess.run(["scontrol", "requeue", job["job_id"]], check=True)
-
-    lab.wait("base", "eval")
-    entry = lab.results("base")["eval"]
-    assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), lab.logs()
-
-
-def test_a_sweep_submits_what_is_due_and_names_what_is_not(lab: Lab) -> None:
-    done = lab.run(["slurm/curate_all.sh"])
+def test_a_sweep_submits_what_is_due_and_names_what_is_not(quick: QuickLab) -> None:
+    done = quick.run(["slurm/curate_all.sh"])
 
     assert done.stdout.count("curation: job") == 2
     assert "base: curation: not part of this experiment" in done.stdout
-    lab.wait("first", "curation")
-    lab.wait("second", "curation")
-    refused = lab.run(["slurm/eval_all.sh"], 3)
+    quick.wait("first", "curation")
+    quick.wait("second", "curation")
+    refused = quick.run(["slurm/eval_all.sh"], 3)
     assert "base: eval: job" in refused.stdout
     assert refused.stderr.count("eval needs training, which is missing") == 2
 
 
-def test_a_stage_waits_for_a_parent_that_an_earlier_submission_left_in_flight(lab: Lab) -> None:
-    lab.meds1("submit", "first", "--stage", "curation")
-    lab.meds1("submit", "first", "--stage", "training")
+def test_a_stage_waits_for_a_parent_that_an_earlier_submission_left_in_flight(quick: QuickLab) -> None:
+    quick.tell("first", "curation", "wait")
+    quick.submit("first", "--stage", "curation")
+    quick.submit("first", "--stage", "training")
+    quick.let_go("first", "curation")
 
-    lab.wait("first", "training")
-    assert {entry["status"] for entry in lab.results("first").values()} == {"completed"}, lab.logs()
+    quick.wait("first", "training")
+    assert {entry["status"] for entry in quick.results("first").values()} == {"completed"}, quick.logs()
 
 
-def test_what_sbatch_refuses_is_one_clear_line(lab: Lab) -> None:
-    done = lab.meds1("submit", "base", "--set", "slurm.eval.partition=nowhere", code=2)
+def test_what_sbatch_refuses_is_one_clear_line(quick: QuickLab) -> None:
+    done = quick.meds1("submit", "base", "--set", "slurm.eval.partition=nowhere", code=2)
 
     assert "Traceback" not in done.stderr
     assert "base: sbatch refused eval" in done.stderr

@@ -14,20 +14,19 @@ import pytest
 from registry.provenance import process_start
 from tests.cluster import throwaway
 from tests.cluster.throwaway import Cluster
-from tests.lab import Lab, make_lab
-from tests.quick_lab import until
+from tests.lab import Lab
+from tests.quick_lab import QuickLab, make_quick_lab, on_cluster, until
 from tests.small_lab import answer_of, make_small_lab, save
 
-SMALL = {stage: {"cpus": 2} for stage in ("curation", "training", "eval")}
 HELD = "slurm.curation.extra.hold=true"
 STAGES = ["curation", "training", "eval"]
 
 
 @pytest.fixture
-def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[Lab]:
+def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[QuickLab]:
     until(lambda: queued() == 0, "the jobs of other tests have ended")  # a cancelled one takes its time
-    yield make_lab(tmp_path / "lab", SMALL)
-    subprocess.run(["scancel", "--user", "root"], check=False)
+    with on_cluster(make_quick_lab(tmp_path / "lab", ("first", "second"))) as lab:
+        yield lab
 
 
 def queued() -> int:
@@ -37,7 +36,7 @@ def queued() -> int:
 
 
 @pytest.mark.slurm
-def test_a_waiting_chain_is_cancelled_and_recorded_as_such(lab: Lab) -> None:
+def test_a_waiting_chain_is_cancelled_and_recorded_as_such(lab: QuickLab) -> None:
     lab.meds1("submit", "first", "second", "--set", HELD)
 
     dry = lab.meds1("cancel", "first", "--dry-run").stdout
@@ -59,7 +58,7 @@ def test_a_waiting_chain_is_cancelled_and_recorded_as_such(lab: Lab) -> None:
 
 
 @pytest.mark.slurm
-def test_a_stage_takes_with_it_those_that_wait_for_it_and_no_others(lab: Lab) -> None:
+def test_a_stage_takes_with_it_those_that_wait_for_it_and_no_others(lab: QuickLab) -> None:
     lab.meds1("submit", "first", "--set", HELD)
 
     assert [job["stage"] for job in answer_of(lab, "cancel", "first", "--stage", "eval", "--yes")["data"]["jobs"]] == [
@@ -72,23 +71,24 @@ def test_a_stage_takes_with_it_those_that_wait_for_it_and_no_others(lab: Lab) ->
 
 @pytest.mark.slurm
 @pytest.mark.timeout(300)
-def test_a_running_job_ends_and_says_so(lab: Lab) -> None:
-    lab.meds1("submit", "base")
-    until(lambda: lab.registry.read().state.headers("base", "eval")[-1].event == "started", "the job has started")
+def test_a_running_job_ends_and_says_so(lab: QuickLab) -> None:
+    lab.tell("base", "eval", "wait")
+    lab.submit("base")
+    until(lambda: lab.headers("base", "eval")[-1].event == "started", "the job runs")
 
     done = lab.meds1("cancel", "base", "--yes").stdout
 
     assert "runs for root" in done
 
-    def word() -> str:
+    def status() -> str:
         lab.registry.paths.queue.unlink(missing_ok=True)
-        return str(answer_of(lab, "status", "base")["data"]["base"]["eval"]["status"])
+        return str(lab.ask("status", "base")["base"]["eval"]["status"])
 
-    until(lambda: word() == "cancelled", "the job is cancelled")
+    until(lambda: status() == "cancelled", "the job is cancelled")
 
 
 @pytest.mark.slurm
-def test_nothing_is_recorded_where_slurm_does_not_answer(lab: Lab, slurm_cluster: Cluster) -> None:
+def test_nothing_is_recorded_where_slurm_does_not_answer(lab: QuickLab, slurm_cluster: Cluster) -> None:
     lab.meds1("submit", "first", "--stage", "curation", "--set", HELD)
 
     with throwaway.controller_down(slurm_cluster):

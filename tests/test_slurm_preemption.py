@@ -64,9 +64,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Training:
     return Training(lab.results("first")["training"])
 
 
-def begin(lab: Lab, *options: str, **params: Any) -> tuple[str, Job]:
+def begin(lab: Lab, *options: str) -> tuple[str, Job]:
     """Submit the long training."""
-    lab.edit("first", training_params={**LONG, **params})
+    lab.edit("first", training_params=LONG)
     lab.meds1("run", "first", "--stage", "curation")
     return submit(lab, "first", "training", *options)
 
@@ -78,7 +78,7 @@ def test_a_preempted_training_becomes_the_model_that_it_becomes_undisturbed(lab:
 
     entry = ended(lab, job)
     assert (entry["status"], entry["attempt"], entry["restart"]) == ("completed", 1, 1), lab.logs()
-    assert 0 < Training(entry).steps < undisturbed.steps == 240
+    assert 0 < Training(entry).steps < undisturbed.steps == 120
     assert Training(entry) == undisturbed
     assert "training is saved after step" in log_of(job)
 
@@ -103,7 +103,7 @@ def test_a_training_whose_node_is_lost_goes_on_from_its_last_checkpoint(
 @pytest.mark.full
 def test_two_ranks_on_two_nodes_are_preempted_in_the_middle_of_a_training(lab: Lab) -> None:
     two = ("--set", "slurm.training.nodes=2")
-    job_id, job = begin(lab, *two, num_epochs=20)
+    job_id, job = begin(lab, *two)
 
     preempt(lab, job_id, hold(lab, job, lambda: has_checkpoint(job, processes=2)))
 
@@ -112,10 +112,11 @@ def test_two_ranks_on_two_nodes_are_preempted_in_the_middle_of_a_training(lab: L
     assert entry["metrics"]["world_size"] == 2
     assert 0 < Training(entry).steps < 120
     again = make_lab(lab.folder.parent / "again", ONE_TASK)
-    _, job = begin(again, *two, num_epochs=20)
+    _, job = begin(again, *two)
     assert Training(ended(again, job)) == Training(entry)
 
 
+@pytest.mark.full
 def test_a_preempted_script_comes_back_too(lab: Lab, tmp_path: Path) -> None:
     many_questions(lab, "eval.jsonl", 500)
     lab.edit("base", eval={"engine": "transformers", "max_tokens": 64})

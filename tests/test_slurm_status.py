@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,19 @@ import pytest
 from registry.paths import stop_mark
 from tests.cluster import throwaway
 from tests.cluster.throwaway import Cluster
-from tests.lab import Lab, make_lab
-from tests.quick_lab import until
+from tests.lab import Lab
+from tests.quick_lab import QuickLab, make_quick_lab, on_cluster, until
 from tests.small_lab import answer_of, make_small_lab, save, without_slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
-SMALL = {stage: {"cpus": 2} for stage in ("curation", "training", "eval")}
 HELD = "slurm.curation.extra.hold=true"
 
 
 @pytest.fixture
-def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[Lab]:
-    yield make_lab(tmp_path / "lab", SMALL)
-    subprocess.run(["scancel", "--user", "root"], check=False)
+def lab(slurm_cluster: Cluster, tmp_path: Path) -> Iterator[QuickLab]:
+    with on_cluster(make_quick_lab(tmp_path / "lab", ("first", "second"))) as lab:
+        yield lab
 
 
 def shown(lab: Lab, name: str = "first") -> dict[str, Any]:
@@ -55,7 +55,7 @@ def sleeper(lab: Lab, comment: str = "none") -> str:
     return lab.run(command).stdout.strip()
 
 
-def test_why_each_stage_of_a_chain_waits(lab: Lab) -> None:
+def test_why_each_stage_of_a_chain_waits(lab: QuickLab) -> None:
     lab.meds1("submit", "first", "--set", HELD)
 
     found: dict[str, Any] = {}
@@ -74,13 +74,13 @@ def test_why_each_stage_of_a_chain_waits(lab: Lab) -> None:
     assert (found["eval"]["user"], found["eval"]["attempt"], found["eval"]["restart"]) == ("root", 1, 0)
 
 
-def test_children_of_a_failed_stage_are_cancelled_and_name_the_cause(lab: Lab) -> None:
-    (lab.folder / "train.jsonl").write_text('{"question": "", "options": {}, "reasoning": ""}\n')
+def test_children_of_a_failed_stage_are_cancelled_and_name_the_cause(lab: QuickLab) -> None:
+    lab.tell("first", "curation", "fail")
     lab.meds1("submit", "first")
 
     found = settled(lab)
 
-    assert found["curation"]["status"] == "failed"
+    assert (found["curation"]["status"], found["curation"]["reason"]) == ("failed", "first: told to fail")
     for stage in ("training", "eval"):
         assert (found[stage]["status"], found[stage]["reason"]) == ("cancelled", "curation failed (attempt 1)")
     line = next(line for line in lab.meds1("status").stdout.splitlines() if line.startswith("first"))
@@ -89,7 +89,7 @@ def test_children_of_a_failed_stage_are_cancelled_and_name_the_cause(lab: Lab) -
 
 
 def test_unknown_while_the_controller_is_down_and_the_jobs_go_on_when_it_is_back(
-    lab: Lab, slurm_cluster: Cluster
+    lab: QuickLab, slurm_cluster: Cluster
 ) -> None:
     lab.meds1("submit", "first", "--stage", "curation", "--set", HELD)
     job = shown(lab)["curation"]["job_id"]
@@ -111,8 +111,8 @@ def test_unknown_while_the_controller_is_down_and_the_jobs_go_on_when_it_is_back
 
 def test_without_accounting_the_same_is_said(tmp_path: Path) -> None:
     with throwaway.fresh(ACCT="0") as cluster:
-        lab = make_lab(tmp_path / "lab", SMALL)
-        lab = Lab(lab.folder, {**lab.environment, "SLURM_CONF": str(cluster.conf)})
+        lab = make_quick_lab(tmp_path / "lab", ("first", "second"))
+        lab = replace(lab, environment={**lab.environment, "SLURM_CONF": str(cluster.conf)})
         lab.meds1("submit", "second", "--stage", "curation")
         lab.meds1("submit", "first", "--set", HELD)
         lab.wait("second", "curation")
