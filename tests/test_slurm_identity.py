@@ -20,7 +20,7 @@ import pytest
 
 from registry.records import parse_record
 from registry.schema import STAGES
-from tests.cluster.throwaway import Cluster
+from tests.cluster.throwaway import Cluster, impatient
 from tests.quick_lab import (
     AFTER,
     HELD,
@@ -201,7 +201,8 @@ def stopped_controller(cluster: Cluster) -> Iterator[None]:
     pid = controller(cluster)
     os.kill(pid, signal.SIGSTOP)
     try:
-        yield
+        with impatient(cluster):
+            yield
     finally:
         os.kill(pid, signal.SIGCONT)
 
