@@ -40,7 +40,7 @@ def test_a_storm_of_kills_loses_nothing_acknowledged_and_tears_no_read(tmp_path:
 
     assert (outcome.lost, outcome.torn, outcome.weather.broken, outcome.example) == (0, 0, 0, None)
     assert outcome.valid
-    assert outcome.acknowledged > 100
+    assert outcome.acknowledged > 20  # five seconds of a busy machine
     assert outcome.weather.killed > 10
     assert outcome.folds
     assert all(sight.looks > 3 for sight in outcome.weather.sights)
@@ -125,13 +125,13 @@ def test_a_storm_holds_no_more_files_open_the_longer_it_lasts(monkeypatch: pytes
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     probe = os.open("/dev/null", os.O_RDONLY)
     os.close(probe)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 50, hard))  # each process that is not buried holds two
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 30, hard))  # each process that is not buried holds two
     try:
         weather = blow(Wish(3.0, 4), writer, [], quiet)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    assert weather.killed > 25
+    assert weather.killed > 15
     assert weather.broken == 0
 
 
