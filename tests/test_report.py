@@ -19,18 +19,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
 
 from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
-from plotting.report import pairs
+from plotting.report import pairs, progress
 from plotting.report.answers import CHUNK
 from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
 from plotting.report.make import _processes, make_report
-from plotting.report.pairs import by_run, comparisons
+from plotting.report.pairs import by_run, comparisons, reference_of
 from plotting.report.predictions import write_predictions
+from plotting.report.progress import Steps
+from plotting.report.runs import Marks
 from plotting.report.scripts import script
 from plotting.runs import run_of
 from registry.edits import add_note
@@ -291,7 +294,7 @@ class TestData:
             )
 
     def test_so_few_are_held_against_each_other(self, report: Path) -> None:
-        assert data(report, "index")["not_compared"] is None
+        assert data(report, "index")["reference"] is None
 
     def test_runs_that_are_not_ranked_say_why_and_are_not_tested(self, report: Path) -> None:
         found = data(report, "pairs/base")
@@ -309,7 +312,29 @@ class TestData:
         assert found["one"]["two"]["remarks"][0] == "two: stale"
         assert found["two"]["one"]["remarks"][0] == "two: stale"
 
-    def test_too_many_runs_are_not_held_against_each_other_which_is_said(
+    def test_of_too_many_runs_each_is_held_against_the_first_of_the_leaderboard(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pairs, "MOST_RUNS", 3)
+        right = {"low": 50, "best": 90, "middle": 70, "lost": 95}
+        runs = [run_with(name, {"mcq": numbers(correct, 100)}) for name, correct in right.items()]
+        absent = {"lost": "lost: its predictions are not here"}
+
+        reference = reference_of(runs, set(right) - set(absent))
+
+        assert reference is not None
+        assert reference.experiment == "best"
+        assert reference.reason.startswith("4 experiments with scores are 6 pairs, too many for the report to test: ")
+        assert "name at most 3 in `meds1 report NAME ...`, or run `meds1 compare A B`" in reference.reason
+        alone = Marks(np.zeros(1, np.int8), np.zeros(1, np.int64), b"", b"")
+        marks = {name: {"mcq": alone} for name in right if name not in absent}
+        standings = comparisons(runs, marks, absent, reference)
+        assert {key[:2] for key in standings} == {("low", "best"), ("best", "middle"), ("best", "lost")}
+        assert sum(len(task.others) for task in pairs.tasks(standings, marks)) == 2
+        assert standings["best", "lost", "mcq"].untested == absent["lost"]
+        assert reference_of(runs[:3], right) is None
+
+    def test_a_report_of_too_many_runs_says_which_pairs_it_holds(
         self, study: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(pairs, "MOST_RUNS", 1)
@@ -319,11 +344,9 @@ class TestData:
         made = make_report(study.registry, view, runs, tmp_path / "report")
 
         (warning,) = made.warnings
-        assert warning.startswith("2 experiments with scores are 1 pairs, too many")
-        assert "name at most 1 in `meds1 report NAME ...`, or run `meds1 compare A B`" in warning
-        assert data(tmp_path / "report", "index")["not_compared"] == warning
-        assert data(tmp_path / "report", "pairs/base") == {}
-        assert data(tmp_path / "report", "config/base")
+        assert "it tests base, the first of the leaderboard with predictions, against each of the others" in warning
+        assert data(tmp_path / "report", "index")["reference"] == {"experiment": "base", "reason": warning}
+        assert data(tmp_path / "report", "pairs/deleted").keys() == {"base"}
         assert warning in page(tmp_path / "report/index.html").text
 
     def test_a_run_without_scores_has_nothing_to_compare_and_a_file_that_says_so(self, report: Path) -> None:
@@ -461,12 +484,11 @@ class TestFilesThatCannotBeRead:
         assert re.match(rf"bad: {re.escape(str(path))}: .*; copy (it|the file) anew", warning)
         assert [folder.name for folder in (tmp_path / "report/data/answers").iterdir()] == ["good"]
         assert list(found.marks) == ["good"]
-        assert found.n_questions == {"mcq": CHUNK + 50, "hard": CHUNK + 50}
         rows, questions = (
             data(tmp_path / "report", "runs/good")["mcq"]["row"],
             chunks(tmp_path / "report", "questions/b0"),
         )
-        assert rows == list(range(len(questions)))
+        assert rows == list(range(len(questions))) == list(range(CHUNK + 50))
 
 
 class TestElsewhere:
@@ -517,3 +539,15 @@ class TestElsewhere:
         done = Lab(tmp_path, lab_environment(tmp_path)).meds1("report", code=2)
 
         assert "the registry has no experiments yet" in done.stderr
+
+
+def test_a_log_has_a_line_on_the_steps_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = Steps(1)
+    steps.more(2)
+    steps.step()
+    assert capsys.readouterr().err == ""  # not yet
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    steps.step()
+    assert capsys.readouterr().err == "report: 2 of 3 steps in 0:00:00\n"

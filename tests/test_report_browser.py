@@ -172,7 +172,8 @@ class TestCompare:
         (tmp_path / "data/pairs").mkdir(parents=True)
         for name in ("compare.html", "assets", "data/config"):
             (tmp_path / name).symlink_to(report.folder / name)
-        index = data(report.folder, "index") | {"not_compared": "too many pairs"}
+        reference = {"experiment": "s1-10k-thinking", "reason": "too many pairs"}
+        index = data(report.folder, "index") | {"reference": reference}
         (tmp_path / "data/index.js").write_text(f'meds1Data("index",{json.dumps(index)});')
         (tmp_path / "data/pairs/base.js").write_text('meds1Data("pairs/base",{});')
         page = watched(report.page, tmp_path).open("compare.html#a=base&b=s1-1k")

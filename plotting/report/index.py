@@ -16,26 +16,13 @@ from plotting.scores import Row, benchmarks_of
 from registry.catalog import Display
 from registry.schema import STAGES
 
-FORMAT = 1
 
-
-def benchmark_list(runs: Sequence[Run], display: Display, rows: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The benchmarks in the order of their numbers; `rows` has how many questions each one's data files hold."""
-    scored = _scored(runs)
-    found = []
-    for source in benchmarks_of(scored):
-        chances = {row.scores[source].chance for row in scored if source in row.scores} - {None}
-        found.append(
-            {
-                "key": source,
-                "title": display.benchmarks.get(source, source),
-                "headline": ACCURACY,
-                "chance": max(filter(None, chances), default=None),
-                "rows": rows.get(source, 0),
-                "chunk": CHUNK,
-            }
-        )
-    return found
+def benchmark_list(runs: Sequence[Run], display: Display) -> list[dict[str, Any]]:
+    """The benchmarks in the order of their numbers."""
+    return [
+        {"key": source, "title": display.benchmarks.get(source, source), "headline": ACCURACY, "chunk": CHUNK}
+        for source in benchmarks_of(_scored(runs))
+    ]
 
 
 def index_data(
@@ -45,7 +32,6 @@ def index_data(
     measured = {name for row in _scored(runs) for score in row.scores.values() for name in score.measures()}
     metrics = [metric_of(name) for name in sorted(measured, key=lambda name: (name != ACCURACY, name))]
     return {
-        "format": FORMAT,
         "benchmarks": benchmarks,
         "metrics": [{**asdict(metric), "heading": metric.heading} for metric in metrics],
         "experiments": [_experiment(run, absent) for run in runs],
@@ -99,8 +85,6 @@ def _experiment(run: Run, absent: Mapping[str, str]) -> dict[str, Any]:
     row = run.row
     scores = {
         source: {
-            "flags": list(score.flags),
-            "n": score.total,
             "measures": {name: [m.value, m.low, m.high, m.n] for name, m in score.measures().items()},
         }
         for source, score in (row.scores.items() if row else ())
@@ -108,14 +92,7 @@ def _experiment(run: Run, absent: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": run.experiment,
         "label": run.label,
-        "group": run.group,
-        "color": run.color,
-        "tags": run.body.get("tags") or [],
-        "description": run.body.get("description") or "",
-        "status": {stage: run.statuses[stage].status for stage in STAGES},
         "remark": remark_of(run),
-        "comparable": row is not None and row.comparable,
-        "limit": row.limit if row else None,
         "predictions": run.experiment not in absent,
         "why_no_predictions": absent.get(run.experiment, ""),
         "scores": scores,

@@ -6,16 +6,17 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from plotting.figures.kinds import KINDS, Request
+from plotting.paired_tests import PairedTest
 from plotting.report import pairs
 from plotting.report.config_table import config_rows
 from plotting.report.curves import curve_of, draw_curve
@@ -24,6 +25,7 @@ from plotting.report.folder import replaced
 from plotting.report.index import benchmark_list, index_data, leaderboard, stage_counts
 from plotting.report.pages import Site, experiment_values, page_links
 from plotting.report.predictions import Predictions, write_predictions
+from plotting.report.progress import Steps
 from plotting.report.scripts import write_data
 from plotting.report.stages import stage_pages
 from plotting.runs import Run
@@ -56,7 +58,7 @@ class _Work:
     runs: Sequence[Run]
     site: Site
     pool: Executor
-    step: Callable[[], object]
+    steps: Steps
 
     @property
     def report(self) -> Path:
@@ -68,14 +70,12 @@ def make_report(opened: Registry, view: View, runs: Sequence[Run], out: Path) ->
 
     Raises what `folder.replaced` raises; a file of predictions that cannot be read is a warning.
     """
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
     with replaced(out) as report, _processes() as pool:
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         site = Site(report, made, opened.paths.file.name)
-        with tqdm(total=2 * len(runs), desc="report", unit="step", file=sys.stderr, disable=None) as bar:
+        with closing(Steps(2 * len(runs))) as steps:
             try:
-                predictions = _fill(_Work(opened, view, runs, site, pool, bar.update))
+                predictions = _fill(_Work(opened, view, runs, site, pool, steps))
             except BrokenProcessPool:
                 raise StageFailure(f"{out}: a process of the report was killed; is there enough memory?") from None
             except BaseException:
@@ -121,28 +121,32 @@ def _fill(work: _Work) -> Predictions:
     runs, display = work.runs, work.opened.catalog.display
     sources = benchmarks_of(run.row for run in runs if run.row is not None)
     numbered = {source: number for number, source in enumerate(sources)}
-    found = write_predictions(runs, numbered, work.report, work.pool, work.step)
+    found = write_predictions(runs, numbered, work.report, work.pool, work.steps.step)
 
     curves = {run.experiment: work.pool.submit(draw_curve, *job) for run in runs if (job := _curve(work, run))}
     request = Request(runs, display)
     figures = [work.pool.submit(draw, kind, request, work.report) for kind in KINDS]
-    refused = pairs.why_not_compared(runs)
-    found.warnings += [refused] if refused else []
-    standings = {} if refused else pairs.comparisons(runs, found.marks, found.absent)
+    reference = pairs.reference_of(runs, found.marks)
+    found.warnings += [reference.reason] if reference else []
+    standings = pairs.comparisons(runs, found.marks, found.absent, reference)
     tasks = pairs.tasks(standings, found.marks)
     _say_if_many(tasks)
     tests = [work.pool.submit(pairs.run_tests, task) for task in tasks]
+    work.steps.more(len(tests))
 
-    benchmarks = benchmark_list(runs, display, found.n_questions)
-    head = {"made": work.site.made, "registry": work.site.registry, "not_compared": refused or None}
+    benchmarks = benchmark_list(runs, display)
+    head = {"reference": asdict(reference) if reference else None}
     write_data(work.report, "index", {**head, **index_data(runs, benchmarks, found.absent)})
     _pages(work, found)
     for run in runs:
         curve = curves.get(run.experiment)
         _experiment_page(work, run, found, curve.result() if curve else "")
-        work.step()
+        work.steps.step()
     work.site.write("figures", {"figures": [figure.result() for figure in figures]})
-    results = {key: test for future in tests for key, test in future.result().items()}
+    results: dict[pairs.Key, PairedTest] = {}
+    for future in tests:
+        results |= future.result()
+        work.steps.step()
     titles = {benchmark["key"]: benchmark["title"] for benchmark in benchmarks}
     for name, content in pairs.by_run(standings, results, runs, titles):
         write_data(work.report, f"pairs/{name}", content)

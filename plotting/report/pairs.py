@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 from plotting.comparability import why_not_ranked
 from plotting.compare import remarks_on
 from plotting.conclusions import conclusion
+from plotting.leaderboard import board_of
 from plotting.paired_tests import PairedTest, adjusted, assessed
 from plotting.report.runs import Marks
 from plotting.runs import Run
 from scoring.pairs import Flips, Pairs
 
 MOST_RUNS = 150
-"""Of more than so many scored runs, 11,175 pairs, none are compared: time and files grow with the number's square."""
+"""Of more than so many scored runs, 11,175 pairs, only those with one of them are compared: all would take hours."""
 
 Key = tuple[str, str, str]
 """Two experiments in the report's order, and a benchmark."""
@@ -40,23 +41,44 @@ class Standing:
     untested: str | None
 
 
-def why_not_compared(runs: Sequence[Run]) -> str:
-    """Why the report holds none of these runs against each other; empty where it does."""
-    count = sum(run.row is not None for run in runs)
-    if count <= MOST_RUNS:
-        return ""
-    return (
-        f"{count:,} experiments with scores are {count * (count - 1) // 2:,} pairs, too many for the report to test; "
-        f"name at most {MOST_RUNS} in `meds1 report NAME ...`, or run `meds1 compare A B`"
+@dataclass(frozen=True)
+class Reference:
+    """The one experiment that all others are held against where they are too many for all pairs, and a line on that."""
+
+    experiment: str
+    reason: str
+
+
+def reference_of(runs: Sequence[Run], with_predictions: Container[str]) -> Reference | None:
+    """The leaderboard's first that can be tested; null where all pairs are compared."""
+    rows = [run.row for run in runs if run.row is not None]
+    if len(rows) <= MOST_RUNS:
+        return None
+    best = [row.experiment for row in board_of(rows).rows]
+    name = next((name for name in best if name in with_predictions), best[0])
+    count = len(rows)
+    return Reference(
+        name,
+        f"{count:,} experiments with scores are {count * (count - 1) // 2:,} pairs, too many for the report to test: "
+        f"it tests {name}, the first of the leaderboard with predictions, against each of the others; for other pairs "
+        f"name at most {MOST_RUNS} in `meds1 report NAME ...`, or run `meds1 compare A B`",
     )
 
 
 def comparisons(
-    runs: Sequence[Run], marks: Mapping[str, Mapping[str, Marks]], absent: Mapping[str, str]
+    runs: Sequence[Run],
+    marks: Mapping[str, Mapping[str, Marks]],
+    absent: Mapping[str, str],
+    reference: Reference | None = None,
 ) -> dict[Key, Standing]:
-    """Where every two scored runs stand on each benchmark of both; `absent` says why runs have no marks."""
+    """Where every two scored runs, or all and the `reference`, stand on each benchmark of both.
+
+    `absent` says why runs have no marks.
+    """
     found = {}
     for a, b in combinations([run for run in runs if run.row is not None], 2):
+        if reference is not None and reference.experiment not in (a.experiment, b.experiment):
+            continue
         for benchmark in a.scored.scores:
             if benchmark not in b.scored.scores:
                 continue

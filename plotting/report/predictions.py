@@ -27,7 +27,6 @@ class Predictions:
     failures: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    n_questions: dict[str, int] = field(default_factory=dict)
 
 
 def write_predictions(
@@ -58,7 +57,6 @@ def write_predictions(
         done()
     for source, table in tables.items():
         write_questions(report, numbered[source], table)
-        found.n_questions[source] = len(table.rows)
     return found
 
 

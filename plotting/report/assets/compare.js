@@ -10,6 +10,11 @@
   const page = { index: null, turn: 0 };
 
   const experiment = (name) => page.index.experiments.find((one) => one.name === name);
+  /** Why the report has nothing on two of very many experiments; null where it holds them against each other. */
+  const skipped = (a, b) => {
+    const { reference } = page.index;
+    return reference && ![a, b].includes(reference.experiment) ? reference.reason : null;
+  };
   const link = (name) => make('a', { href: `experiments/${encodeURIComponent(name)}.html` }, experiment(name).label);
 
   function table(caption, headings, rows) {
@@ -65,8 +70,7 @@
       return make('tr', null, make('th', { scope: 'row', class: 'sub' }, metric.title),
         measured(ofA[metric.name], metric, best === 'a'), measured(ofB[metric.name], metric, best === 'b'));
     });
-    const quiet = ranked === true || page.index.not_compared;
-    const note = quiet ? null : make('span', { class: 'not-ranked' }, `not ranked: ${ranked ?? 'nothing to compare'}`);
+    const note = ranked === true || skipped(a, b) ? null : make('span', { class: 'not-ranked' }, `not ranked: ${ranked ?? 'nothing to compare'}`);
     const head = make('tr', { class: 'group' }, make('th', { colspan: '3', scope: 'colgroup' }, benchmark.title, ' ', note));
     return metrics.length ? [head, ...rows] : [];
   }
@@ -116,7 +120,7 @@
     });
     const unscored = [a, b].filter((name) => Object.keys(experiment(name).scores).length === 0)
       .map((name) => make('p', { class: 'note' }, experiment(name).remark)); // names the experiment itself
-    if (page.index.not_compared) reasons.push(make('p', { class: 'note' }, page.index.not_compared));
+    if (skipped(a, b)) reasons.push(make('p', { class: 'note' }, skipped(a, b)));
     const remarks = (pair.remarks ?? []).map((remark) => make('p', { class: 'note' }, remark));
     const headings = ['benchmark', 'B − A, points', 'p', 'p (Holm)', 'answers', 'both right', 'both wrong',
       'A right → B wrong', 'A wrong → B right', 'method'];
