@@ -117,6 +117,16 @@ class TestLeaderboard:
         page.locator(".menu input").first.uncheck()
         assert page.locator('th[data-key="b0"]').is_hidden()
 
+    def test_without_scores_there_is_no_metric_or_benchmark_to_choose(self, report: Watched, tmp_path: Path) -> None:
+        for name in ("assets", "data"):
+            (tmp_path / name).symlink_to(report.folder / name)
+        page = (report.folder / "index.html").read_text()
+        (tmp_path / "index.html").write_text(page.replace(" data-benchmark=", " data-none="))
+        opened = watched(report.page, tmp_path).open("index.html")
+        expect(opened.get_by_label("Status")).to_be_visible()
+        expect(opened.get_by_label("Metric")).to_have_count(0)
+        expect(opened.get_by_text("Benchmarks", exact=True)).to_have_count(0)
+
     def test_two_ticked_experiments_are_compared(self, report: Watched) -> None:
         page = report.open("index.html")
         page.get_by_label("Compare base", exact=True).check()

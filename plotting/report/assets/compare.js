@@ -45,7 +45,8 @@
     if (differ.length === 0) return make('p', { class: 'note' }, 'The effective configs are equal.');
     const rows = differ.map((path) => make('tr', null, make('th', { scope: 'row' }, make('code', null, path)),
       setting(ofA, path), setting(ofB, path)));
-    return table(`The ${differ.length} settings in which the effective configs differ`, ['setting', `A: ${a}`, `B: ${b}`], rows);
+    const which = differ.length === 1 ? 'The one setting' : `The ${differ.length} settings`;
+    return table(`${which} in which the effective configs differ`, ['setting', `A: ${a}`, `B: ${b}`], rows);
   }
 
   // --- metrics ---

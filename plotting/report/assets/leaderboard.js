@@ -176,14 +176,15 @@
       chosen.sort = `${direction === 'descending' ? '-' : ''}${key}`;
       remember();
     });
-    const tools = make('div', { class: 'toolbar' }, searchBox(), ...selects(), columnChooser(), count, compare);
+    const scored = columns.length > 0;
+    const tools = make('div', { class: 'toolbar' }, searchBox(), ...selects(), scored && columnChooser(), count, compare);
     (table.closest('.scroll') || table).before(tools, message);
     const heading = headings(table).get(chosen.sort.replace(/^-/, ''));
     if (heading) sort(table, heading, chosen.sort.startsWith('-') ? 'descending' : 'ascending');
     filter();
     hide();
     offer();
-    load('index').then((index) => count.before(metricChooser(index))).catch((error) => warn(message, error));
+    if (scored) load('index').then((index) => count.before(metricChooser(index))).catch((error) => warn(message, error));
   }
 
   start();
