@@ -73,6 +73,13 @@ def run_with(name: str, benchmarks: Mapping[str, Any], display: Display = DISPLA
     )
 
 
+def asked(name: str, correct: int, hours: float = 1.0, **settings: Any) -> Run:
+    """An experiment whose eval recorded how it asked."""
+    inputs = {"prompting": "answer", "eval": {"temperature": 0, **settings}, "datasets": {"mcq": {"sha256": "0"}}}
+    training = {"metrics": {"gpu_hours": hours}}
+    return run_with(name, {"mcq": numbers(correct)}, eval={"inputs": inputs}, training=training)
+
+
 def lab() -> list[Run]:
     """Six experiments on two benchmarks: one is stale, one lacks a benchmark, one has budgets of thinking."""
     runs = []

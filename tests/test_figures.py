@@ -24,7 +24,7 @@ from plotting.runs import Run
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError
 from tests import figure_cases as cases
-from tests.figure_cases import DISPLAY, answered_lab, drawn, lab, numbers, run_with
+from tests.figure_cases import DISPLAY, answered_lab, asked, drawn, lab, numbers, run_with
 from tests.figure_references import assert_looks_like, difference, picture_of
 from tests.figure_references import cases as stored_cases
 from tests.lab import Lab, lab_environment
@@ -37,13 +37,6 @@ def table_of(sketch: Sketch) -> list[dict[str, Any]]:
 
 
 HOURS = {"metrics": {"gpu_hours": 1.0}}
-
-
-def asked(name: str, correct: int, hours: float = 1.0, **settings: Any) -> Run:
-    """An experiment whose eval recorded how it asked."""
-    inputs = {"prompting": "answer", "eval": {"temperature": 0, **settings}, "datasets": {"mcq": {"sha256": "0"}}}
-    training = {"metrics": {"gpu_hours": hours}}
-    return run_with(name, {"mcq": numbers(correct)}, eval={"inputs": inputs}, training=training)
 
 
 def pixels(sketch: Sketch) -> Any:

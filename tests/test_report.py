@@ -40,7 +40,7 @@ from registry.edits import add_note
 from registry.errors import UsageError
 from registry.spending import told
 from registry.store import Registry
-from tests.figure_cases import answered_lab, numbers, run_with
+from tests.figure_cases import answered_lab, asked, numbers, run_with
 from tests.figure_family_cases import rewarded
 from tests.lab import Lab, lab_environment
 from tests.original_registry import original_document, write_files
@@ -317,7 +317,7 @@ class TestData:
     ) -> None:
         monkeypatch.setattr(pairs, "MOST_RUNS", 3)
         right = {"low": 50, "best": 90, "middle": 70, "lost": 95}
-        runs = [run_with(name, {"mcq": numbers(correct, 100)}) for name, correct in right.items()]
+        runs = [asked(name, correct) for name, correct in right.items()]
         absent = {"lost": "lost: its predictions are not here"}
 
         reference = reference_of(runs, set(right) - set(absent))
@@ -333,6 +333,9 @@ class TestData:
         assert sum(len(task.others) for task in pairs.tasks(standings, marks)) == 2
         assert standings["best", "lost", "mcq"].untested == absent["lost"]
         assert reference_of(runs[:3], right) is None
+        hot = reference_of([*runs, asked("hot", 99, temperature=0.9)], [*right, "hot"])
+        assert hot is not None
+        assert hot.experiment == "lost"
 
     def test_a_report_of_too_many_runs_says_which_pairs_it_holds(
         self, study: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -344,7 +347,10 @@ class TestData:
         made = make_report(study.registry, view, runs, tmp_path / "report")
 
         (warning,) = made.warnings
-        assert "it tests base, the first of the leaderboard with predictions, against each of the others" in warning
+        assert (
+            "it tests base, the best with predictions that was asked as most were, against each of the others"
+            in warning
+        )
         assert data(tmp_path / "report", "index")["reference"] == {"experiment": "base", "reason": warning}
         assert data(tmp_path / "report", "pairs/deleted").keys() == {"base"}
         assert warning in page(tmp_path / "report/index.html").text

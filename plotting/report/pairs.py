@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from plotting.comparability import why_not_ranked
+from plotting.comparability import asked_otherwise, why_not_ranked
 from plotting.compare import remarks_on
 from plotting.conclusions import conclusion
 from plotting.leaderboard import board_of
@@ -50,18 +50,21 @@ class Reference:
 
 
 def reference_of(runs: Sequence[Run], with_predictions: Container[str]) -> Reference | None:
-    """The leaderboard's first that can be tested; null where all pairs are compared."""
-    rows = [run.row for run in runs if run.row is not None]
-    if len(rows) <= MOST_RUNS:
+    """The leaderboard's first that can be tested against most; null where all pairs are compared."""
+    having = [run for run in runs if run.row is not None]
+    count = len(having)
+    if count <= MOST_RUNS:
         return None
-    best = [row.experiment for row in board_of(rows).rows]
-    name = next((name for name in best if name in with_predictions), best[0])
-    count = len(rows)
+    board = board_of([run.scored for run in having])
+    unlike = {name for benchmark in board.benchmarks for name in asked_otherwise(having, benchmark)}
+    best = [row.experiment for row in board.rows]
+    tested = [name for name in best if name in with_predictions]
+    name = next((name for name in tested if name not in unlike), [*tested, *best][0])
     return Reference(
         name,
         f"{count:,} experiments with scores are {count * (count - 1) // 2:,} pairs, too many for the report to test: "
-        f"it tests {name}, the first of the leaderboard with predictions, against each of the others; for other pairs "
-        f"name at most {MOST_RUNS} in `meds1 report NAME ...`, or run `meds1 compare A B`",
+        f"it tests {name}, the best with predictions that was asked as most were, against each of the others; for "
+        f"other pairs name at most {MOST_RUNS} in `meds1 report NAME ...`, or run `meds1 compare A B`",
     )
 
 
