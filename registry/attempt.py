@@ -36,6 +36,7 @@ _LOCK_SECONDS = 15
 _LOST_LOCK_SECONDS = 120  # after a node was lost, NFS may hold the lock of its processes for that long
 _FIRST_WORD_SECONDS = 3
 LOCAL_JOB = "MEDS1_LOCAL_JOB"  # the id of a job of the local cluster, in that job's environment
+LAUNCHED = "MEDS1_LAUNCHED"  # set for the processes of an attempt whose launcher says how it ended
 SUBMISSION = "MEDS1_SUBMISSION"  # the token of the submission that a Slurm job is of, in that job's environment
 
 
@@ -132,6 +133,8 @@ class Attempt:
         }
         try:
             save_end(self.registry, self.job, event, result, self._ended())
+            if isinstance(error, Meds1Error):
+                error.recorded = True
         except StageFailure as unsaved:  # what ended the stage is the error to be raised
             log.error("%s", unsaved)
         with contextlib.suppress(OSError):  # a full disk, say: the record has the end of it

@@ -22,6 +22,8 @@ class Meds1Error(Exception):
     """Root of every error that a user can cause and mend."""
 
     exit_code = EXIT_FAILED
+    recorded = False
+    """Whether an attempt's record says it, so that whoever launched the attempt can."""
 
 
 class StageFailure(Meds1Error):  # noqa: N818 - the registry's own word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from registry.attempt import LAUNCHED
 from registry.console import Answer, answering, run_app
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, StageStopped, UsageError
@@ -87,9 +89,10 @@ def _claimed(file: Path) -> dict[str, Any] | None:
     try:
         return run_job(load_job(file))
     except Meds1Error as error:
-        if ranks()[0] == 0:
+        if ranks()[0] == 0 and not (error.recorded and LAUNCHED in os.environ):
             raise
         # Only rank 0 says how it ended: it records what another rank alone has met from that rank's file.
+        # Nor does it where the launcher, which reads the record, says the same.
         # After a stop the others end well: srun ends a whole step with the first task that does not.
         if not isinstance(error, StageStopped):
             raise SystemExit(error.exit_code) from None

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
+from registry.attempt import LAUNCHED
 from registry.effective import EffectiveConfig
 from registry.errors import (
     EXIT_MISSING,
@@ -76,7 +77,7 @@ def without_a_word(code: int) -> str:
 
 def _run_to_the_end(line: list[str]) -> tuple[int, bool]:
     """Run a command in a process group of its own; return its exit code, and whether a signal to end was handed on."""
-    process = subprocess.Popen(line, env=environment(), process_group=0)
+    process = subprocess.Popen(line, env={**environment(), LAUNCHED: "1"}, process_group=0)
     received: list[int] = []
 
     def hand_on(number: int, frame: FrameType | None) -> None:
