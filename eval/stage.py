@@ -57,15 +57,13 @@ def run(context: StageContext) -> StageOutput:
         predictions = [verdicts.on(prediction) for prediction in predictions]
     by_benchmark = {name: [p for p in predictions if p.source == name] for name in benchmarks}
     summary = {name: summarise(benchmarks[name], found, chat_format) for name, found in by_benchmark.items()}
-    for name, found in by_benchmark.items():
-        if verdicts is not None:
-            summary[name]["judge"] = verdicts.summary(headline(found))
-    _say(config.experiment, summary)
-    write_predictions(predictions, context.run_dir / PREDICTIONS)
+    if verdicts is not None:
+        summary = {
+            name: one | {"judge": verdicts.summary(headline(by_benchmark[name]))} for name, one in summary.items()
+        }
     tables = {name: details(benchmarks[name], headline(found)) for name, found in by_benchmark.items()}
-    _write_results({"summary": summary, "details": tables}, context.run_dir / RESULTS)
-    if not any(prediction.finish_reason == "error" for prediction in predictions):
-        (context.run_dir / PARTIAL).unlink(missing_ok=True)  # else a forced run asks again for what failed alone
+    _say(config.experiment, summary)
+    _write(context.run_dir, predictions, {"summary": summary, "details": tables})
     return StageOutput(
         metrics={
             "benchmarks": summary,
@@ -112,5 +110,9 @@ def _say(experiment: str, summary: Mapping[str, Mapping[str, Any]]) -> None:
             log.warning("%s: %s: look into this result: %s", experiment, source, ", ".join(numbers["flags"]))
 
 
-def _write_results(results: Mapping[str, Any], path: Path) -> None:
-    write_durably(path, (json.dumps(results, indent=2, ensure_ascii=False) + "\n").encode())
+def _write(folder: Path, predictions: Sequence[Prediction], results: Mapping[str, Any]) -> None:
+    """Write both files; a journal with errors stays, so that a forced run asks again for what failed alone."""
+    write_predictions(predictions, folder / PREDICTIONS)
+    write_durably(folder / RESULTS, (json.dumps(results, indent=2, ensure_ascii=False) + "\n").encode())
+    if not any(prediction.finish_reason == "error" for prediction in predictions):
+        (folder / PARTIAL).unlink(missing_ok=True)

@@ -112,6 +112,10 @@ class TrainingParams(Strict):
             return self.total_batch_size
         return self.batch_size * self.gradient_accumulation_steps * reference_gpus
 
+    def warmup_steps(self, steps: int) -> int:
+        """The first of so many optimizer steps, over which the learning rate rises."""
+        return round(self.warmup_ratio * steps)
+
     @property
     def keeps_best(self) -> bool:
         """Whether the model is that of the best validation."""

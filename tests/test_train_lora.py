@@ -13,8 +13,8 @@ from tests.training_case import Case, finish, has_checkpoint, losses, make_case,
 from train.checkpoints import checkpoint_folder, find_newest
 from train.export import ADAPTER_WEIGHTS
 from train.lora import count_parameters
+from train.method import prepare
 from train.stage import run
-from train.task import prepare
 
 RANK = 4
 LORA: dict[str, Any] = {

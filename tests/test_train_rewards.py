@@ -14,6 +14,7 @@ from inference.formats import FORMATS
 from registry.errors import UsageError
 from registry.training_schema import RewardName
 from tests.grpo_case import make_grpo_case, question, save_questions
+from train import method
 from train.grpo_task import prepare, question_order
 from train.rewards import rewards_of, trl_function
 
@@ -137,19 +138,19 @@ def test_what_cannot_be_trained_is_refused(
 ) -> None:
     case = make_grpo_case(tmp_path, grpo, **params)
     with pytest.raises(UsageError, match=f"^tiny: .*{message}"):
-        prepare(case.context())
+        method.prepare(case.context())
 
 
 def test_processes_that_cannot_share_the_completions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="32 rows cannot be shared by 3 processes"):
-        prepare(make_grpo_case(tmp_path).context(world_size=3))
+        method.prepare(make_grpo_case(tmp_path).context(world_size=3))
 
 
 def test_a_data_set_of_an_older_curation_is_refused(tmp_path: Path) -> None:
     case = make_grpo_case(tmp_path)
     save_questions(case, [{name: question(1)[name] for name in ("id", "prompt", "completion")}])
     with pytest.raises(UsageError, match=r"lacks the columns answer, answer_idx, options, .* run curation again"):
-        prepare(case.context())
+        method.prepare(case.context())
 
 
 def test_a_format_without_marks_has_no_format_to_reward() -> None:

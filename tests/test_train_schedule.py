@@ -37,7 +37,7 @@ def test_the_learning_rate_is_the_closed_form_at_every_step(
     case = make_case(tmp_path, num_epochs=epochs, warmup_ratio=ratio, lr_scheduler=scheduler, learning_rate=PEAK)
     task = prepare(case.context())
     steps = math.ceil(epochs * 4)  # 27 rows in batches of 8
-    assert (task.steps, task.warmup_steps) == (steps, warmup)
+    assert (task.steps, task.params.warmup_steps(task.steps)) == (steps, warmup)
     arguments = training_arguments(task, tmp_path / "out")
     made = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)
     rates = scheduled(arguments, made, steps)

@@ -20,8 +20,9 @@ from registry.training_schema import EarlyStoppingConfig
 from tests.training_case import Case, conversation, finish, losses, make_case, start
 from train.checkpoints import checkpoint_folder, find_newest
 from train.examples import IGNORED, Limit, tokenize
+from train.method import prepare
 from train.stage import run
-from train.task import load_tokenizer, prepare
+from train.task import load_tokenizer
 from train.validation import Metric, Validated, best, evaluation_steps, out_of_patience
 
 # 27 rows in batches of 8: 4 steps an epoch.

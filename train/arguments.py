@@ -72,7 +72,7 @@ def _optimization(task: Task | GrpoTask) -> dict[str, Any]:
     return {
         "learning_rate": params.learning_rate,
         "lr_scheduler_type": SCHEDULERS[params.lr_scheduler],
-        "warmup_steps": task.warmup_steps,
+        "warmup_steps": params.warmup_steps(task.steps),
         "optim": optimizer_name(),
         "adam_beta1": params.optimizer.adam_beta1,
         "adam_beta2": params.optimizer.adam_beta2,

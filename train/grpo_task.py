@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from data.hub import resolve
 from inference.formats import FORMATS, ChatFormat
-from registry.effective import EffectiveConfig
-from registry.errors import UsageError, naming
+from registry.errors import UsageError
 from registry.stage import StageContext
 from registry.training_memory import Load
 from registry.training_schema import GrpoConfig, RewardName, TrainingParams
@@ -70,11 +69,6 @@ class GrpoTask:
         """None, for want of a validation."""
         return frozenset()
 
-    @property
-    def warmup_steps(self) -> int:
-        """Optimizer steps over which the learning rate rises."""
-        return round(self.params.warmup_ratio * self.steps)
-
     def load(self, gpu: int) -> Load:
         """What the longest prompt with the longest completion asks of a GPU of so many bytes."""
         tokens = self.plan.per_device * (self.questions.longest + self.grpo.max_tokens)
@@ -82,32 +76,16 @@ class GrpoTask:
 
 
 def prepare(context: StageContext) -> GrpoTask:
-    """Settle everything that can be wrong before a model is loaded; each failure names the experiment."""
-    config = context.config
-    with naming(config.experiment):
-        return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
-
-
-def question_order(questions: int, per_step: int, seed: int, epoch: int) -> list[list[int]]:
-    """The numbers of the `per_step` questions of each step of an epoch: the same on every machine.
-
-    A last step that lacks questions is filled with the epoch's first ones; none is left out.
-    """
-    order = epoch_order(questions, seed, epoch)
-    steps = -(-questions // per_step)
-    endless = itertools.cycle(order)
-    return [list(itertools.islice(endless, per_step)) for _ in range(steps)]
-
-
-def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTask:
+    """Settle everything that can be wrong before a model is loaded; `train.method` names the experiment."""
     from datasets import load_from_disk
 
+    config = context.config
     params, curation = config.training, config.curation
     if params is None or params.grpo is None or curation is None:
         raise UsageError("method grpo needs training_params.grpo and a curation")
     grpo = params.grpo
     per_device = params.per_device_batch_size or params.batch_size
-    plan = plan_batch(params.global_batch(config.reference_gpus), per_device, world_size)
+    plan = plan_batch(params.global_batch(config.reference_gpus), per_device, context.world_size)
     chat_format = FORMATS[curation.format]
     rewards = rewards_of(list(grpo.rewards), chat_format)
     max_length = params.max_length or config.model.max_length
@@ -118,7 +96,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
     model_path = resolve(config.model, "model", config.model_key)
     tokenizer = load_tokenizer(model_path)
     parameters = count_parameters(model_path, params.lora)
-    rows = load_from_disk(str(dataset))["train"]
+    rows = load_from_disk(str(context.upstream["curation"].path("dataset_path")))["train"]
     questions = _questions(rows, tokenizer, chat_format, list(rewards), max_length - grpo.max_tokens)
     return GrpoTask(
         experiment=config.experiment,
@@ -135,6 +113,17 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> GrpoTas
         generation=generation_engine(),
         parameters=parameters,
     )
+
+
+def question_order(questions: int, per_step: int, seed: int, epoch: int) -> list[list[int]]:
+    """The numbers of the `per_step` questions of each step of an epoch: the same on every machine.
+
+    A last step that lacks questions is filled with the epoch's first ones; none is left out.
+    """
+    order = epoch_order(questions, seed, epoch)
+    steps = -(-questions // per_step)
+    endless = itertools.cycle(order)
+    return [list(itertools.islice(endless, per_step)) for _ in range(steps)]
 
 
 def _questions(rows: Any, tokenizer: Any, chat_format: ChatFormat, rewards: list[RewardName], room: int) -> Questions:

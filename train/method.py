@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from registry.errors import naming
 from registry.stage import StageContext
 from train import grpo_task, task
 from train.arguments import training_arguments
@@ -19,11 +20,12 @@ AnyTask = Task | GrpoTask
 
 
 def prepare(context: StageContext) -> AnyTask:
-    """What the experiment's method trains; settles everything that can be wrong before a model is loaded."""
+    """What the experiment's method trains, before a model is loaded; each failure names the experiment."""
     params = context.config.training
-    if params is not None and params.method == "grpo":
-        return grpo_task.prepare(context)
-    return task.prepare(context)
+    with naming(context.config.experiment):
+        if params is not None and params.method == "grpo":
+            return grpo_task.prepare(context)
+        return task.prepare(context)
 
 
 def arguments(prepared: AnyTask, folder: Path) -> Any:

@@ -19,7 +19,7 @@ def resolved(task: Task | GrpoTask) -> dict[str, Any]:
         **task.params.model_dump(mode="json"),
         "plan": asdict(task.plan),
         "steps": task.steps,
-        "warmup_steps": task.warmup_steps,
+        "warmup_steps": task.params.warmup_steps(task.steps),
         "save_steps": save_steps(task),
         "attention": task.attention,
         "precision": precision(),

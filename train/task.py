@@ -9,8 +9,7 @@ from typing import Any
 
 from data.hub import resolve
 from inference.formats import FORMATS
-from registry.effective import EffectiveConfig
-from registry.errors import MissingError, UsageError, naming
+from registry.errors import MissingError, UsageError
 from registry.stage import StageContext
 from registry.training_memory import Load
 from registry.training_schema import TrainingParams
@@ -44,11 +43,6 @@ class Task:
     parameters: ParameterCounts
 
     @property
-    def warmup_steps(self) -> int:
-        """Optimizer steps over which the learning rate rises."""
-        return round(self.params.warmup_ratio * self.steps)
-
-    @property
     def evaluation_steps(self) -> frozenset[int]:
         """Optimizer steps after which the validation is taken."""
         if self.validation is None:
@@ -63,33 +57,18 @@ class Task:
 
 
 def prepare(context: StageContext) -> Task:
-    """Settle everything that can be wrong before a model is loaded; each failure names the experiment."""
+    """Settle everything that can be wrong before a model is loaded; `train.method` names the experiment."""
     config = context.config
-    with naming(config.experiment):
-        return _prepare(config, context.upstream["curation"].path("dataset_path"), context.world_size)
-
-
-def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
-    from datasets import load_from_disk
-
     params = config.training
     if params is None:
         raise UsageError("there are no training_params, so there is nothing to train")
     limit_per_device = params.per_device_batch_size or params.batch_size
-    plan = plan_batch(params.global_batch(config.reference_gpus), limit_per_device, world_size)
+    plan = plan_batch(params.global_batch(config.reference_gpus), limit_per_device, context.world_size)
     model_path = resolve(config.model, "model", config.model_key)
     tokenizer = load_tokenizer(model_path)
     parameters = count_parameters(model_path, params.lora)
     limit = Limit(params.max_length or config.model.max_length, params.truncation)
-    splits = load_from_disk(str(dataset))
-    opening = FORMATS[config.curation.format].opening if config.curation else ""
-    train = tokenize(splits["train"], tokenizer, limit, opening)
-    if not train.rows:
-        raise UsageError(
-            f"no training row is left ({train.rows_dropped} are over max_length {limit.max_length}); raise "
-            "training_params.max_length, or look at the curation"
-        )
-    validation = tokenize(splits["validation"], tokenizer, limit, opening) if "validation" in splits else None
+    train, validation = _tokenized(context, tokenizer, limit)
     _check_validation(params, validation)
     attention = attention_implementation()
     packing = has_flash_attention(attention) if params.packing is None else params.packing
@@ -103,7 +82,7 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
         plan=plan,
         limit=limit,
         train=train,
-        validation=validation if validation is not None and validation.rows else None,
+        validation=validation,
         steps=plan.total_steps(train.rows, params.num_epochs),
         layout=lay_out(train.lengths, plan, math.ceil(params.num_epochs), params.seed, pack_tokens),
         attention=attention,
@@ -112,9 +91,26 @@ def _prepare(config: EffectiveConfig, dataset: Path, world_size: int) -> Task:
     )
 
 
+def _tokenized(context: StageContext, tokenizer: Any, limit: Limit) -> tuple[Tokenized, Tokenized | None]:
+    """The rows to train on, and those of the validation where there are any."""
+    from datasets import load_from_disk
+
+    splits = load_from_disk(str(context.upstream["curation"].path("dataset_path")))
+    curation = context.config.curation
+    opening = FORMATS[curation.format].opening if curation else ""
+    train = tokenize(splits["train"], tokenizer, limit, opening)
+    if not train.rows:
+        raise UsageError(
+            f"no training row is left ({train.rows_dropped} are over max_length {limit.max_length}); raise "
+            "training_params.max_length, or look at the curation"
+        )
+    validation = tokenize(splits["validation"], tokenizer, limit, opening) if "validation" in splits else None
+    return train, validation if validation is not None and validation.rows else None
+
+
 def _check_validation(params: TrainingParams, validation: Tokenized | None) -> None:
     wish = "early_stopping" if params.early_stopping else "keep 'best'"
-    if params.keeps_best and (validation is None or not validation.rows):
+    if params.keeps_best and validation is None:
         raise UsageError(
             f"training_params has {wish}, but there are no validation rows to tell the best weights by; set "
             "curation.validation_fraction above 0"

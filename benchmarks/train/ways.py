@@ -95,7 +95,7 @@ def time_bare(context: StageContext) -> Timed:
         dataset_kwargs={"skip_prepare_dataset": True},
         learning_rate=params.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=task.warmup_steps,
+        warmup_steps=params.warmup_steps(task.steps),
         optim="adamw_torch",
         adam_beta1=params.optimizer.adam_beta1,
         adam_beta2=params.optimizer.adam_beta2,
