@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 from scoring.text import clean, tokens_of
 
@@ -13,7 +13,6 @@ FailureMode = Literal["error", "empty", "truncated", "several_options", "no_answ
 before it said an answer. `several_options`: it names several options and chooses none. `no_answer`: it chooses none.
 `wrong_option`: it chooses another option than the gold one. `wrong_text`: a free-text answer that is not the gold one.
 """
-FAILURE_MODE_NAMES: tuple[FailureMode, ...] = get_args(FailureMode)
 
 
 def failure_mode(
