@@ -270,16 +270,33 @@ def test_the_command_says_all_and_fails_only_for_problems(lab: Registry, environ
     assert body["error"] == {"message": "problems found: records", "exit_code": 1}
 
 
+HELD = """
+import os, signal, sys
+
+def hold(event, details):
+    if event == "subprocess.Popen" and "-I" in details[1]:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+sys.addaudithook(hold)
+import meds1
+sys.exit(meds1.main())
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind_when_it_is_interrupted(
     lab: Registry, environment: dict[str, str], number: signal.Signals
 ) -> None:
-    command = [str(CHECKOUT / "bin" / "meds1"), "doctor"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 30
-        while not list(lab.paths.root.glob(".doctor-*/*")) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        process.send_signal(number)
+    """It stands still where it starts a probe's first process, so that it cannot end before it is interrupted."""
+    command = [sys.executable, "-c", HELD, "doctor"]
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            assert list(lab.paths.root.glob(".doctor-*/*"))
+            process.send_signal(number)
+        finally:
+            process.send_signal(signal.SIGCONT)
         process.communicate()
         assert process.returncode == 1
     assert list(lab.paths.root.glob(".doctor-*")) == []
