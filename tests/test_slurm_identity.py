@@ -229,14 +229,24 @@ def test_slurm_that_falls_silent_during_a_submission_loses_and_doubles_nothing(
     lab: QuickLab, slurm_cluster: Cluster
 ) -> None:
     lab.tell("a", "curation", "wait")
-    silent = with_sbatch(lab, f"[ $call != 2 ] || kill -STOP {controller(slurm_cluster)}")
+    pid, conf = controller(slurm_cluster), slurm_cluster.conf
+    heard = conf.read_text()
+    # A job's own srun asks Slurm too: it would fail. From then on commands give up after two seconds.
+    silent = with_sbatch(
+        lab,
+        f"""if [ $call = 2 ]; then
+    until compgen -G "{lab.folder}/.registry/*/a~curation~*~started~*" >/dev/null; do sleep 0.1; done
+    kill -STOP {pid}
+    echo MessageTimeout=2 >>{conf}
+fi""",
+    )
     try:
         done = silent.meds1("submit", "a", code=3)
     finally:
-        os.kill(controller(slurm_cluster), signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
+        conf.write_text(heard)
     assert "a: Slurm does not answer" in done.stderr
-    until(lambda: unfinished(lab), "Slurm answers")
-    time.sleep(2)  # it may work off what it was asked before
+    until(lambda: len(unfinished(lab)) == 2, "Slurm works off what it was asked while it was silent")
 
     lab.meds1("submit", "a")
 
