@@ -262,6 +262,18 @@ class TestCluster:
         self.wait_until(lambda: log.read_text() == f"{first} 0\n{second} 1\n", f"job {job} to start again")
         run("scancel", job)
 
+    def test_clusters_that_start_at_once_share_no_port(self) -> None:
+        one_block = (sys.executable, "tests/cluster/hold-ports.py", "18000", "18100", "100", "5")
+        with subprocess.Popen(one_block, cwd=ROOT, stdout=subprocess.PIPE) as first:
+            assert first.stdout is not None
+            try:
+                assert first.stdout.readline() == b"18001\n"
+                second = run(*one_block)
+            finally:
+                first.kill()
+        assert (second.returncode, second.stdout) == (1, "")
+        assert "no block of free ports from 18000 to 18100" in second.stderr
+
     @pytest.mark.full
     def test_a_killed_suite_leaves_nothing_of_its_cluster(self) -> None:
         program = (

@@ -15,24 +15,6 @@ export PATH=$PATH:/usr/sbin LC_ALL=C SLURM_CONF=$D/slurm.conf
 [ ! -s "$D/pids" ] || { echo "already started: $D/pids" >&2; exit 4; }
 [ ${#D} -le 80 ] || { echo "too long a path for a unix socket: $D" >&2; exit 5; }
 
-free_ports() { # COUNT: the first of COUNT neighbouring free ports, below the range that the kernel hands out
-    python3 - "$1" <<'PY'
-import contextlib, random, socket, sys
-
-count = int(sys.argv[1])
-while True:
-    first = random.randrange(20000, 32000)
-    with contextlib.ExitStack() as stack:
-        try:
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-        except OSError:
-            continue
-    print(first)
-    break
-PY
-}
-
 run_daemon() { # NAME COMMAND...: in the background, in a session of its own, noted in DIR/pids
     local name=$1
     shift
@@ -65,8 +47,12 @@ chmod 755 "$D" "$D/run"
 : >"$D/pids"
 : >"$D/plugstack.conf"
 : >"$D/gres.conf"
-PORT=$(free_ports $((NODES + 3))) # slurmctld, slurmdbd, MariaDB, then one for each node
 SOCKET=$D/run/munge.socket
+
+# Below the range that the kernel hands out: slurmctld, slurmdbd, MariaDB, then one for each node.
+run_daemon ports python3 "$HERE/hold-ports.py" 20000 32000 100 $((NODES + 3))
+wait_for 60 test -s "$D/log/ports.out"
+PORT=$(<"$D/log/ports.out")
 
 (umask 077 && head -c 128 /dev/urandom >"$D/run/munge.key")
 run_daemon munged munged -F --force --num-threads=10 --key-file="$D/run/munge.key" --socket="$SOCKET" \

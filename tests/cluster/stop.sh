@@ -27,7 +27,7 @@ for _ in {1..30}; do
     [ -n "$(timeout 5 squeue -h)" ] || break
     sleep 0.1
 done
-for daemon in slurmd- slurmctld slurmdbd mariadbd munged; do
+for daemon in slurmd- slurmctld slurmdbd mariadbd munged ports; do
     pids=$(awk -v name="$daemon" '$1 ~ "^" name {print $2}' "$D/pids")
     for pid in $pids; do ours "$pid" && kill "$pid"; done
     for pid in $pids; do
