@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,22 @@ def quiet(_: float) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_storm_of_kills_loses_nothing_acknowledged_and_tears_no_read(tmp_path: Path, lock: LockKind) -> None:
-    outcome = storm_of_records(tmp_path, lock, SHORT, quiet)
+    outcomes: list[Outcome] = []
+    while not _enough(outcomes):  # once, unless the machine is so busy that no fold ends between two kills
+        outcomes.append(storm_of_records(tmp_path / str(len(outcomes)), lock, SHORT, quiet))
+        last = outcomes[-1]
+        assert (last.lost, last.torn, last.weather.broken, last.example, last.valid) == (0, 0, 0, None, True)
 
-    assert (outcome.lost, outcome.torn, outcome.weather.broken, outcome.example) == (0, 0, 0, None)
-    assert outcome.valid
-    assert outcome.acknowledged > 20  # five seconds of a busy machine
-    assert outcome.weather.killed > 10
-    assert outcome.folds
-    assert all(sight.looks > 3 for sight in outcome.weather.sights)
+
+def _enough(outcomes: Sequence[Outcome]) -> bool:
+    """Whether what a storm is to disturb has happened in these storms, and it has disturbed it."""
+    readers = zip(*(outcome.weather.sights for outcome in outcomes), strict=True)
+    return (
+        sum(outcome.acknowledged for outcome in outcomes) > 20
+        and sum(outcome.weather.killed for outcome in outcomes) > 10
+        and any(outcome.folds for outcome in outcomes)
+        and all(sum(sight.looks for sight in sights) > 3 for sights in readers)
+    )
 
 
 def test_the_originals_way_of_saving_loses_results_and_tears_reads_in_the_same_storm(tmp_path: Path) -> None:
