@@ -8,12 +8,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.clock import seconds_of
 from benchmarks.registry.big_lab import EXPERIMENTS, RECORDS_EACH, make_big_lab, make_stale, name_of, one_more
 from registry.errors import StageFailure
 from registry.paths import CHECKOUT
@@ -61,15 +61,15 @@ def measure_scale(repeats: int, say: Callable[[str], None], experiments: int = E
 
 
 def _folds(lab: Registry, cache: Path, repeats: int, experiments: int) -> Iterator[Timed]:
-    yield Timed("first fold of all records", (_seconds(lambda: _fold(lab, experiments * RECORDS_EACH)),))
+    yield Timed("first fold of all records", (seconds_of(lambda: _fold(lab, experiments * RECORDS_EACH)),))
     adding = []
     for i in range(repeats):
         record = one_more(lab, name_of(i * 37 % experiments), cache)
         lab.save(record)
-        adding.append(_seconds(lambda: _fold(lab, 1)))
+        adding.append(seconds_of(lambda: _fold(lab, 1)))
     yield Timed("fold that adds one result", tuple(adding), 1.0)
-    yield Timed("fold with nothing to do", tuple(_seconds(lambda: _fold(lab, 0)) for _ in range(repeats)))
-    yield Timed("read", tuple(_seconds(lab.read) for _ in range(repeats)))
+    yield Timed("fold with nothing to do", tuple(seconds_of(lambda: _fold(lab, 0)) for _ in range(repeats)))
+    yield Timed("read", tuple(seconds_of(lab.read) for _ in range(repeats)))
 
 
 def _fold(lab: Registry, expected: int) -> None:
@@ -82,10 +82,10 @@ def _commands(lab: Registry, repeats: int, experiments: int, stale: int) -> Iter
     _check_status(lab, experiments, stale)
     for arguments, limit in ((("status",), 1.0), (("list",), None), (("--help",), 0.2)):
         of_lab = () if arguments == ("--help",) else ("--registry", str(lab.paths.file))
-        seconds = tuple(_seconds(lambda: _meds1(*arguments, *of_lab)) for _ in range(repeats))  # noqa: B023
+        seconds = tuple(seconds_of(lambda: _meds1(*arguments, *of_lab)) for _ in range(repeats))  # noqa: B023
         yield Timed(f"meds1 {' '.join(arguments)}", seconds, limit)
     bare = [sys.executable, "-c", "pass"]
-    yield Timed("python alone", tuple(_seconds(lambda: subprocess.run(bare, check=True)) for _ in range(repeats)))
+    yield Timed("python alone", tuple(seconds_of(lambda: subprocess.run(bare, check=True)) for _ in range(repeats)))
 
 
 def _check_status(lab: Registry, experiments: int, stale: int) -> None:
@@ -101,12 +101,6 @@ def _meds1(*arguments: str) -> bytes:
     if done.returncode != 0:
         raise StageFailure(f"meds1 {' '.join(arguments)}: {done.stderr.decode().strip()}")
     return done.stdout
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
 
 
 def _sizes(lab: Registry) -> dict[str, int]:

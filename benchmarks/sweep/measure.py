@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.clock import seconds_of
 from benchmarks.sweep.counted import calls_since_asked, counted
 from registry.errors import MissingError, StageFailure
 from registry.schema import STAGES
@@ -99,7 +100,7 @@ def make_sweep_lab(folder: Path, experiments: int) -> Lab:
 def _submit(lab: Lab, wish: Wish, say: Say) -> Figure:
     say(f"submitting {wish.experiments} experiments by one command")
     calls_since_asked(lab)
-    seconds = _seconds(lambda: _meds1(lab, "submit", "--all"))
+    seconds = seconds_of(lambda: _meds1(lab, "submit", "--all"))
     calls = calls_since_asked(lab)
     waiting = _in_queue()
     if waiting != 3 * wish.experiments:
@@ -120,7 +121,7 @@ def _singles(folder: Path, wish: Wish, say: Say) -> Iterator[Figure]:
         say(f"submitting {wish.singles} experiments: {what}")
         before = _in_queue()
         calls_since_asked(lab)
-        seconds = _seconds(lambda: _run(lab, command))  # noqa: B023
+        seconds = seconds_of(lambda: _run(lab, command))  # noqa: B023
         new = _in_queue() - before
         if new != 3 * wish.singles:
             raise StageFailure(f"{new} jobs came into the queue, not {3 * wish.singles}: the time means nothing")
@@ -197,12 +198,6 @@ def _run(lab: Lab, command: list[str]) -> str:
     if done.returncode != 0:
         raise StageFailure(f"{' '.join(command)}: {done.stderr.strip()[-1000:]}")
     return done.stdout
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
 
 
 @contextmanager
