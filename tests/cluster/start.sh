@@ -2,7 +2,7 @@
 # start.sh DIR: start a throw-away Slurm under DIR (a short path: it holds unix sockets), as root and without systemd; prints
 # SLURM_CONF=DIR/slurm.conf. Partitions: `main` (default, preemptible by requeue) and `high`.
 #   NODES  virtual nodes (2)        CPUS, MEM, GPUS  of each: cores, MB, pretend devices (8, 8000, 4); more than the machine has
-#   ACCT   1: accounting by slurmdbd and MariaDB, 0: none (1)      GRACE  seconds before preemption (10)
+#   ACCT   1: accounting by slurmdbd and MariaDB, 0: none (1)      GRACE  seconds that a preempted job has to end (60)
 #   MAX_ARRAY  jobs that one array may have (10001)
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: $0 DIR" >&2; exit 2; }
@@ -10,7 +10,7 @@ mkdir -p "$1"
 D=$(cd "$1" && pwd)
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 HOST=$(hostname -s)
-: "${NODES:=2}" "${CPUS:=8}" "${MEM:=8000}" "${GPUS:=4}" "${ACCT:=1}" "${GRACE:=10}" "${MAX_ARRAY:=10001}"
+: "${NODES:=2}" "${CPUS:=8}" "${MEM:=8000}" "${GPUS:=4}" "${ACCT:=1}" "${GRACE:=60}" "${MAX_ARRAY:=10001}"
 export PATH=$PATH:/usr/sbin LC_ALL=C SLURM_CONF=$D/slurm.conf
 [ ! -s "$D/pids" ] || { echo "already started: $D/pids" >&2; exit 4; }
 [ ${#D} -le 80 ] || { echo "too long a path for a unix socket: $D" >&2; exit 5; }
