@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from slurm.local import LocalChain, cancel, start
 from slurm.overview import flying_parents
 from slurm.submit import Submission, Submitted, submit_here
 from tests.lab import Lab, make_lab
+from tests.quick_lab import until
 from tests.small_lab import add, answer_of, edit_json
 from tests.stages import record, write_jsonl
 
@@ -85,12 +85,15 @@ class Held:
 
     def wait(self, name: str, event: str, stage: Stage = "curation") -> Header:
         """Wait until a stage has a record of this event."""
-        until(lambda: event in self.events(name, stage), f"{name}: {stage}: no {event} record: {self.lab.logs()}")
+        until(lambda: event in self.events(name, stage), f"{name}: {stage} has a record {event}; {self.lab.logs()}")
         return next(header for header in self.headers(name, stage) if header.event == event)
 
     def ends(self, name: str, stage: Stage = "curation") -> tuple[str, str]:
         """How a stage ends, and why."""
-        until(lambda: bool(self.headers(name, stage)) and self.headers(name, stage)[-1].event in TERMINAL, stage)
+        until(
+            lambda: bool(self.headers(name, stage)) and self.headers(name, stage)[-1].event in TERMINAL,
+            f"{name}: {stage} ends",
+        )
         entry = self.lab.results(name)[stage]
         return entry["status"], entry.get("error", "")
 
@@ -106,15 +109,7 @@ class Held:
         for header in (one for one in flying if one.event in ("submitted", "started")):
             if not gone_from_here(header):
                 os.kill(int(header.job["pid"]), signal.SIGTERM)
-            until(lambda header=header: gone_from_here(header), f"a process stays: {header}")  # type: ignore[misc]
-
-
-def until(found: Callable[[], bool], what: str) -> None:
-    for _ in range(1200):
-        if found():
-            return
-        time.sleep(0.1)
-    raise AssertionError(what)
+            until(lambda header=header: gone_from_here(header), f"this process has ended: {header}")  # type: ignore[misc]
 
 
 def rows(path: Path) -> None:
@@ -191,11 +186,11 @@ def test_no_more_stages_run_at_once_than_asked_for(held: Held) -> None:
         assert len(found) <= 2
         return found
 
-    until(lambda: running() == ["a", "b"], "the first two do not start")
+    until(lambda: running() == ["a", "b"], "the first two start")
     held.release("b")
-    until(lambda: running() == ["a", "c"], "the third does not take the place of the second")
+    until(lambda: running() == ["a", "c"], "the third takes the place of the second")
     held.release("a")
-    until(lambda: running() == ["c", "d"], "the fourth does not take the place of the first")
+    until(lambda: running() == ["c", "d"], "the fourth takes the place of the first")
     held.release("c")
     held.release("d")
     assert [held.ends(name)[0] for name in NAMES] == ["completed"] * 4
@@ -236,7 +231,7 @@ def test_a_supervisor_that_is_told_to_end_cancels_what_waits_and_stops_what_runs
 
     assert held.ends("b")[1].startswith("the local cluster was shut down")
     assert held.ends("a")[0] == "cancelled"
-    until(lambda: gone_from_here(held.wait("b", "submitted")), "the supervisor stays")
+    until(lambda: gone_from_here(held.wait("b", "submitted")), "the supervisor ends")
 
 
 @pytest.mark.full
@@ -246,14 +241,14 @@ def test_a_training_that_was_shut_down_is_taken_up_where_it_stopped(held: Held, 
     held.submit("a")
     held.wait("a", "started", "training")
     run_dir = Path(held.job("a", "training").run_dir)
-    until(lambda: bool(list(run_dir.glob("checkpoints/*/checkpoint-*/complete.json"))), "no checkpoint")
+    until(lambda: bool(list(run_dir.glob("checkpoints/*/checkpoint-*/complete.json"))), "there is a checkpoint")
 
     os.kill(held.supervisor("a"), signal.SIGTERM)
 
     assert held.ends("a", "training")[0] == "cancelled"
     held.submit("a")
     assert held.job("a", "training").attempt == 2
-    until(lambda: held.headers("a", "training")[-1].event == "completed", held.lab.logs())
+    until(lambda: held.headers("a", "training")[-1].event == "completed", f"it completes; {held.lab.logs()}")
     metrics = held.lab.results("a")["training"]["metrics"]
     assert metrics["world_size"] == 2
     assert metrics["steps_this_attempt"] < metrics["steps"]
@@ -265,7 +260,7 @@ def test_a_killed_supervisor_leaves_its_queue_gone_and_its_running_stage_alone(h
 
     os.kill(held.supervisor("a"), signal.SIGKILL)
 
-    until(lambda: gone_from_here(held.headers("b")[-1]), "the queue is not gone")
+    until(lambda: gone_from_here(held.headers("b")[-1]), "the queue is gone")
     shown = answer_of(held.lab, "status", "b")["data"]["b"]["curation"]
     assert shown["status"] == "cancelled"
     assert "its supervisor is gone; submit again" in shown["reason"]
@@ -280,7 +275,7 @@ def test_a_running_stage_without_its_supervisor_and_a_lost_one_can_be_cancelled(
     held.submit("a", "b", stages=CURATE, hold="a")
     held.wait("a", "started")
     os.kill(held.supervisor("a"), signal.SIGKILL)
-    until(lambda: gone_from_here(held.headers("b")[-1]), "the queue is not gone")
+    until(lambda: gone_from_here(held.headers("b")[-1]), "the queue is gone")
 
     assert cancel(held.lab.registry, [held.job("a"), held.job("b")]) == []
 
@@ -316,7 +311,7 @@ def test_a_stage_waits_for_the_attempt_that_it_replaces(held: Held) -> None:
     rows(held.data("a").with_suffix(".new"))
     held.data("a").with_suffix(".new").rename(held.data("a"))
 
-    until(lambda: held.events("a")[-1] == "completed", "the second attempt does not complete")
+    until(lambda: held.events("a")[-1] == "completed", "the second attempt completes")
     first = [header.event for header in held.headers("a") if header.attempt == 1]
     assert first == ["intent", "submitted", "started", "cancelled"]
 
@@ -352,7 +347,7 @@ def test_nothing_is_judged_while_the_registry_cannot_be_read(held: Held) -> None
 
     file.write_bytes(good[:-20])
     os.kill(pid, signal.SIGKILL)
-    until(lambda: "waiting until the registry can be read" in log.read_text(), "nothing was said")
+    until(lambda: "waiting until the registry can be read" in log.read_text(), "it says that it waits")
     file.write_bytes(good)
 
     assert held.ends("a") == ("failed", "the process ended with signal SIGKILL and left no record")
