@@ -75,7 +75,7 @@ class WrittenRegistry(RegistryFile):
 class WrittenDefaults(StageDefaults):
     """Fill what experiments leave out of a stage that they have; never a whole stage."""
 
-    curation: AnyCuration = described("For experiments whose curation has the field.", {})  # type: ignore
+    curation: AnyCuration = described("For experiments whose curation has the field.", {})  # type: ignore[valid-type]
     training_params: TrainingParams = described("For experiments that have training_params.", {})  # type: ignore[assignment]
     eval: EvalConfig = described("For every experiment.", {})  # type: ignore[assignment]
 

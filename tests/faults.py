@@ -124,13 +124,13 @@ def intercepted(around: Around) -> Iterator[None]:
         for name, module in modules.items():
             setattr(module, name, border.function(name))
         for module, _ in opens:
-            module.open = border.open  # type: ignore
+            module.open = border.open  # type: ignore[attr-defined]
         yield
     finally:
         for name, module in modules.items():
             setattr(module, name, _REAL[name])
         for module, real in opens:
-            module.open = real  # type: ignore
+            module.open = real  # type: ignore[attr-defined]
 
 
 def dying_at(moment: int) -> Around:

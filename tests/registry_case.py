@@ -104,7 +104,7 @@ def use_stages(monkeypatch: pytest.MonkeyPatch, **functions: str) -> None:
     """Let the runner find the stages of this module; `functions` names another one for a stage."""
     names = {"curation": "curate", "training": "train", "eval": "evaluate", **functions}
     for stage, name in names.items():
-        monkeypatch.setitem(ENTRY_POINT, stage, f"{__name__}:{name}")  # type: ignore
+        monkeypatch.setitem(ENTRY_POINT, stage, f"{__name__}:{name}")  # type: ignore[misc]
 
 
 def plans(registry: Registry, stages: Sequence[Stage] = STAGES, name: str = "tuned", **wish: Any) -> list[Plan]:

@@ -45,7 +45,7 @@ def crash_everywhere(template: Registry, folder: Path, action: Callable[[Registr
     """A copy of the lab for each moment at which `action` can die, after it has died there."""
     for moment in range(1, 1_000):
         lab = copy_of(template, folder / str(moment))
-        code = in_child(lambda lab=lab: action(lab), dying_at(moment))  # type: ignore
+        code = in_child(lambda lab=lab: action(lab), dying_at(moment))  # type: ignore[misc]
         yield lab
         if code == 0:
             assert moment > 10, "the action has no moment to die at"
@@ -132,7 +132,7 @@ def test_a_claim_that_dies_anywhere_leaves_the_next_number_free(lab: Registry, t
     attempts = lambda lab: lab.paths.attempts("tuned", "eval")  # noqa: E731
     for moment in range(1, 100):
         copy = copy_of(lab, tmp_path / str(moment))
-        code = in_child(lambda copy=copy: claim_attempt(attempts(copy)), dying_at(moment))  # type: ignore
+        code = in_child(lambda copy=copy: claim_attempt(attempts(copy)), dying_at(moment))  # type: ignore[misc]
         taken.add(claim_attempt(attempts(copy)))
         if code == 0:
             break

@@ -96,7 +96,7 @@ def test_a_save_that_meets_an_error_says_so_or_has_saved(
         new = record(4, accuracy=0.4)
         fault = Failing(error, chosen(number))
         with intercepted(fault):
-            message = refusal(lambda copy=copy, new=new: copy.save(new))  # type: ignore
+            message = refusal(lambda copy=copy, new=new: copy.save(new))  # type: ignore[misc]
         outcomes.add(message is None)
         found = list(copy.paths.inbox.glob("*00004*"))
         assert all(parse_record(path.read_bytes()) == new for path in found)
@@ -128,7 +128,7 @@ def test_a_fold_that_meets_an_error_at_any_call_costs_nothing(
         fault = Failing(error, chosen(number))
         reports: list[FoldReport] = []
         with intercepted(fault):
-            skipped = refusal(lambda copy=copy, reports=reports: reports.append(copy.fold()))  # type: ignore
+            skipped = refusal(lambda copy=copy, reports=reports: reports.append(copy.fold()))  # type: ignore[misc]
         for report in reports:
             skipped = report.skipped or "; ".join(report.warnings) or None
         assert skipped is not None or result_in_file(copy)["accuracy"] == 0.1
@@ -148,7 +148,7 @@ def test_a_reader_that_meets_an_error_says_so_in_one_line_and_never_shows_less(l
     for number, call in enumerate(calls, 1):
         views: list[View] = []
         with intercepted(Failing(error, at(number))):
-            message = refusal(lambda views=views: views.append(lab.read()))  # type: ignore
+            message = refusal(lambda views=views: views.append(lab.read()))  # type: ignore[misc]
         if message is not None:
             assert str(lab.paths.file.parent) in message
         else:

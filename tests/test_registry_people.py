@@ -132,7 +132,7 @@ def test_a_note_is_there_once_wherever_the_fold_that_brings_it_dies(lab: Registr
     for moment in range(1, 1_000):
         copy = write_lab(tmp_path / str(moment))
         copy.fold()
-        code = in_child(lambda copy=copy: add_note(copy, "tuned", "seen"), dying_at(moment))  # type: ignore
+        code = in_child(lambda copy=copy: add_note(copy, "tuned", "seen"), dying_at(moment))  # type: ignore[misc]
         copy.fold()
         body = json.loads(copy.paths.file.read_bytes())["experiments"]["tuned"]
         texts = [note["text"] for note in body.get("notes", [])]

@@ -99,7 +99,7 @@ def check(lab: Registry, saved: set[str]) -> None:
     assert saved <= known(lab)
     for name in saved - {"eval 3"}:
         stage, attempt = name.split()
-        assert result_in_file(lab, stage=stage)["attempt"] >= int(attempt)  # type: ignore
+        assert result_in_file(lab, stage=stage)["attempt"] >= int(attempt)  # type: ignore[arg-type]
     if "eval 3" in saved and {"eval 1", "eval 2"} & saved:
         assert result_in_file(lab)["last_attempt"]["attempt"] == 3
     assert lab.fold().applied == 0

@@ -73,9 +73,9 @@ def test_each_saves_and_folds_and_both_read_everything(lab: Registry, umasks: tu
 
     for turn, user in enumerate((0, 1, 0, 1)):
         first = 2 * turn + 1
-        assert as_user(user, umasks[user], lambda first=first: work(first)) == 0  # type: ignore
+        assert as_user(user, umasks[user], lambda first=first: work(first)) == 0  # type: ignore[misc]
         for reader in (0, 1):
-            assert as_user(reader, umasks[reader], lambda first=first: see(first + 1)) == 0  # type: ignore
+            assert as_user(reader, umasks[reader], lambda first=first: see(first + 1)) == 0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("umasks", UMASKS, ids=["-".join(f"{mask:03o}" for mask in masks) for masks in UMASKS])

@@ -113,7 +113,7 @@ def test_a_signal_while_the_result_is_being_saved_takes_it_from_nobody(
                 with intercepted(strike):
                     attempt.complete(StageOutput({"score": moment}, {}, job.folder))
             assert lab.read().state.headers("base", "eval")[-1].event == "completed"
-            if moment > len(calls_of(lambda job=job: job.save(lab, "completed", {}))):  # type: ignore
+            if moment > len(calls_of(lambda job=job: job.save(lab, "completed", {}))):  # type: ignore[misc]
                 break
     finally:
         signal.signal(number, before)
