@@ -11,15 +11,13 @@ from plotting.compare import Comparison, Flip, MetricRow, Tested
 from plotting.conclusions import conclusion, not_ranked, not_tested, p_text, points
 from plotting.config_differences import are_effective
 from plotting.leaderboard import shown
-from plotting.metrics import ACCURACY
+from plotting.metrics import tells
 from plotting.paired_tests import PairedTest
 from registry.catalog import Display
 from registry.console import Grid
 
 _MOST_FLIPS = 10
 _WIDEST = 40
-_ACCURACY_ONCE_MORE = ("text.accuracy_reward", "pass@1")
-"""What training rewards is the share of right answers again, but where a benchmark has rules of its own."""
 
 
 def lines(found: Comparison, display: Display) -> list[str | Grid]:
@@ -124,12 +122,8 @@ def _scores(found: Comparison, display: Display) -> Grid:
 
 
 def _tells(row: MetricRow, found: Comparison) -> bool:
-    """Whether a metric needs a row of its own: not that nothing was empty or failed, nor accuracy once more."""
-    values = {name: measure.value for name, measure in row.measures.items()}
-    if row.metric.name not in _ACCURACY_ONCE_MORE:
-        return row.metric.better != "lower" or any(values.values())
-    accuracy = next(one for one in found.rows if (one.benchmark, one.metric.name) == (row.benchmark, ACCURACY))
-    return any(abs(accuracy.measures[name].value - value) > 1e-9 for name, value in values.items())
+    scores = [run.scored.scores.get(row.benchmark) for run in found.runs]
+    return tells(row.metric.name, [score.measures() for score in scores if score is not None])
 
 
 def _cell(row: MetricRow, name: str) -> str:

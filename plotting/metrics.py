@@ -17,6 +17,8 @@ Better = Literal["higher", "lower"]
 Numbers = Mapping[str, Any]
 
 ACCURACY = "accuracy"
+_ACCURACY_ONCE_MORE = ("text.accuracy_reward", "pass@1")
+"""What training rewards is the share of right answers again, but where a benchmark has rules of its own."""
 _COUNTS = ("unanswered", "truncated", "empty", "errors", "thinking_cut")
 _GRADES = ("lower_bound", "share_unparsable")
 _FAILURES = "failure_modes"
@@ -95,6 +97,14 @@ def measures(numbers: Numbers) -> dict[str, Measure]:
     """Every metric of a benchmark that its numbers (an entry of a result's `benchmarks`) hold, by name."""
     found = {name: measure for name, measure in _all(numbers) if measure is not None}
     return dict(sorted(found.items(), key=lambda item: item[0] != ACCURACY))
+
+
+def tells(name: str, scores: Iterable[Mapping[str, Measure]]) -> bool:
+    """Whether a metric of some scores needs a place: not that nothing was empty or failed, nor accuracy once more."""
+    held = [score for score in scores if name in score]
+    if name in _ACCURACY_ONCE_MORE:
+        return any(abs(score[ACCURACY].value - score[name].value) > 1e-9 for score in held)
+    return metric_of(name).better != "lower" or any(score[name].value for score in held)
 
 
 def measures_by_budget(numbers: Numbers) -> dict[int, dict[str, Measure]]:

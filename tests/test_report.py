@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,17 +25,19 @@ import pytest
 
 from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
-from plotting.report import pairs, progress
+from plotting.report import make, pairs, progress
 from plotting.report.answers import CHUNK
 from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
-from plotting.report.make import _processes, make_report
+from plotting.report.index import benchmark_list, index_data
+from plotting.report.make import Made, _processes, make_report
 from plotting.report.pairs import by_run, comparisons, reference_of
 from plotting.report.predictions import write_predictions
 from plotting.report.progress import Steps
 from plotting.report.runs import Marks
 from plotting.report.scripts import script
 from plotting.runs import run_of
+from registry.catalog import Display
 from registry.edits import add_note
 from registry.errors import UsageError
 from registry.spending import told
@@ -94,6 +96,12 @@ def chunks(report: Path, folder: str) -> list[Any]:
     """The rows of the numbered data files of a folder, in order."""
     count = len(list((report / "data" / folder).iterdir()))
     return [row for number in range(count) for row in data(report, f"{folder}/{number}")]
+
+
+def made_of(lab: Lab, names: Sequence[str], out: Path) -> Made:
+    """The report of some experiments, made without the command."""
+    view = lab.registry.read()
+    return make_report(lab.registry, view, [run_of(lab.registry, view, name) for name in names], out)
 
 
 @pytest.fixture(scope="module")
@@ -337,26 +345,61 @@ class TestData:
         assert hot is not None
         assert hot.experiment == "lost"
 
+    @pytest.mark.parametrize(
+        ("having", "said"),
+        [
+            (["low", "hot"], "low, the best with predictions that was asked as most were,"),
+            (["hot", "hotter"], "hotter, the best with predictions, all of which were asked in another way than most,"),
+            ([], "best, the first of the leaderboard, where none has predictions,"),
+        ],
+    )
+    def test_what_all_are_held_against_is_not_said_to_be_what_it_is_not(
+        self, having: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pairs, "MOST_RUNS", 3)
+        runs = [asked(name, correct) for name, correct in {"low": 50, "middle": 70, "best": 90}.items()]
+        runs += [asked(name, correct, temperature=0.9) for name, correct in {"hot": 60, "hotter": 65}.items()]
+
+        reference = reference_of(runs, having)
+
+        assert reference is not None
+        assert reference.experiment == said.partition(",")[0]
+        assert f"too many for the report to test: it holds {said} against each of the others; " in reference.reason
+
     def test_a_report_of_too_many_runs_says_which_pairs_it_holds(
-        self, study: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, study: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(pairs, "MOST_RUNS", 1)
-        view = study.registry.read()
-        runs = [run_of(study.registry, view, name) for name in ("base", "deleted")]
+        monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+        monkeypatch.setattr(make, "KINDS", {kind: make.KINDS[kind] for kind in ("funnel", "comparison")})
 
-        made = make_report(study.registry, view, runs, tmp_path / "report")
+        made = made_of(study, ["random-1k-step", "deleted"], tmp_path / "report")
 
+        # The predictions, the curve and the page of each, two figures; nothing can be tested.
+        assert re.findall(r"report: (\d+) of (\d+)", capsys.readouterr().err)[-1] == ("8", "8")
         (warning,) = made.warnings
         assert (
-            "it tests base, the best with predictions that was asked as most were, against each of the others"
+            "it holds random-1k-step, the best with predictions that was asked as most were, against each of the others"
             in warning
         )
-        assert data(tmp_path / "report", "index")["reference"] == {"experiment": "base", "reason": warning}
-        assert data(tmp_path / "report", "pairs/deleted").keys() == {"base"}
+        assert data(tmp_path / "report", "index")["reference"] == {"experiment": "random-1k-step", "reason": warning}
+        assert data(tmp_path / "report", "pairs/deleted").keys() == {"random-1k-step"}
         assert warning in page(tmp_path / "report/index.html").text
 
     def test_a_run_without_scores_has_nothing_to_compare_and_a_file_that_says_so(self, report: Path) -> None:
         assert data(report, "pairs/failed") == {}
+
+    def test_metrics_that_tell_nothing_are_not_offered(self) -> None:
+        def offered(*rewards: int) -> set[str]:
+            found = [
+                numbers(90, empty=0, unanswered=3, text={"accuracy_reward": {"mean": reward / 200, "n": 200}})
+                for reward in rewards
+            ]
+            runs = [run_with(f"run-{number}", {"mcq": one}) for number, one in enumerate(found)]
+            return {metric["name"] for metric in index_data(runs, benchmark_list(runs, Display()), {})["metrics"]}
+
+        assert offered(90, 90) == {"accuracy", "unanswered", "mean_reasoning_tokens"}
+        assert offered(90, 91) - offered(90, 90) == {"text.accuracy_reward"}
 
     def test_configs_have_their_origins(self, report: Path) -> None:
         config = {path: (value, origin) for path, value, origin in data(report, "config/s1-10k-thinking")}
@@ -498,7 +541,9 @@ class TestFilesThatCannotBeRead:
 
 
 class TestElsewhere:
-    def test_a_copy_of_results_and_predictions_and_a_torn_file(self, study: Lab, tmp_path: Path) -> None:
+    def test_a_copy_of_results_and_predictions_and_a_torn_file(
+        self, study: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """On a laptop: the recorded paths are of the cluster, CACHE_DIR is a copy of some of its runs."""
         made = study.results("base")["eval"]["run_dir"].partition("/cache/")[0]
         for name in ("results.json", "config.json"):
@@ -509,11 +554,13 @@ class TestElsewhere:
         torn = next(tmp_path.glob("cache/runs/s1-1k/eval/*/eval_predictions.jsonl"))
         torn.write_bytes(torn.read_bytes()[:-100])
         laptop = Lab(tmp_path, lab_environment(tmp_path))
+        monkeypatch.setenv("CACHE_DIR", laptop.environment["CACHE_DIR"])
+        monkeypatch.setattr(make, "KINDS", {})
 
-        answer = answer_of(laptop, "report", "base", "s1-1k", "s1-5k", "--out", str(tmp_path / "report"))
+        made = made_of(laptop, ["base", "s1-1k", "s1-5k"], tmp_path / "report")
 
-        assert answer["data"]["with_predictions"] == 1
-        (warning,) = [line for line in answer["warnings"] if "eval_predictions" in line]
+        assert made.with_predictions == 1
+        (warning,) = made.warnings
         assert re.search(r"^s1-1k: .*eval_predictions\.jsonl: line \d+ is no JSON object; copy the file anew", warning)
         shown = {one["name"]: one for one in data(tmp_path / "report", "index")["experiments"]}
         assert shown["base"]["predictions"] is True
@@ -522,17 +569,18 @@ class TestElsewhere:
         assert not (tmp_path / "report/data/runs/s1-1k.js").exists()
         assert warning in page(tmp_path / "report/index.html").text
 
-    def test_a_registry_of_the_original_project(self, tmp_path: Path) -> None:
+    def test_a_registry_of_the_original_project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         document = original_document(str(tmp_path))
         write_files(document)
         write_json(tmp_path / "results.json", document)
         shutil.copy("config.json", tmp_path / "config.json")
         lab = Lab(tmp_path, lab_environment(tmp_path))
         names = [n for n, body in document["experiments"].items() if (body.get("results") or {}).get("eval")][:2]
+        monkeypatch.setattr(make, "KINDS", {})
 
-        answer = answer_of(lab, "report", *names, "--out", str(tmp_path / "report"))
+        made = made_of(lab, names, tmp_path / "report")
 
-        assert answer["data"]["with_predictions"] == 0
+        assert made.with_predictions == 0
         (one, *_) = data(tmp_path / "report", "index")["experiments"]
         assert one["scores"]
         assert "another program recorded it" in one["why_no_predictions"]

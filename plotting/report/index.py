@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from plotting.leaderboard import board_of, cells_of, headings
-from plotting.metrics import ACCURACY, metric_of
+from plotting.metrics import ACCURACY, metric_of, tells
 from plotting.report.answers import CHUNK
 from plotting.runs import Run
 from plotting.scores import Row, benchmarks_of
@@ -29,7 +29,8 @@ def index_data(
     runs: Sequence[Run], benchmarks: Sequence[Mapping[str, Any]], absent: Mapping[str, str]
 ) -> dict[str, Any]:
     """The content of `data/index.js`; `absent` says by experiment why its predictions are not in the report."""
-    measured = {name for row in _scored(runs) for score in row.scores.values() for name in score.measures()}
+    scores = [score.measures() for row in _scored(runs) for score in row.scores.values()]
+    measured = {name for score in scores for name in score if tells(name, [score])}
     metrics = [metric_of(name) for name in sorted(measured, key=lambda name: (name != ACCURACY, name))]
     return {
         "benchmarks": benchmarks,

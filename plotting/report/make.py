@@ -8,12 +8,13 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from plotting.figures.kinds import KINDS, Request
 from plotting.paired_tests import PairedTest
@@ -36,6 +37,7 @@ from registry.reading import View
 from registry.store import Registry
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _PROCESSES = 2
 _MANY_TESTS = 10_000  # of 100 experiments on two benchmarks
 _TEST_SECONDS = 1.2e-6  # for each answer, as measured
@@ -126,6 +128,7 @@ def _fill(work: _Work) -> Predictions:
     curves = {run.experiment: work.pool.submit(draw_curve, *job) for run in runs if (job := _curve(work, run))}
     request = Request(runs, display)
     figures = [work.pool.submit(draw, kind, request, work.report) for kind in KINDS]
+    work.steps.more(len(curves) + len(figures))
     reference = pairs.reference_of(runs, found.marks)
     found.warnings += [reference.reason] if reference else []
     standings = pairs.comparisons(runs, found.marks, found.absent, reference)
@@ -140,17 +143,24 @@ def _fill(work: _Work) -> Predictions:
     _pages(work, found)
     for run in runs:
         curve = curves.get(run.experiment)
-        _experiment_page(work, run, found, curve.result() if curve else "")
+        _experiment_page(work, run, found, _result(curve, work.steps) if curve else "")
         work.steps.step()
-    work.site.write("figures", {"figures": [figure.result() for figure in figures]})
+    work.site.write("figures", {"figures": [_result(figure, work.steps) for figure in figures]})
     results: dict[pairs.Key, PairedTest] = {}
     for future in tests:
-        results |= future.result()
-        work.steps.step()
+        tested = _result(future, work.steps)
+        results |= tested
     titles = {benchmark["key"]: benchmark["title"] for benchmark in benchmarks}
     for name, content in pairs.by_run(standings, results, runs, titles):
         write_data(work.report, f"pairs/{name}", content)
     return found
+
+
+def _result(future: Future[T], steps: Steps) -> T:
+    """What another process made, a step."""
+    result = future.result()
+    steps.step()
+    return result
 
 
 def _say_if_many(tasks: Sequence[pairs.Against]) -> None:

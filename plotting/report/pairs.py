@@ -59,11 +59,17 @@ def reference_of(runs: Sequence[Run], with_predictions: Container[str]) -> Refer
     unlike = {name for benchmark in board.benchmarks for name in asked_otherwise(having, benchmark)}
     best = [row.experiment for row in board.rows]
     tested = [name for name in best if name in with_predictions]
-    name = next((name for name in tested if name not in unlike), [*tested, *best][0])
+    alike = [name for name in tested if name not in unlike]
+    which = "the best with predictions that was asked as most were"
+    if not tested:
+        which = "the first of the leaderboard, where none has predictions"
+    elif not alike:
+        which = "the best with predictions, all of which were asked in another way than most"
+    name = [*alike, *tested, *best][0]
     return Reference(
         name,
         f"{count:,} experiments with scores are {count * (count - 1) // 2:,} pairs, too many for the report to test: "
-        f"it tests {name}, the best with predictions that was asked as most were, against each of the others; for "
+        f"it holds {name}, {which}, against each of the others; for "
         f"other pairs name at most {MOST_RUNS} in `meds1 report NAME ...`, or run `meds1 compare A B`",
     )
 
