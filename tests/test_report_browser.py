@@ -334,6 +334,32 @@ class TestEveryPage:
             expect(page.locator("main")).not_to_contain_text("Loading")
             assert page.evaluate("document.documentElement.scrollWidth") <= 400, address
 
+    def test_the_names_of_the_leaderboard_stay_in_sight_beside_its_scores(self, report: Watched) -> None:
+        report.page.set_viewport_size({"width": 400, "height": 800})
+        page = report.open("index.html")
+        scroll = page.locator(".scroll:has(> #leaderboard)")
+        moved = scroll.evaluate("place => { place.scrollLeft = 300; return place.scrollLeft; }")
+        frame = scroll.bounding_box()
+        assert moved > 200
+        assert frame is not None
+        for name in ('thead th[data-key="name"]', "tbody tr:first-child th"):
+            box = page.locator(f"#leaderboard {name}").bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] - frame["x"] < 3
+            assert box["width"] < 0.5 * frame["width"]  # the rest is for the scores
+
+    def test_the_leaderboard_is_printed_whole_on_pages_that_lie(self, report: Watched) -> None:
+        page = report.open("index.html")
+        boxes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", page.pdf())
+        page.set_viewport_size({"width": 1047, "height": 718})  # A4 without its margins
+        page.emulate_media(media="print")
+        ends = page.locator("#leaderboard :is(th, td)").evaluate_all(
+            "all => all.map(x => x.getBoundingClientRect().right)"
+        )
+        assert boxes
+        assert all(float(width) > float(height) for width, height in boxes)
+        assert max(ends) <= 1047
+
     def test_the_keyboard_reaches_what_scrolls_and_stops_at_nothing_else(self, report: Watched) -> None:
         report.page.set_viewport_size({"width": 400, "height": 800})
         for address in ("index.html", "compare.html#a=base&b=s1-1k", "experiments/s1-1k.html"):
