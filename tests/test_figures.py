@@ -23,6 +23,7 @@ from plotting.figures.kinds import KINDS, Sketch, write
 from plotting.runs import Run
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError
+from registry.figure_style import MARKERS
 from tests import figure_cases as cases
 from tests.figure_cases import DISPLAY, answered_lab, asked, drawn, lab, numbers, run_with
 from tests.figure_references import assert_looks_like, difference, picture_of
@@ -189,6 +190,38 @@ class TestComparison:
             "Multiple choice (n=200, some 20-600)",
             "Multiple choice (n=200)",
         ]
+
+    @pytest.mark.filterwarnings("error", "ignore:Glyph")
+    @pytest.mark.parametrize("name", ["W" * 60, "WWWWWWWWWW " * 6, "\N{CJK UNIFIED IDEOGRAPH-533B}" * 60, "i" * 60])
+    def test_a_title_is_no_wider_than_its_panel(self, name: str) -> None:
+        display = Display.model_validate({"benchmarks": {"mcq": name}})
+        run = run_with("a", {"mcq": numbers(100), "hard": numbers(90)})
+        figure = drawn("comparison", [run], display).figure
+        figure.draw_without_rendering()
+        panel, other = figure.axes
+        title = panel.title.get_window_extent()
+
+        assert panel.get_title().endswith("(n=200)")
+        assert title.width <= 2.4 * figure.dpi
+        assert not title.overlaps(other.title.get_window_extent())
+
+    def test_a_scale_of_values_that_are_close_has_several_numbers(self) -> None:
+        panel = drawn("scaling", [run_with("a", {"mcq": numbers(100, tokens=170), "hard": numbers(90, tokens=220)})])
+        low, high = panel.figure.axes[0].get_xlim()
+
+        assert sum(low <= tick <= high for tick in panel.figure.axes[0].get_xticks()) >= 3
+
+    def test_a_name_covers_no_dot_where_there_is_room(self) -> None:
+        budgets = {"256": numbers(90, tokens=100), "1024": numbers(100, tokens=900)}
+        line = run_with("line", {"mcq": numbers(100, tokens=900, budgets=budgets)})
+        others = [run_with(f"x{place}", {"mcq": numbers(103, tokens=770 + 4 * place)}) for place in range(13)]
+        figure = drawn("scaling", [line, *others]).figure
+        figure.draw_without_rendering()
+        panel = figure.axes[0]
+        (name,) = [text.get_window_extent() for text in panel.texts if text.get_text() == "line"]
+        dots = [dot for dot in panel.get_lines() if dot.get_marker() in MARKERS]
+
+        assert not [dot for dot in dots for x, y in panel.transData.transform(dot.get_xydata()) if name.contains(x, y)]
 
     def test_a_benchmark_or_metric_that_no_result_has_is_told_with_the_nearest(self) -> None:
         with pytest.raises(UsageError, match=r"'mqc'.*did you mean 'mcq'"):

@@ -91,6 +91,20 @@ class TestSampleEfficiency:
             drawn("sample-efficiency", runs, GROUPS)
 
 
+@pytest.mark.parametrize("kind", ["sample-efficiency", "perturbation", "reasoning-style"])
+def test_benchmarks_share_their_scale_and_have_a_line_of_guessing(kind: str) -> None:
+    runs = {"sample-efficiency": cases.sizes, "perturbation": cases.perturbed, "reasoning-style": cases.styles}[kind]()
+    sketch = drawn(kind, list(runs), GROUPS)
+    first, second = sketch.figure.axes
+    along_x = kind == "reasoning-style"
+    limits = [panel.get_xlim() if along_x else panel.get_ylim() for panel in (first, second)]
+    values = [np.asarray(line.get_xdata() if along_x else line.get_ydata()) for line in first.lines]
+
+    assert limits[0] == limits[1]
+    assert any(len(at) == 2 and (at == 25).all() for at in values)
+    assert "guessing" in sketch.figure.get_supxlabel()
+
+
 class TestPerturbation:
     def test_each_line_starts_at_the_unperturbed_member(self) -> None:
         sketch = drawn("perturbation", list(cases.perturbed()), GROUPS)
@@ -127,6 +141,13 @@ class TestReasoningStyle:
         assert labels == ["full reasoning", "step", "cot + step", "list", "no reasoning (none)"]
         assert {row["family"] for row in on_mcq(sketch)} == {"model-a", "model-b", ""}
         assert {row["style"] for row in on_mcq(sketch) if row["family"] == "model-b"} == {"full reasoning", "step"}
+
+    def test_one_family_without_a_base_model_needs_no_legend(self) -> None:
+        runs = [run_of("full", config_of(RANDOM)), run_of("step", config_of({**RANDOM, "extract": "step"}))]
+        sketch = drawn("reasoning-style", runs, GROUPS)
+
+        assert len(on_mcq(sketch)) == 2
+        assert sketch.figure.legends == []
 
     def test_what_is_no_other_style_of_the_same_recipe_is_named(self) -> None:
         other = run_of("other", config_of({**RANDOM, "seed": 3}))

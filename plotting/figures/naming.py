@@ -1,4 +1,4 @@
-"""Names written beside points, where they cover no other name."""
+"""Names written beside points, where they cover no other name, and no dot where there is room."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from plotting.figures.style import short_labels
+from registry.figure_style import MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _LENGTH = 24
 _LINE = 9  # points, of letters of 6.5
+_RADIUS = 3  # points, of a dot; its own name is 4 beside it
 
 
 def name_points(figure: Figure, named: Mapping[Axes, Sequence[tuple[str, tuple[float, float]]]]) -> None:
@@ -21,10 +23,12 @@ def name_points(figure: Figure, named: Mapping[Axes, Sequence[tuple[str, tuple[f
     figure.draw_without_rendering()  # puts the panels where they stay
     for panel, points in named.items():
         taken: list[Annotation] = []
+        dots = _dots(panel)
         labels = short_labels([name for name, _ in points], _LENGTH)
         for label, (_, place) in zip(labels, points, strict=True):
             tried = [_note(panel, label, place, offset) for offset in _offsets(panel, place)]
-            found = next((note for note in tried if _is_free(note, panel, taken)), tried[0])
+            free = [note for note in tried if _is_free(note, panel, taken)]
+            found = next((note for note in free if not _covers(note, dots, figure.dpi / 72)), [*free, *tried][0])
             for note in tried:
                 if note is not found:
                     note.remove()
@@ -58,3 +62,14 @@ def _is_free(note: Annotation, panel: Axes, taken: Sequence[Annotation]) -> bool
     box, room = note.get_window_extent(), panel.get_window_extent()
     inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
     return inside and not any(box.overlaps(other.get_window_extent()) for other in taken)
+
+
+def _dots(panel: Axes) -> list[tuple[float, float]]:
+    """Where the middles of a panel's dots are, in pixels."""
+    lines = [line for line in panel.get_lines() if line.get_marker() in MARKERS]
+    return [(x, y) for line in lines for x, y in panel.transData.transform(line.get_xydata())]
+
+
+def _covers(note: Annotation, dots: Sequence[tuple[float, float]], pixels: float) -> bool:
+    box = note.get_window_extent().padded(_RADIUS * pixels)
+    return any(box.contains(x, y) for x, y in dots)

@@ -21,7 +21,8 @@ from plotting.figures.varied import (
     add_legend,
     base_handles,
     dodged,
-    draw_bases,
+    draw_levels,
+    has_chance,
     values_of,
     varied,
 )
@@ -62,12 +63,14 @@ def sketch(request: Request) -> Sketch:
     drawn = varied(request, wanted)
     places = [(line, benchmark) for line in drawn.lines for benchmark in drawn.benchmarks]
     places = [place for place in places if any(drawn.measure(m.run, place[1]) for m in place[0].family.members)]
-    figure, panels = style.make_panels(len(places), _SIZE, sharex=True)
+    figure, panels = style.make_panels(len(places), _SIZE, sharex=True, sharey=True)
+    held = []
     for panel, (line, benchmark) in zip(panels, places, strict=True):
         name = f"{line.label}: " if len(drawn.lines) > 1 else ""
         style.add_title(panel, name + drawn.title(benchmark, request.display), _SIZE[0])
-        _draw(panel, drawn, line, benchmark)
+        held += _draw(panel, drawn, line, benchmark)
         panel.set_xlim(-6, 106)
+    style.fit_scale(panels[0], drawn.what.metric, held, along="y")
     curves = [curve for line in drawn.lines for curve in _curves(line.family)]
     rates = sorted({round(100 * rate) for curve in curves for rate, _ in curve.points} | {0})
     if len(rates) < _MOST_TICKS:
@@ -115,8 +118,9 @@ def _curves(family: Family) -> list[_Curve]:
     ]
 
 
-def _draw(panel: Axes, drawn: Varied, line: Line, benchmark: str) -> None:
-    held = draw_bases(panel, drawn, benchmark, [line.base] if line.base else [])
+def _draw(panel: Axes, drawn: Varied, line: Line, benchmark: str) -> list[float]:
+    """Draw a panel; return what the scale must hold."""
+    held = draw_levels(panel, drawn, benchmark, [line.base] if line.base else [])
     curves = _curves(line.family)
     for number, curve in enumerate(curves):
         points = [(rate, run, m) for rate, run in curve.points if (m := drawn.measure(run, benchmark)) is not None]
@@ -134,7 +138,7 @@ def _draw(panel: Axes, drawn: Varied, line: Line, benchmark: str) -> None:
         if untouched is not None:
             style.draw_measure(panel, 0, untouched, drawn.what.metric, _UNTOUCHED, along="y")
             held += values_of([untouched], drawn)
-    style.fit_scale(panel, drawn.what.metric, held, along="y")
+    return held
 
 
 def _handles(curves: Sequence[_Curve]) -> list[Artist]:
@@ -152,9 +156,10 @@ def _handles(curves: Sequence[_Curve]) -> list[Artist]:
 
 
 def _notes(drawn: Varied) -> tuple[str, ...]:
-    """Hollow means restored here, so that what is stale or limited is named."""
+    """Hollow and dashed means restored here, so that what is stale or limited is named, and guessing told apart."""
     marked = [run.label for run in drawn.runs if not run.scored.comparable]
-    return (f"stale, limited or running again: {', '.join(style.short_labels(marked))}",) if marked else ()
+    flawed = f"stale, limited or running again: {', '.join(style.short_labels(marked))}" if marked else ""
+    return "dashed from side to side: guessing" if has_chance(drawn) else "", flawed
 
 
 def _numbers(drawn: Varied) -> Sequence[Sequence[object]]:

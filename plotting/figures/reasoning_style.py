@@ -17,7 +17,7 @@ from plotting.figures.varied import (
     base_handles,
     caption,
     dodged,
-    draw_bases,
+    draw_levels,
     line_handles,
     values_of,
     varied,
@@ -42,10 +42,12 @@ def sketch(request: Request) -> Sketch:
     order = _ordered(drawn)
     row = style.ROW_INCHES * max(1.0, 0.6 * len(drawn.lines))
     size = (_PANEL_INCHES, 0.55 + row * len(order))
-    figure, panels = style.make_panels(len(drawn.benchmarks), size, style.inches_of(order), sharey=True)
+    figure, panels = style.make_panels(len(drawn.benchmarks), size, style.inches_of(order), sharex=True, sharey=True)
+    held = []
     for panel, benchmark in zip(panels, drawn.benchmarks, strict=True):
         style.add_title(panel, drawn.title(benchmark, request.display), _PANEL_INCHES)
-        _draw(panel, drawn, benchmark, order)
+        held += _draw(panel, drawn, benchmark, order)
+    style.fit_scale(panels[0], drawn.what.metric, held)
     style.name_rows(panels, order, range(len(order)))
     several = line_handles(drawn, linestyle="none") if len(drawn.lines) > 1 else []
     add_legend(figure, [*several, *base_handles(drawn)])
@@ -86,9 +88,10 @@ def _mean(drawn: Varied, runs: Sequence[Run]) -> float:
     return sum(values) / len(values)
 
 
-def _draw(panel: Axes, drawn: Varied, benchmark: str, order: Sequence[str]) -> None:
+def _draw(panel: Axes, drawn: Varied, benchmark: str, order: Sequence[str]) -> list[float]:
+    """Draw a panel; return what the scale must hold."""
     metric = drawn.what.metric
-    held = draw_bases(panel, drawn, benchmark, drawn.bases, along="x")
+    held = draw_levels(panel, drawn, benchmark, drawn.bases, along="x")
     for number, line in enumerate(drawn.lines):
         shift = dodged(number, len(drawn.lines), 0.8 / len(drawn.lines))
         for height, name in enumerate(order):
@@ -101,7 +104,7 @@ def _draw(panel: Axes, drawn: Varied, benchmark: str, order: Sequence[str]) -> N
                 if name == FULL:
                     panel.axvline(style.shown(metric, measure.value), color=line.look.color, linewidth=0.8, alpha=0.6)
                 held += values_of([measure], drawn)
-    style.fit_scale(panel, metric, held)
+    return held
 
 
 def _numbers(drawn: Varied, order: Sequence[str]) -> Sequence[Sequence[object]]:

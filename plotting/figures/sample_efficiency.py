@@ -19,7 +19,7 @@ from plotting.figures.varied import (
     base_handles,
     caption,
     dodged,
-    draw_bases,
+    draw_levels,
     line_handles,
     values_of,
     varied,
@@ -56,13 +56,15 @@ def sketch(request: Request) -> Sketch:
 
     counted = replace(request, runs=[run for run in request.runs if run.experiment not in uncounted])
     drawn = varied(counted, Wanted(("curation.n_samples",), worth, _LACK, _NEED, _settings))
-    figure, panels = style.make_panels(len(drawn.benchmarks), _SIZE, sharex=True)
+    figure, panels = style.make_panels(len(drawn.benchmarks), _SIZE, sharex=True, sharey=True)
+    held = []
     counts = [rows for line in drawn.lines for _, rows in _points(line, known)]
     for panel, benchmark in zip(panels, drawn.benchmarks, strict=True):
         style.add_title(panel, drawn.title(benchmark, request.display), _SIZE[0])
-        _draw(panel, drawn, benchmark, known)
+        held += _draw(panel, drawn, benchmark, known)
         style.count_in_powers(panel, counts)
         panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
+    style.fit_scale(panels[0], drawn.what.metric, held, along="y")
     add_legend(figure, [*line_handles(drawn), *base_handles(drawn)])
     figure.supylabel(style.axis_title(drawn.what.metric), fontsize=9)
     asked = any(known[m.run.experiment][1] == _AS_ASKED for line in drawn.lines for m in line.family.members)
@@ -99,8 +101,9 @@ def _points(line: Line, known: Mapping[str, Rows]) -> list[tuple[Run, int]]:
     return sorted(points, key=lambda point: point[1])
 
 
-def _draw(panel: Axes, drawn: Varied, benchmark: str, known: Mapping[str, Rows]) -> None:
-    held = draw_bases(panel, drawn, benchmark, drawn.bases)
+def _draw(panel: Axes, drawn: Varied, benchmark: str, known: Mapping[str, Rows]) -> list[float]:
+    """Draw a panel; return what the scale must hold."""
+    held = draw_levels(panel, drawn, benchmark, drawn.bases)
     for number, line in enumerate(drawn.lines):
         shift = 1 + dodged(number, len(drawn.lines), min(0.05, 0.3 / len(drawn.lines)))
         points = [(run, rows * shift) for run, rows in _points(line, known) if drawn.measure(run, benchmark)]
@@ -112,8 +115,7 @@ def _draw(panel: Axes, drawn: Varied, benchmark: str, known: Mapping[str, Rows])
                 hollow = not run.scored.comparable
                 style.draw_measure(panel, at, measure, drawn.what.metric, line.look, along="y", hollow=hollow)
         held += values_of(measures, drawn)
-    if held:
-        style.fit_scale(panel, drawn.what.metric, held, along="y")
+    return held
 
 
 def _numbers(drawn: Varied, known: Mapping[str, Rows]) -> Sequence[Sequence[object]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from plotting.metrics import Measure, Metric
 from plotting.runs import Run
 from registry.catalog import Display
-from registry.figure_style import MARKERS, NEUTRAL, PALETTE
+from registry.figure_style import MARKERS, NEUTRAL, PALETTE, RC
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -28,6 +29,7 @@ ROW_INCHES = 0.2
 LABEL_LENGTH = 42
 _CHARACTER_INCHES = 0.072
 _PAGE_INCHES = 11.0
+_FEWEST, _MOST_LINES = 12, 4  # letters of a line of a title, and lines
 
 Looks = Mapping[str | None, "Look"]
 
@@ -140,8 +142,31 @@ def make_panels(count: int, size: tuple[float, float], left: float = 0.0, **shar
 
 
 def add_title(panel: Axes, title: str, inches: float) -> None:
-    """A panel's title, in lines that are no wider than the panel."""
-    panel.set_title(textwrap.fill(title, max(12, int(inches / _CHARACTER_INCHES))))
+    """A panel's title, in lines that are no wider than the panel; a very long one without its middle."""
+    letters = max(_FEWEST, int(inches / _CHARACTER_INCHES))
+    room = 0.95 * inches  # pixels make letters wider
+    while letters > _FEWEST and any(_drawn_inches(line) > room for line in _title_lines(title, letters)):
+        letters -= 1
+    panel.set_title("\n".join(_title_lines(title, letters)))
+
+
+def _title_lines(title: str, letters: int) -> list[str]:
+    kept = len(title)
+    while len(lines := textwrap.wrap(_without_middle(title, kept), letters)) > _MOST_LINES:
+        kept -= 1
+    return lines
+
+
+def _drawn_inches(title: str) -> float:
+    """How wide a line of a title is."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # said once, when the figure is written
+        size = FontProperties(size=RC["axes.titlesize"])
+        points, _, _ = text_to_path.get_text_width_height_descent(title, size, ismath=False)
+    return float(points) / 72
 
 
 def name_rows(panels: Sequence[Axes], labels: Sequence[str], heights: Sequence[float]) -> None:
@@ -230,7 +255,7 @@ def fit_scale(panel: Axes, metric: Metric, values: Sequence[float], along: Liter
 
 def count_in_powers(panel: Axes, values: Sequence[float]) -> None:
     """A logarithmic scale along x, with plain numbers; where there are values of 0, these stand on its left."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     zero = 0 in values
     positive = [value for value in values if value > 0] or [1.0]
@@ -238,6 +263,8 @@ def count_in_powers(panel: Axes, values: Sequence[float]) -> None:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high / low < 30 else (1, 3) if high / low < 300 else (1,)
     ticks = [step * 10.0**power for power in powers for step in steps]
+    if not zero and high / low < 3:  # one or two of these are no scale to read
+        ticks = list(MaxNLocator(5).tick_values(low / 1.4, high * 1.4))
     if zero:
         panel.set_xscale("symlog", linthresh=low / 2, linscale=0.5)
     else:
@@ -268,7 +295,9 @@ def add_legend(figure: Figure, looks: Sequence[tuple[str, Look]]) -> None:
 
 
 def place_legend(figure: Figure, handles: Sequence[Artist], beside: float) -> None:
-    """A legend above the panels, in as many columns as fit; a handle with its gaps takes `beside` inches."""
+    """A legend above the panels, if any, in as many columns as fit; a handle with its gaps takes `beside` inches."""
+    if not handles:
+        return
     width = inches_of([str(handle.get_label()) for handle in handles]) + beside
     rows = math.ceil(len(handles) / max(1, int(figure.get_figwidth() / width)))
     columns = math.ceil(len(handles) / rows)  # as even as it goes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MEASURED = ("benchmark", "metric", "value", "low", "high", "n", "status", "remark")
 _CROWD = 4
 _BASE = "0.45"
-_BASE_LINES: tuple[Literal["-", ":", "-.", "--"], ...] = ("-", ":", "-.", "--")
+_BASE_LINES: tuple[Literal["-", ":", "-."], ...] = ("-", ":", "-.")  # dashes are for guessing
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,16 @@ def dodged(number: int, count: int, width: float) -> float:
     return (number - (count - 1) / 2) * width
 
 
-def draw_bases(
+def draw_levels(
     panel: Axes, drawn: Varied, benchmark: str, bases: Sequence[Run], along: Literal["x", "y"] = "y"
 ) -> list[float]:
-    """Base models as lines with the band of their interval; return what the scale must hold."""
+    """Guessing, and base models as lines with the band of their interval; return what the scale must hold."""
     span, line = (panel.axhspan, panel.axhline) if along == "y" else (panel.axvspan, panel.axvline)
     values = []
+    chance = drawn.what.chance(benchmark)
+    if chance is not None:
+        style.draw_chance(panel, chance, along)
+        values.append(100 * chance)
     for run in bases:
         measure = drawn.measure(run, benchmark)
         if measure is None:
@@ -165,7 +169,7 @@ def _untrained(run: Run) -> str:
     return f"not trained, {flaw}" if flaw else "not trained"
 
 
-def _dashes(drawn: Varied, base: Run) -> Literal["-", ":", "-.", "--"]:
+def _dashes(drawn: Varied, base: Run) -> Literal["-", ":", "-."]:
     names = [run.experiment for run in drawn.bases]
     return _BASE_LINES[names.index(base.experiment) % len(_BASE_LINES)]
 
@@ -195,4 +199,9 @@ def values_of(measures: Iterable[Measure | None], drawn: Varied) -> list[float]:
 def caption(drawn: Varied, *more: str) -> tuple[str, ...]:
     """What stands below the figure."""
     hollow = any(not run.scored.comparable for run in drawn.runs)
-    return (*more, style.HOLLOW if hollow else "")
+    return (*more, style.CHANCE if has_chance(drawn) else "", style.HOLLOW if hollow else "")
+
+
+def has_chance(drawn: Varied) -> bool:
+    """Whether a panel has the line of guessing."""
+    return any(drawn.what.chance(benchmark) is not None for benchmark in drawn.benchmarks)
