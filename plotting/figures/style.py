@@ -151,9 +151,10 @@ def add_title(panel: Axes, title: str, inches: float) -> None:
 
 
 def _title_lines(title: str, letters: int) -> list[str]:
-    kept = len(title)
-    while len(lines := textwrap.wrap(_without_middle(title, kept), letters)) > _MOST_LINES:
+    lines, kept = textwrap.wrap(title, letters), len(title)
+    while len(lines) > _MOST_LINES:
         kept -= 1
+        lines = textwrap.wrap(_without_middle(title, kept), letters)
     return lines
 
 
