@@ -20,6 +20,7 @@ from matplotlib.text import Text
 from curation.figures import draw_funnel
 from plotting.figures import style
 from plotting.figures.kinds import KINDS, Sketch, write
+from plotting.figures.labels import LABEL_LENGTH, short_labels
 from plotting.runs import Run
 from registry.catalog import Display
 from registry.errors import MissingError, UsageError
@@ -120,9 +121,9 @@ class TestLook:
 
     def test_long_labels_lose_their_middle_and_stay_apart(self) -> None:
         long = ["a" * 100 + "-1", "a" * 100 + "-2", "short", "b" * 60 + "x" + "b" * 60, "b" * 60 + "y" + "b" * 60]
-        short = style.short_labels(long)
+        short = short_labels(long)
         assert len(set(short)) == 5
-        assert all(len(label) <= style.LABEL_LENGTH + 4 for label in short)
+        assert all(len(label) <= LABEL_LENGTH + 4 for label in short)
         assert (short[0][-2:], short[2]) == ("-1", "short")
 
     def test_the_card_of_a_data_set_is_drawn_with_the_same_colours(self) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import add_title, inches_of, short_labels
 from plotting.figures.selecting import Scored, scored
 from plotting.figures.style import Look
 from plotting.runs import Run
@@ -35,17 +36,17 @@ def sketch(request: Request) -> Sketch:
     order = _ordered(what, request.display)
     others = {benchmark: what.asked_otherwise(benchmark) for benchmark in what.benchmarks}
     marked = {name for reasons in others.values() for name in reasons}
-    labels = style.short_labels([run.label for run in order])
+    labels = short_labels([run.label for run in order])
     labels = [
         f"{label} {_MARK}" if run.experiment in marked else label for label, run in zip(labels, order, strict=True)
     ]
     heights = _heights(order)
-    left = style.inches_of(labels)
+    left = inches_of(labels)
     size = (_PANEL_INCHES, 0.55 + style.ROW_INCHES * (heights[-1] + 1))
     figure, panels = style.make_panels(len(what.benchmarks), size, left, sharex=True, sharey=True)
     looks = style.group_looks(request.display, order)
     for panel, benchmark in zip(panels, what.benchmarks, strict=True):
-        style.add_title(panel, what.title(benchmark, request.display), _PANEL_INCHES)
+        add_title(panel, what.title(benchmark, request.display), _PANEL_INCHES)
         _draw(panel, what, benchmark, list(zip(order, heights, strict=True)), looks)
     style.name_rows(panels, labels, heights)
     style.fit_scale(panels[0], what.metric, _drawn_values(what))

@@ -13,6 +13,7 @@ from typing import Any
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import add_title
 from plotting.figures.naming import name_points
 from plotting.figures.selecting import Scored, scored
 from plotting.metrics import Measure
@@ -109,7 +110,7 @@ def _drawn(request: Request, what: Scored, points: Mapping[tuple[_Cost, str], li
     looks = style.group_looks(request.display, what.runs)
     fronts = {}
     for panel, ((cost, benchmark), found) in zip(panels, points.items(), strict=True):
-        style.add_title(panel, what.title(benchmark, request.display), _PANEL[0])
+        add_title(panel, what.title(benchmark, request.display), _PANEL[0])
         panel.set_xlabel(cost.title)
         chance = what.chance(benchmark)
         if chance is not None:

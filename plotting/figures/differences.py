@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from plotting.comparability import why_not_ranked
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import add_title, inches_of, short_labels
 from plotting.figures.selecting import Scored, nothing_to_draw, scored
 from plotting.figures.style import Look
 from plotting.paired_tests import PairedTest, adjusted, paired_test
@@ -122,17 +123,17 @@ def _sorted(compared: Iterator[_Compared]) -> list[_Compared]:
 def _figure(request: Request, what: Scored, baseline: Run, compared: list[_Compared]) -> Sketch:
     benchmarks = [name for name in what.benchmarks if any(name in one.tests for one in compared)]
     fresh = [one.run.scored.comparable for one in compared]
-    labels = style.short_labels([one.run.label for one in compared])
+    labels = short_labels([one.run.label for one in compared])
     labels = [label if whole else f"{label} *" for label, whole in zip(labels, fresh, strict=True)]
     size = (_PANEL_INCHES, 0.55 + style.ROW_INCHES * len(compared))
-    figure, panels = style.make_panels(len(benchmarks), size, style.inches_of(labels), sharex=True, sharey=True)
+    figure, panels = style.make_panels(len(benchmarks), size, inches_of(labels), sharex=True, sharey=True)
     looks = style.group_looks(request.display, [one.run for one in compared])
     for panel, name in zip(panels, benchmarks, strict=True):
         tests = [one.tests[name] for one in compared if name in one.tests]
         counts = sorted({test.n_questions for test in tests})
         title = request.display.benchmarks.get(name, name)
         questions = "-".join(map(str, sorted({counts[0], counts[-1]})))
-        style.add_title(panel, f"{title} ({questions}\N{NO-BREAK SPACE}questions)", _PANEL_INCHES)
+        add_title(panel, f"{title} ({questions}\N{NO-BREAK SPACE}questions)", _PANEL_INCHES)
         _draw(panel, compared, name, looks)
     style.name_rows(panels, labels, range(len(compared)))
     ends = [100 * end for one in compared for test in one.tests.values() for end in (*test.ci, test.difference)]
@@ -140,7 +141,7 @@ def _figure(request: Request, what: Scored, baseline: Run, compared: list[_Compa
     panels[0].set_xlim(low, high)
     style.add_group_legend(figure, style.looks_of(request.display), [one.run.group for one in compared])
     fresh.append(baseline.scored.comparable)
-    (baseline_label,) = style.short_labels([baseline.label])
+    (baseline_label,) = short_labels([baseline.label])
     baseline_label += "" if fresh[-1] else " *"
     family = sum(len(one.tests) for one in compared)
     style.add_caption(

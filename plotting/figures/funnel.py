@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from plotting.curated import Counts, Curated, read_all
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import inches_of, short_labels
 from plotting.figures.selecting import nothing_to_draw
 from plotting.runs import Run
 from registry.curation_schema import in_filter_order
@@ -42,8 +43,8 @@ def sketch(request: Request) -> Sketch:
 
 def _table(found: Sequence[tuple[Run, Curated]]) -> Figure:
     steps = list(in_filter_order(dict.fromkeys(step for _, curated in found for step in curated.funnel)))
-    labels = style.short_labels(marked_labels([run for run, _ in found]))
-    left = style.inches_of(labels)
+    labels = short_labels(marked_labels([run for run, _ in found]))
+    left = inches_of(labels)
     size = (_COLUMN_INCHES * len(steps), 0.5 + style.ROW_INCHES * len(found))
     figure, (panel,) = style.make_panels(1, size, left)
     for height, (_, curated) in enumerate(found):
@@ -62,7 +63,7 @@ def _of_one(run: Run, curated: Curated) -> Figure:
     steps = list(curated.funnel)
     names = [title(step) for step in steps]
     total = max(curated.funnel.get("total", 0), 1)
-    figure, (panel,) = style.make_panels(1, (6.5, 0.5 + 2.4 * style.ROW_INCHES * len(steps)), style.inches_of(names))
+    figure, (panel,) = style.make_panels(1, (6.5, 0.5 + 2.4 * style.ROW_INCHES * len(steps)), inches_of(names))
     for height, step in enumerate(steps):
         rows = curated.funnel[step]
         panel.barh(height, total, height=0.4, color=PALE, alpha=0.35)
@@ -84,7 +85,7 @@ def _why(reasons: Counts) -> str:
     ordered = sorted(reasons.items(), key=lambda item: -item[1])
     told = [f"−{rows:,} {reason.replace('_', ' ')}" for reason, rows in ordered[:_MOST_REASONS]]
     rest = sum(rows for _, rows in ordered[_MOST_REASONS:])
-    return "; ".join([*style.short_labels(told, 60), *([f"−{rest:,} for other reasons"] if rest else [])])
+    return "; ".join([*short_labels(told, 60), *([f"−{rest:,} for other reasons"] if rest else [])])
 
 
 def title(step: str) -> str:

@@ -9,6 +9,7 @@ from plotting.curated import QUANTILES, read_all
 from plotting.figures import style
 from plotting.figures.funnel import marked_labels, stale_note
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import inches_of, short_labels
 from plotting.figures.selecting import nothing_to_draw
 from plotting.runs import Run
 from registry.errors import MissingError
@@ -33,9 +34,9 @@ def sketch(request: Request) -> Sketch:
     } | lacking
     if not found:
         raise nothing_to_draw(dict(lacking), "no experiment has a curation result with lengths of reasoning")
-    labels = style.short_labels(marked_labels([run for run, _ in found]))
+    labels = short_labels(marked_labels([run for run, _ in found]))
     size = (_WIDTH, 0.5 + style.ROW_INCHES * 1.15 * len(found))
-    figure, (panel,) = style.make_panels(1, size, style.inches_of(labels))
+    figure, (panel,) = style.make_panels(1, size, inches_of(labels))
     looks = style.looks_of(request.display)
     for height, (run, lengths) in enumerate(found):
         _draw(panel, height, lengths, run.color or looks[run.group].color)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from plotting.figures.style import short_labels
+from plotting.figures.labels import short_labels
 from registry.figure_style import MARKERS
 
 if TYPE_CHECKING:

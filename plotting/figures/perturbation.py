@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from plotting.families import Family
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import add_title, short_labels
 from plotting.figures.style import Look
 from plotting.figures.varied import (
     MEASURED,
@@ -67,7 +68,7 @@ def sketch(request: Request) -> Sketch:
     held = []
     for panel, (line, benchmark) in zip(panels, places, strict=True):
         name = f"{line.label}: " if len(drawn.lines) > 1 else ""
-        style.add_title(panel, name + drawn.title(benchmark, request.display), _SIZE[0])
+        add_title(panel, name + drawn.title(benchmark, request.display), _SIZE[0])
         held += _draw(panel, drawn, line, benchmark)
         panel.set_xlim(-6, 106)
     style.fit_scale(panels[0], drawn.what.metric, held, along="y")
@@ -158,7 +159,7 @@ def _handles(curves: Sequence[_Curve]) -> list[Artist]:
 def _notes(drawn: Varied) -> tuple[str, ...]:
     """Hollow and dashed means restored here, so that what is stale or limited is named, and guessing told apart."""
     marked = [run.label for run in drawn.runs if not run.scored.comparable]
-    flawed = f"stale, limited or running again: {', '.join(style.short_labels(marked))}" if marked else ""
+    flawed = f"stale, limited or running again: {', '.join(short_labels(marked))}" if marked else ""
     return "dashed from side to side: guessing" if has_chance(drawn) else "", flawed
 
 

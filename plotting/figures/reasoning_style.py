@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plotting.families import Family, shown
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import add_title, inches_of
 from plotting.figures.varied import (
     MEASURED,
     Line,
@@ -42,10 +43,10 @@ def sketch(request: Request) -> Sketch:
     order = _ordered(drawn)
     row = style.ROW_INCHES * max(1.0, 0.6 * len(drawn.lines))
     size = (_PANEL_INCHES, 0.55 + row * len(order))
-    figure, panels = style.make_panels(len(drawn.benchmarks), size, style.inches_of(order), sharex=True, sharey=True)
+    figure, panels = style.make_panels(len(drawn.benchmarks), size, inches_of(order), sharex=True, sharey=True)
     held = []
     for panel, benchmark in zip(panels, drawn.benchmarks, strict=True):
-        style.add_title(panel, drawn.title(benchmark, request.display), _PANEL_INCHES)
+        add_title(panel, drawn.title(benchmark, request.display), _PANEL_INCHES)
         held += _draw(panel, drawn, benchmark, order)
     style.fit_scale(panels[0], drawn.what.metric, held)
     style.name_rows(panels, order, range(len(order)))

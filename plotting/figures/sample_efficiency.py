@@ -10,6 +10,7 @@ from plotting.curated import curated_of
 from plotting.families import Family, settings_of
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import add_title
 from plotting.figures.varied import (
     MEASURED,
     Line,
@@ -60,7 +61,7 @@ def sketch(request: Request) -> Sketch:
     held = []
     counts = [rows for line in drawn.lines for _, rows in _points(line, known)]
     for panel, benchmark in zip(panels, drawn.benchmarks, strict=True):
-        style.add_title(panel, drawn.title(benchmark, request.display), _SIZE[0])
+        add_title(panel, drawn.title(benchmark, request.display), _SIZE[0])
         held += _draw(panel, drawn, benchmark, known)
         style.count_in_powers(panel, counts)
         panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")

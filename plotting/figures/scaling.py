@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import add_title
 from plotting.figures.naming import name_points
 from plotting.figures.selecting import Scored, nothing_to_draw, scored
 from plotting.figures.style import Look
@@ -68,7 +69,7 @@ def _drawn(request: Request, what: Scored, drawn: list[Run], lines: _Lines) -> S
     by_name = len(drawn) <= _SEVERAL
     looks = style.experiment_looks(request.display, drawn) if by_name else style.group_looks(request.display, drawn)
     for panel, (benchmark, found) in zip(panels, lines.items(), strict=True):
-        style.add_title(panel, what.title(benchmark, request.display), _PANEL[0])
+        add_title(panel, what.title(benchmark, request.display), _PANEL[0])
         chance = what.chance(benchmark)
         if chance is not None:
             style.draw_chance(panel, chance, along="y")

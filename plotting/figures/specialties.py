@@ -9,6 +9,7 @@ from plotting.curated import Counts, read_all
 from plotting.figures import style
 from plotting.figures.funnel import marked_labels, stale_note
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import inches_of, short_labels
 from plotting.figures.selecting import nothing_to_draw
 from plotting.runs import Run
 from registry.errors import MissingError
@@ -38,7 +39,7 @@ def sketch(request: Request) -> Sketch:
         raise nothing_to_draw(dict(lacking), "no experiment has a curation result with specialties")
     names = _frequent(found)
     drawn = [(run, _gathered(counts, names)) for run, counts in found]
-    labels = style.short_labels(marked_labels([run for run, _ in found]))
+    labels = short_labels(marked_labels([run for run, _ in found]))
     figure = (_dots if len(found) <= _FEW else _table)(drawn, labels)
     style.add_caption(figure, "share of the chosen rows (%)", stale_note(labels))
     return Sketch(figure, HEADER, _numbers(drawn), lacking)
@@ -72,9 +73,9 @@ def _share(counts: Counts, name: str) -> float:
 
 def _dots(drawn: Shares, labels: Sequence[str]) -> Figure:
     names = _columns(drawn)
-    rows = style.short_labels(names)
+    rows = short_labels(names)
     size = (4.0, 0.5 + style.ROW_INCHES * 1.2 * len(names))
-    figure, (panel,) = style.make_panels(1, size, style.inches_of(rows))
+    figure, (panel,) = style.make_panels(1, size, inches_of(rows))
     looks = [style.look_of(number) for number in range(len(labels))]
     for (_, counts), look in zip(drawn, looks, strict=True):
         for height, name in enumerate(names):
@@ -89,7 +90,7 @@ def _dots(drawn: Shares, labels: Sequence[str]) -> Figure:
 def _table(drawn: Shares, labels: Sequence[str]) -> Figure:
     names = _columns(drawn)
     size = (_CELL_INCHES * len(names), 1.1 + style.ROW_INCHES * len(drawn))
-    figure, (panel,) = style.make_panels(1, size, style.inches_of(labels))
+    figure, (panel,) = style.make_panels(1, size, inches_of(labels))
     shares = [[_share(counts, name) for name in names] for _, counts in drawn]
     top = max(max(row) for row in shares)
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1.8 * top, aspect="auto")  # the darkest would hide the numbers
@@ -100,7 +101,7 @@ def _table(drawn: Shares, labels: Sequence[str]) -> Figure:
     style.name_rows([panel], labels, range(len(drawn)))
     panel.set_ylim(len(drawn) - 0.5, -0.5)
     panel.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-    panel.set_xticks(range(len(names)), style.short_labels(names, 24), rotation=40, ha="left", rotation_mode="anchor")
+    panel.set_xticks(range(len(names)), short_labels(names, 24), rotation=40, ha="left", rotation_mode="anchor")
     panel.grid(visible=False)
     panel.spines[:].set_visible(False)
     return figure

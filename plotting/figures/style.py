@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import textwrap
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from plotting.figures.labels import inches_of, short_labels
 from plotting.metrics import Measure, Metric
 from plotting.runs import Run
 from registry.catalog import Display
-from registry.figure_style import MARKERS, NEUTRAL, PALETTE, RC
+from registry.figure_style import MARKERS, NEUTRAL, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -26,10 +26,7 @@ FADED: Any = {"fontsize": 7, "color": "0.5"}
 HOLLOW = "hollow: stale, limited or running again, see the remark in the CSV"
 CHANCE = "dashed: guessing"
 ROW_INCHES = 0.2
-LABEL_LENGTH = 42
-_CHARACTER_INCHES = 0.072
 _PAGE_INCHES = 11.0
-_FEWEST, _MOST_LINES = 12, 4  # letters of a line of a title, and lines
 
 Looks = Mapping[str | None, "Look"]
 
@@ -94,30 +91,6 @@ def experiment_looks(display: Display, runs: Sequence[Run]) -> dict[str, Look]:
     return found
 
 
-def short_labels(labels: Sequence[str], most: int = LABEL_LENGTH) -> list[str]:
-    """The labels, long ones without their middle; those that are then alike are numbered."""
-    short = [_without_middle(label, most) for label in labels]
-    found = []
-    for number, label in enumerate(short):
-        alike = [labels[i] for i, other in enumerate(short) if other == label]
-        several = len(set(alike)) > 1
-        found.append(f"{label} ({alike.index(labels[number]) + 1})" if several else label)
-    return found
-
-
-def _without_middle(label: str, most: int) -> str:
-    label = " ".join(label.split())
-    if len(label) <= most:
-        return label
-    tail = (most - 1) // 2
-    return f"{label[: most - 1 - tail]}…{label[len(label) - tail :]}"
-
-
-def inches_of(labels: Iterable[str]) -> float:
-    """About how wide the widest of some labels is at the figures' size of letters."""
-    return _CHARACTER_INCHES * max((len(label) for label in labels), default=0)
-
-
 def make_panels(count: int, size: tuple[float, float], left: float = 0.0, **shared: Any) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels of `size` in inches, in rows where they do not fit beside each other on a page.
 
@@ -139,35 +112,6 @@ def make_panels(count: int, size: tuple[float, float], left: float = 0.0, **shar
     for last in panels[max(0, count - columns) : count]:
         last.tick_params(labelbottom=True)
     return figure, panels[:count]
-
-
-def add_title(panel: Axes, title: str, inches: float) -> None:
-    """A panel's title, in lines that are no wider than the panel; a very long one without its middle."""
-    letters = max(_FEWEST, int(inches / _CHARACTER_INCHES))
-    room = 0.95 * inches  # pixels make letters wider
-    while letters > _FEWEST and any(_drawn_inches(line) > room for line in _title_lines(title, letters)):
-        letters -= 1
-    panel.set_title("\n".join(_title_lines(title, letters)))
-
-
-def _title_lines(title: str, letters: int) -> list[str]:
-    lines, kept = textwrap.wrap(title, letters), len(title)
-    while len(lines) > _MOST_LINES:
-        kept -= 1
-        lines = textwrap.wrap(_without_middle(title, kept), letters)
-    return lines
-
-
-def _drawn_inches(title: str) -> float:
-    """How wide a line of a title is."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # said once, when the figure is written
-        size = FontProperties(size=RC["axes.titlesize"])
-        points, _, _ = text_to_path.get_text_width_height_descent(title, size, ismath=False)
-    return float(points) / 72
 
 
 def name_rows(panels: Sequence[Axes], labels: Sequence[str], heights: Sequence[float]) -> None:

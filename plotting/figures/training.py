@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from plotting.figures import style
 from plotting.figures.kinds import Request, Sketch
+from plotting.figures.labels import short_labels
 from plotting.figures.naming import name_points
 from plotting.figures.selecting import nothing_to_draw
 from plotting.figures.varied import add_legend
@@ -128,7 +129,7 @@ def _pens(courses: Sequence[Course], request: Request) -> dict[str, _Pen]:
     """By experiment: of a few each has its own, of many those of a group share one."""
     runs = [course.run for course in courses]
     if len(runs) <= _FEW:
-        labels = style.short_labels([run.label for run in runs])
+        labels = short_labels([run.label for run in runs])
         own = zip(runs, labels, map(style.look_of, range(len(runs))), strict=True)
         return {run.experiment: _Pen(label, run.color or look.color, "-", look.marker) for run, label, look in own}
     groups = style.groups_of(request.display)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from plotting.families import Family, Settings, base_of, families, labels, settings_of
 from plotting.figures import style
 from plotting.figures.kinds import Request
+from plotting.figures.labels import short_labels
 from plotting.figures.selecting import Scored, nothing_to_draw, scored
 from plotting.figures.style import Look
 from plotting.metrics import Measure
@@ -155,7 +156,7 @@ def base_handles(drawn: Varied) -> list[Artist]:
     """The base models' entries of a legend."""
     from matplotlib.lines import Line2D
 
-    names = style.short_labels([run.label for run in drawn.bases])
+    names = short_labels([run.label for run in drawn.bases])
     return [
         Line2D([], [], color=_BASE, linestyle=_dashes(drawn, run), label=f"{name} ({_untrained(run)})")
         for run, name in zip(drawn.bases, names, strict=True)
@@ -178,7 +179,7 @@ def line_handles(drawn: Varied, **how: Any) -> list[Artist]:
     """The families' entries of a legend."""
     from matplotlib.lines import Line2D
 
-    names = style.short_labels([line.label for line in drawn.lines])
+    names = short_labels([line.label for line in drawn.lines])
     return [
         Line2D([], [], color=line.look.color, marker=line.look.marker, label=name, **how)
         for line, name in zip(drawn.lines, names, strict=True)
