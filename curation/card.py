@@ -22,6 +22,7 @@ from registry.catalog import DatasetEntry, HubOrFile, ModelEntry
 from registry.contents import Contents
 from registry.curation_schema import SimilarRows
 from registry.effective import EffectiveConfig
+from registry.rewriting_counts import told_beside
 from registry.rewriting_schema import Role
 
 LENGTHS: Final = (0, 100, 250, 500, 750, 1000, 1500, 2000, 4000, 8000)
@@ -182,12 +183,15 @@ def _rewriting(config: EffectiveConfig, metrics: Mapping[str, Any]) -> Iterator[
         for count in metrics["rewriting"]
     ]
     table = _table(("rewriting", *(field.replace("_", " ") for field in fields), "most frequent reasons"), rows)
+    beside = [f"`{count['name']}`: {part}." for count in metrics["rewriting"] for part in told_beside(count)]
     told = "The reasoning as it was loaded is in `reasoning_original` of the table of all rows."
     rewriter = config.curation.calls.get("rewriter")
     if rewriter is not None:
         place = _place_in_words(config.called_models["rewriter"])
         told = f"Written by `{rewriter.model_key}` ({place}). {told}"
     yield f"## Rewriting\n\n{told} Repaired rows passed after the model was told what was wrong.\n\n{table}"
+    if beside:
+        yield "\n".join(f"- {part}" for part in beside)
 
 
 def _place_in_words(entry: ModelEntry) -> str:

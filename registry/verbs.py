@@ -28,6 +28,7 @@ from registry.options import (
     chosen_one,
 )
 from registry.reading import View
+from registry.rewriting_counts import told_beside
 from registry.schema import STAGES
 from registry.selection import model_of, of_model
 from registry.spending import told
@@ -161,7 +162,7 @@ def _rewritings(counts: object) -> list[list[str]]:
         if not {"rows", "given_up", *count["reasons"]} <= whole.keys():
             return []
         ways = ", ".join(f"{whole[way]} {way}" for way in ("accepted", "repaired", "unchanged") if whole.get(way))
-        told = "; ".join(filter(None, (ways, _most_first(count["reasons"]))))
+        told = "; ".join(filter(None, (ways, *told_beside(count), _most_first(count["reasons"]))))
         left = whole["rows"] - whole["given_up"]
         rows.append([f"  {count.get('name')}", str(left), str(whole["given_up"]), told])
     return rows

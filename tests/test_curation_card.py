@@ -77,6 +77,7 @@ def test_the_card_names_sources_licences_funnel_and_settings(tmp_path: Path) -> 
         assert f"(figures/{name}.png)" in body
 
 
+RESTORED = {"name": "restore", "rows": 12, "accepted": 11, "repaired": 0, "unchanged": 1, "given_up": 0}
 COUNTS = [
     {
         "name": "cot",
@@ -88,6 +89,7 @@ COUNTS = [
         "reasons": {"Cut | off": 2},
     },
     {"name": "skip", "rows": 12, "accepted": 11, "repaired": 0, "unchanged": 1, "given_up": 0, "reasons": {}},
+    {**RESTORED, "contradicts_answer": 4, "reasons": {}},
 ]
 REWRITING = {
     "extract": ["cot", "step"],
@@ -105,6 +107,7 @@ def test_the_card_says_who_rewrote_and_what_came_of_it(tmp_path: Path) -> None:
     assert "| rewriting | big | big-2026 | behind an API |  |" in body
     assert "Written by `big` (big-2026, behind an API)." in body
     assert "| `cot` | 14 | 9 | 3 | 0 | 2 | Cut \\| off (2) |\n| `skip` | 12 | 11 | 0 | 1 | 0 |  |" in body
+    assert "- `restore`: 4 contradict their answer." in body
     settings = json.loads(body.split("```json\n")[1].split("```")[0])
     assert settings["extract"] == ["cot", "step"]
     assert not {"max_cost", "shards", "labels", "restore"} & settings.keys()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from curation.rewriting.apply import apply
+from curation.rewriting.outcome import AskRows, Outcome
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.restore import NO_REASONING, restore, with_restoration
 from curation.rewriting.steps import join_steps
+from data.rows import Row
+from registry.rewriting_counts import told_beside
 from tests.rewriting_case import KEY_VARIABLE, Scripted, no_model, scripted
-from tests.stages import row
+from tests.stages import make_context, row
 
 CLEAN = tuple(f"Thought {number}\nFinding number {number} is weighed here." for number in range(4))
 (DAMAGED,) = PERTURBATIONS["skip"](0.5, 0)(
@@ -68,6 +73,26 @@ def test_a_wrong_answer_stays_the_answer_whatever_the_steps_come_to(model: Scrip
     mended = join_steps([*CLEAN, "Conclude\nThe answer is B) Prednisone."])
     (outcome,) = model.rewrite(restore, [wrong], lambda *_: mended)
     assert outcome.row == replace(wrong, reasoning=mended)
+
+
+@pytest.mark.parametrize(("end", "counted"), [("C) Ibuprofen", 1), ("B) Prednisone", 0), ("still open", 0)])
+def test_a_restored_text_that_contradicts_the_answer_is_accepted_and_counted(
+    model: Scripted, tmp_path: Path, end: str, counted: int
+) -> None:
+    whole, damaged = row(1, reasoning=join_steps(CLEAN[:1])), row(2, reasoning=join_steps(CLEAN))
+    mended = join_steps([*CLEAN, f"Conclude\nThe answer is {end}."])
+    damage, mend = with_restoration(PERTURBATIONS["skip"](0.5, 0))
+
+    def rewrite(rows: Sequence[Row], _ask: AskRows) -> list[Outcome]:
+        return model.rewrite(mend, rows, lambda *_: mended)
+
+    steps = [("skip", damage), ("restore", rewrite)]
+    found = apply([whole, damaged], steps, no_model, make_context(tmp_path / "run", tmp_path))
+    assert found.rows[damaged.id].reasoning == mended
+    skip, restored = found.counts
+    assert (restored["accepted"], restored["given_up"], restored["contradicts_answer"]) == (1, 0, counted)
+    assert "contradicts_answer" not in skip
+    assert told_beside(restored) == [f"{counted} contradict their answer"]
 
 
 def test_without_reasoning_a_row_is_given_up_unasked(model: Scripted) -> None:

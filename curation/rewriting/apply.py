@@ -25,6 +25,7 @@ from data.rows import Row
 from inference.dialogue import Query, Reply
 from registry.curation_schema import CurationConfig
 from registry.errors import StageFailure
+from registry.rewriting_counts import CONTRADICTING
 from registry.stage import StageContext
 
 log = logging.getLogger(__name__)
@@ -151,10 +152,12 @@ def _classes(outcomes: Sequence[Outcome]) -> list[str | None]:
 def _count(name: str, outcomes: Sequence[Outcome], classes: Sequence[str | None]) -> dict[str, Any]:
     statuses = Counter(outcome.status for outcome in outcomes)
     reasons = Counter(kind for kind in classes if kind is not None)
+    looked_at = [outcome.contradicts for outcome in outcomes if outcome.contradicts is not None]
     return {
         "name": name,
         "rows": len(outcomes),
         **{field: statuses[status] for status, field in _COUNTED.items()},
+        **({CONTRADICTING: sum(looked_at)} if looked_at else {}),
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
     }
 

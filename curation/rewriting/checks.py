@@ -129,14 +129,17 @@ def _check_length(text: str, row: Row, lengths: Lengths) -> None:
         )
 
 
+def other_conclusion(text: str, row: Row) -> str | None:
+    """The option that a text ends on where that is not the row's answer; null where it names none as its answer."""
+    letter = None if row.answer_idx is None else _concluded(text, row)
+    return None if row.answer_idx is None or letter in row.answer_idx.split(",") else letter
+
+
 def _check_conclusion(text: str, row: Row) -> None:
     """An answer must not end on another option than the right one, unless the reasoning that was given did."""
-    if row.answer_idx is None:
-        return
-    letter = _concluded(text, row)
-    if letter is None or letter in row.answer_idx.split(",") or letter == _concluded(row.reasoning, row):
-        return
-    raise Complaint(f"The answer concludes another option than the right one. It ends on {letter}.")
+    letter = other_conclusion(text, row)
+    if letter is not None and letter != _concluded(row.reasoning, row):
+        raise Complaint(f"The answer concludes another option than the right one. It ends on {letter}.")
 
 
 def _concluded(text: str, row: Row) -> str | None:

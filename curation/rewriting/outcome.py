@@ -19,13 +19,15 @@ AskRows = Callable[[Sequence[Query[Row]]], list[Reply[Row]]]
 class Outcome:
     """One row after a rewriting; null where it was given up.
 
-    `reason` says why, and `refused` is the model's last answer, null where it was not asked.
+    `reason` says why, and `refused` is the model's last answer, null where it was not asked. `contradicts` tells
+    whether the reasoning concludes another option than the row's answer, null where nobody has looked.
     """
 
     row: Row | None
     status: Status
     reason: str | None = None
     refused: str | None = None
+    contradicts: bool | None = None
 
 
 Rewriting = Callable[[Sequence[Row], AskRows], list[Outcome]]

@@ -2,7 +2,8 @@
 
 It sees the question and the damaged reasoning, never the text before the damage and never the answer. So the answer is
 not held against what it writes: after the perturbation `answer` the row keeps its wrong answer, whatever the restored
-steps come to. A row of which no answer passes is given up. One that the perturbation has left as it was is unchanged.
+steps come to. How many rows contradict their answer is counted (`contradicts_answer`). A row of which no answer passes
+is given up. One that the perturbation has left as it was is unchanged.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from curation.rewriting.checks import Lengths, checked
+from curation.rewriting.checks import Lengths, checked, other_conclusion
 from curation.rewriting.examples import EXAMPLES
 from curation.rewriting.outcome import AskRows, Outcome, Rewriting, given_up, outcome_of
 from curation.rewriting.perturbations_plain import unchanged
@@ -57,8 +58,14 @@ def restore(rows: Sequence[Row], ask: AskRows) -> list[Outcome]:
     """Have damaged reasoning mended; see `curation.rewriting.outcome.Rewriting`."""
     queries = {row.id: _query(row) for row in rows if row.reasoning.strip()}
     replies = ask(list(queries.values())) if queries else []
-    outcomes = {row_id: outcome_of(reply) for row_id, reply in zip(queries, replies, strict=True)}
+    outcomes = {row_id: _judged(outcome_of(reply)) for row_id, reply in zip(queries, replies, strict=True)}
     return [outcomes.get(row.id) or given_up(NO_REASONING) for row in rows]
+
+
+def _judged(outcome: Outcome) -> Outcome:
+    """The outcome with whether the restored steps contradict the row's answer, which the model has not seen."""
+    row = outcome.row
+    return outcome if row is None else replace(outcome, contradicts=other_conclusion(row.reasoning, row) is not None)
 
 
 def _query(row: Row) -> Query[Row]:

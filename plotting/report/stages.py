@@ -18,6 +18,7 @@ from registry.json_path import join
 from registry.original.case import is_path, part
 from registry.origins import leaves
 from registry.paths import attempt_dir
+from registry.rewriting_counts import told_beside
 from registry.schema import STAGES, Stage
 from registry.spending import told
 
@@ -57,10 +58,16 @@ def _stage(run: Run, state: State, stage: Stage) -> dict[str, Any]:
         "metrics": flat({name: value for name, value in metrics.items() if name not in _SHOWN_APART}),
         "resolved": flat(metrics.get("resolved") or {}),
         "bars": list(_bars(run)) if stage == "curation" else [],
-        "rewriting": metrics.get("rewriting") or [],
+        "rewriting": _rewriting(metrics.get("rewriting")),
         "validation_losses": validations_of(metrics),
         "logs": _logs(run, state.headers(run.experiment, stage), entry, stage),
     }
+
+
+def _rewriting(counts: object) -> list[dict[str, Any]]:
+    """The count of each rewriting, with what it says beside its rows."""
+    found = counts if isinstance(counts, list) else []
+    return [{**count, "beside": "; ".join(told_beside(count))} for count in found if isinstance(count, Mapping)]
 
 
 def flat(value: Mapping[str, Any]) -> list[tuple[str, str]]:
