@@ -12,6 +12,7 @@ from demo.study_experiments import Invented
 from demo.study_rows import ROWS, counted, rows_of, write_rows
 from registry.curation_schema import CurationConfig
 from registry.effective import EffectiveConfig
+from registry.rewriting_counts import REALISED
 from train.curve import draw_curve
 from train.log import write_log
 from train.measures import losses_and_accuracies
@@ -21,6 +22,7 @@ _GPUS = 4
 _WITHOUT_CALLS = frozenset({"none", "skip", "shuffle"})
 _WITH_CURVE = frozenset({"s1-1k", "s1-10k"})
 _GIVEN_UP_SHARE = 0.01
+_STEPS = 6  # of a row's reasoning
 _TOKENS_OF_A_CALL = (900, 650)  # prompt and completion
 _SAME_FOR_ALL = {
     "world_size": _GPUS,
@@ -147,5 +149,9 @@ def _rewriting(curation: CurationConfig, rows: int) -> list[dict[str, Any]]:
         accepted = rows - lost - repaired
         count = {"name": name, "rows": rows, "accepted": accepted, "repaired": repaired, "unchanged": 0}
         counts.append({**count, "given_up": lost, "reasons": {"A step repeats the one before": lost} if lost else {}})
+        if curation.perturbation is not None and name == curation.perturbation.type:
+            there = _STEPS * (rows - lost)
+            changed = round(curation.perturbation.rate * there)
+            counts[-1][REALISED] = {"unit": "steps", "there": there, "changed": changed, "rate": changed / there}
         rows -= lost
     return counts

@@ -82,7 +82,9 @@ def perturbed() -> Iterator[Run]:
             for restore in (False, True) if kind == "skip" else (False,):
                 curation = {**steps, "perturbation": {"type": kind, "rate": rate}, "restore": restore}
                 share = 0.6 - loss * rate * (0.4 if restore else 1)
-                yield run_of(f"{kind}-{rate}-{restore}", config_of(curation), share)
+                counts = [{"name": "step"}, {"name": kind, "realised": {"rate": rate - 0.02}}, {"name": "restore"}]
+                made = {"curation": {"metrics": {"rewriting": counts}}} if kind == "skip" else {}
+                yield run_of(f"{kind}-{rate}-{restore}", config_of(curation), share, **made)
 
 
 def styles() -> Iterator[Run]:

@@ -117,6 +117,9 @@ class TestPerturbation:
             *(("answer", rate) for rate in (0.33, 1.0)),
             ("not trained", 0.0),
         ]
+        realised = {(row["line"], row["rate"]): row["realised_rate"] for row in on_mcq(sketch)}
+        assert (realised["skip", 0.33], realised["skip, restored", 1.0]) == (pytest.approx(0.31), pytest.approx(0.98))
+        assert realised["answer", 1.0] is realised["not trained", 0.0] is None
         drawn_at = [list(np.asarray(line.get_xdata())) for line in sketch.figure.axes[0].lines]
         assert sum(len(at) == 3 and at[0] == 0 for at in drawn_at) == 3
         assert legend_of(sketch) == ["not perturbed", "skip", "answer", "restored", "model A (not trained)"]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.rewriting.add_irrelevant import report
-from curation.rewriting.outcome import Outcome
+from curation.rewriting.outcome import Extent, Outcome
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.perturbations_plain import NO_STEPS, ONE_QUESTION
 from curation.rewriting.steps import join_steps, numbers_of, split_steps
@@ -165,7 +165,7 @@ def test_without_steps_a_row_is_given_up(kind: PerturbationName) -> None:
 @pytest.mark.parametrize("kind", ["skip", "shuffle"])
 def test_one_step_alone_is_unchanged(kind: PerturbationName) -> None:
     given_row = stepwise(1, 1)
-    assert perturbed(kind, [given_row], 1.0) == [Outcome(given_row, "unchanged")]
+    assert perturbed(kind, [given_row], 1.0) == [Outcome(given_row, "unchanged", extent=Extent("steps", 1, 0))]
 
 
 def test_the_benchmark_finds_every_row_as_promised() -> None:

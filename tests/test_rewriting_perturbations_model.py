@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.rewriting.content import missing_numbers, missing_words
-from curation.rewriting.outcome import Outcome
+from curation.rewriting.outcome import Extent, Outcome
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.perturbations_answer import ALL_RIGHT, NO_GOLD
 from curation.rewriting.perturbations_plain import NO_STEPS
@@ -68,6 +68,7 @@ def test_as_many_borders_are_dissolved_as_the_rate_says(model: Scripted, rate: f
     assert outcome.row is not None
     found = split_steps(outcome.row.reasoning)
     assert len(found) == steps
+    assert outcome.extent == Extent("borders", 3, 4 - steps)
     assert model.calls == sum(step not in STEPS for step in found)
     assert re.findall(r"\d+ \S+", " ".join(found)) == re.findall(r"\d+ \S+", " ".join(STEPS))
 
@@ -197,8 +198,9 @@ def test_the_rate_is_the_part_of_the_rows(model: Scripted, rate: float, changed:
     assert wronged(model, rows[::-1], rate, as_told) == outcomes[::-1]
     everything = wronged(model, rows, 1.0, as_told)
     assert [outcome.status for outcome in outcomes].count("accepted") == changed
+    assert [outcome.extent for outcome in outcomes].count(Extent("rows", 1, 1)) == changed
     assert all(
-        outcome in (Outcome(before, "unchanged"), every)
+        outcome in (Outcome(before, "unchanged", extent=Extent("rows", 1, 0)), every)
         for before, outcome, every in zip(rows, outcomes, everything, strict=True)
     )
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from curation.calls import Model, called
 from curation.outputs import write_lines
 from curation.rewriting.new_questions import with_check
-from curation.rewriting.outcome import AskRows, Outcome, Rewriting, Status
+from curation.rewriting.outcome import AskRows, Extent, Outcome, Rewriting, Status
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.restore import with_restoration
 from curation.rewriting.styles import STYLES
@@ -25,7 +25,7 @@ from data.rows import Row
 from inference.dialogue import Query, Reply
 from registry.curation_schema import CurationConfig
 from registry.errors import StageFailure
-from registry.rewriting_counts import CONTRADICTING
+from registry.rewriting_counts import CONTRADICTING, REALISED
 from registry.stage import StageContext
 
 log = logging.getLogger(__name__)
@@ -158,8 +158,18 @@ def _count(name: str, outcomes: Sequence[Outcome], classes: Sequence[str | None]
         "rows": len(outcomes),
         **{field: statuses[status] for status, field in _COUNTED.items()},
         **({CONTRADICTING: sum(looked_at)} if looked_at else {}),
+        **_realised([outcome.extent for outcome in outcomes if outcome.extent is not None]),
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
     }
+
+
+def _realised(extents: Sequence[Extent]) -> dict[str, Any]:
+    """What a perturbation did to the rows that it left, all together; nothing for what is none."""
+    if not extents:
+        return {}
+    there, changed = sum(each.there for each in extents), sum(each.changed for each in extents)
+    rate = changed / there if there else 0.0
+    return {REALISED: {"unit": extents[0].unit, "there": there, "changed": changed, "rate": rate}}
 
 
 def _remedy(outcomes: Sequence[Outcome]) -> str:

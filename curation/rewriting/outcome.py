@@ -9,6 +9,7 @@ from typing import Literal
 from data.rows import Row
 from inference.dialogue import Query, Reply
 
+Unit = Literal["steps", "borders", "rows"]
 Status = Literal["accepted", "repaired", "unchanged", "given up"]
 """At the first answer, at a later one, nothing to be done, or not at all."""
 AskRows = Callable[[Sequence[Query[Row]]], list[Reply[Row]]]
@@ -16,11 +17,21 @@ AskRows = Callable[[Sequence[Query[Row]]], list[Reply[Row]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """How far a perturbation went in one row: of how many steps, borders or rows there were, how many it changed."""
+
+    unit: Unit
+    there: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """One row after a rewriting; null where it was given up.
 
     `reason` says why, and `refused` is the model's last answer, null where it was not asked. `contradicts` tells
-    whether the reasoning concludes another option than the row's answer, null where nobody has looked.
+    whether the reasoning concludes another option than the row's answer, null where nobody has looked. `extent` is a
+    perturbation's, null for all else and where the row was given up.
     """
 
     row: Row | None
@@ -28,6 +39,7 @@ class Outcome:
     reason: str | None = None
     refused: str | None = None
     contradicts: bool | None = None
+    extent: Extent | None = None
 
 
 Rewriting = Callable[[Sequence[Row], AskRows], list[Outcome]]

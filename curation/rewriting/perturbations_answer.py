@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from curation.rewriting.checks import Lengths, checked, object_of
 from curation.rewriting.content import missing_words
 from curation.rewriting.one_step import EXAMPLE, ONE_STEP, one_step
-from curation.rewriting.outcome import AskRows, Outcome, given_up, outcome_of
+from curation.rewriting.outcome import AskRows, Extent, Outcome, given_up, outcome_of
 from curation.rewriting.perturbations_plain import NO_STEPS, part_of, rng_of, unchanged, with_steps
 from curation.rewriting.prompts import Told
 from curation.rewriting.steps import split_steps
@@ -93,7 +93,11 @@ def wrong_answer(rows: Sequence[Row], ask: AskRows, rate: float, seed: int) -> l
     found = [_prepared(row, seed, row.id in chosen) for row in rows]
     queries = [each for each in found if isinstance(each, Query)]
     replies = iter(ask(queries) if queries else ())
-    return [outcome_of(next(replies)) if isinstance(each, Query) else each for each in found]
+    return [_changed(outcome_of(next(replies))) if isinstance(each, Query) else each for each in found]
+
+
+def _changed(outcome: Outcome) -> Outcome:
+    return outcome if outcome.row is None else replace(outcome, extent=Extent("rows", 1, 1))
 
 
 def _prepared(row: Row, seed: int, chosen: bool) -> Query[Row] | Outcome:
@@ -101,7 +105,7 @@ def _prepared(row: Row, seed: int, chosen: bool) -> Query[Row] | Outcome:
     if not split_steps(row.reasoning):
         return given_up(NO_STEPS)
     if not chosen:
-        return unchanged(row)
+        return unchanged(row, Extent("rows", 1, 0))
     if not (row.answer_idx if row.options else row.answer):
         return given_up(NO_GOLD)
     if not row.options:

@@ -12,7 +12,7 @@ from typing import Final
 from curation.rewriting.checks import Lengths, checked
 from curation.rewriting.content import missing_numbers, missing_words
 from curation.rewriting.one_step import EXAMPLE, ONE_STEP, one_step
-from curation.rewriting.outcome import AskRows, Outcome, given_up, outcome_of
+from curation.rewriting.outcome import AskRows, Extent, Outcome, given_up, outcome_of
 from curation.rewriting.perturbations_plain import NO_STEPS, part_of, rng_of, unchanged, with_steps
 from curation.rewriting.prompts import Told
 from curation.rewriting.steps import join_steps, split_steps
@@ -101,8 +101,10 @@ def _outcome(row: Row, groups: Sequence[Sequence[str]], replies: Sequence[Reply[
     asked = [reply for reply in replies if reply is not None]
     if not groups:
         return given_up(NO_STEPS)
+    there = sum(map(len, groups)) - 1
+    extent = Extent("borders", there, there - (len(groups) - 1))
     if not asked:
-        return unchanged(row)
+        return unchanged(row, extent)
     failed = next((reply for reply in asked if reply.value is None), None)
     if failed is not None:
         return outcome_of(failed)
@@ -111,4 +113,4 @@ def _outcome(row: Row, groups: Sequence[Sequence[str]], replies: Sequence[Reply[
         group[0] if new is None else split_steps(new.reasoning)[0] for group, new in zip(groups, written, strict=True)
     ]
     tries = max(reply.tries for reply in asked)
-    return outcome_of(Reply(with_steps(row, steps), tries))
+    return replace(outcome_of(Reply(with_steps(row, steps), tries)), extent=extent)

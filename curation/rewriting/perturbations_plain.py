@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from curation.rewriting.outcome import Outcome, given_up
+from curation.rewriting.outcome import Extent, Outcome, given_up
 from curation.rewriting.steps import join_steps, split_steps
 from data.rows import Row
 
@@ -33,9 +33,9 @@ def rng_of(seed: int, row: Row) -> random.Random:
     return random.Random(f"{seed} {row.id}")
 
 
-def unchanged(row: Row) -> Outcome:
-    """The outcome of a row to which nothing can be done."""
-    return Outcome(row, "unchanged")
+def unchanged(row: Row, extent: Extent | None = None) -> Outcome:
+    """The outcome of a row to which nothing is done."""
+    return Outcome(row, "unchanged", extent=extent)
 
 
 def with_steps(row: Row, steps: Sequence[str]) -> Row:
@@ -95,9 +95,8 @@ def _mixed(row: Row, steps: Steps, pool: _Pool, rate: float, seed: int) -> Outco
     added = iter([pool.steps[place if place < own.start else place + len(own)] for place in drawn])
     places = set(rng.sample(range(len(steps) + count), count))
     kept = iter(steps)
-    return Outcome(
-        with_steps(row, [next(added if place in places else kept) for place in range(len(steps) + count)]), "accepted"
-    )
+    mixed = [next(added if place in places else kept) for place in range(len(steps) + count)]
+    return Outcome(with_steps(row, mixed), "accepted", extent=Extent("steps", len(steps), count))
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,13 @@ def _changed(row: Row, steps: Steps, rng: random.Random, change: Callable[[Steps
     if not steps:
         return given_up(NO_STEPS)
     changed = change(steps, rng) if len(steps) > 1 else steps
-    return unchanged(row) if changed == steps else Outcome(with_steps(row, changed), "accepted")
+    extent = Extent("steps", len(steps), _touched(steps, changed))
+    return Outcome(with_steps(row, changed), "accepted", extent=extent) if extent.changed else unchanged(row, extent)
+
+
+def _touched(before: Steps, after: Steps) -> int:
+    """How many steps were left out, or where as many are left stand where another one stood."""
+    return len(before) - len(after) or sum(old != new for old, new in zip(before, after, strict=True))
 
 
 def _derangement(items: Sequence[T], rng: random.Random) -> list[T]:

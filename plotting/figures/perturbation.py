@@ -28,13 +28,14 @@ from plotting.figures.varied import (
     varied,
 )
 from plotting.runs import Run
+from registry.rewriting_counts import realised_rate
 from registry.rewriting_schema import PerturbationConfig, PerturbationName
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-HEADER = ("family", "line", "experiment", "label", "rate", *MEASURED)
+HEADER = ("family", "line", "experiment", "label", "rate", "realised_rate", *MEASURED)
 _SIZE = (3.4, 2.9)
 _LACK = "neither perturbed itself nor the unperturbed one of an experiment that is"
 _NEED = "a perturbation's impact needs a scored experiment with curation.perturbation"
@@ -173,5 +174,12 @@ def _numbers(drawn: Varied) -> Sequence[Sequence[object]]:
             points += [("not trained", 0.0, line.base)] if line.base else []
             for name, rate, run in points:
                 if numbers := drawn.numbers(run, benchmark):
-                    rows.append((line.label, name, run.experiment, run.label, rate, *numbers))
+                    rows.append((line.label, name, run.experiment, run.label, rate, _realised(run), *numbers))
     return rows
+
+
+def _realised(run: Run) -> float | None:
+    """The part that the perturbation really changed; null where none is or nobody has counted it."""
+    counts = run.metrics("curation").get("rewriting")
+    rates = [realised_rate(count) for count in (counts if isinstance(counts, list) else []) if isinstance(count, dict)]
+    return next((rate for rate in rates if rate is not None), None)
