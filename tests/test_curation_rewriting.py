@@ -265,7 +265,7 @@ BENCHMARK = (
 def examining(body: Body, _before: int) -> Reply:
     """An exam question; of patient 1 one of the benchmark."""
     prompt = body["messages"][0]["content"]
-    if not prompt.startswith("You write questions for a hard examination"):
+    if not prompt.startswith("You write questions for a difficult examination"):
         return completion(well_written(prompt))
     mine = BENCHMARK.replace("pigeons", "fish").replace("lymphocyte", "neutrophil").replace("dry cough", "wet nose")
     question = BENCHMARK if of_patient(1, body) else mine.replace("3 months", "9 years").replace("crackles", "rubs")

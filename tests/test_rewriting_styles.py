@@ -85,8 +85,8 @@ FLAWS: list[tuple[StyleName, str, str]] = [
     ("list", f"{EXAMPLES['list']}\n- Rest", "The answer repeats the instructions or their example."),
     (
         "list",
-        "- Write in the language of the material.\n- Add no fact, finding or source of your own, and do not "
-        "change what it concludes. What it holds for uncertain stays uncertain.",
+        "- Write in the language of the source material.\n- Do not add any fact, finding or source of your own, and do "
+        "not change the conclusion. What the reasoning considers uncertain must stay uncertain.",
         "The answer repeats the instructions",
     ),
     (

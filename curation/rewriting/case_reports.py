@@ -33,12 +33,12 @@ from registry.rewriting_schema import StyleName
 
 _LENGTHS: Final = Lengths(0.02, 3.0)
 _UNSEEN: Final = (
-    "- Write as a physician who knows the question and has never seen the report. Never speak of the report, of "
-    "its figures, tables, authors or doctors: what it says of medicine is said as a fact of medicine.",
+    "- Write as a physician who knows the question and has never seen the report. Never refer to the report or to its "
+    "figures, tables, authors or doctors; state its medical content as medical fact.",
 )
 _GROUNDS: Final = (
-    "- Take the medical knowledge out of the report, and no finding that neither the report nor the question holds.",
-    "- End with the answer. Never mention that it was known beforehand.",
+    "- Take the medical knowledge from the report, and use no finding that is in neither the report nor the question.",
+    "- End with the answer. Never reveal that it was known in advance.",
 )
 
 
@@ -69,21 +69,21 @@ def _extracted(text: str, row: Row) -> str:
 LADDER: Final = (
     Rung(
         "nejmcr-reason-extraction",
-        ("- Take in what bears on the question, and leave out the rest of the report.", *_GROUNDS),
+        ("- Use what is relevant to the question, and leave out the rest of the report.", *_GROUNDS),
         _extracted,
     ),
     Rung(
         "nejmcr-reason-structure",
-        ("- Go step by step, each thought on a line of its own, without headings, bullets or numbers.",),
+        ("- Proceed step by step, each thought on a line of its own, without headings, bullets or line numbers.",),
         thoughts,
     ),
     Rung(
         "nejmcr-reason-depth",
         (
-            "- Go as deep as the report allows: for every finding what it means, also where it is normal or absent; "
-            "every alternative with what speaks for and against it and why it is left; what would have to be "
-            "different for another answer.",
-            "- Where the report doubts, goes back or checks itself, do so too.",
+            "- Go as deep as the report allows: what every finding means, including those that are normal or absent; "
+            "what speaks for and against every alternative and why it is rejected; what would have to be different for "
+            "another answer to be right.",
+            "- Where the report expresses doubt, reconsiders or checks itself, do so too.",
         ),
         _holding(check_weighs),
     ),
@@ -92,7 +92,7 @@ LADDER: Final = (
         "nejmcr-reason-style",
         (
             "- Think aloud in the first person, in natural spoken language that moves from thought to thought with "
-            'turns such as "Hmm", "Wait", "Oh" or "Let me see".',
+            'phrases such as "Hmm", "Wait", "Oh" or "Let me see".',
         ),
         _holding(check_first_person, check_thinks_aloud),
     ),
@@ -100,22 +100,22 @@ LADDER: Final = (
 """What the ablations ask for, from the first on; the order is that of the checks too."""
 
 _TASK: Final = (
-    "You write texts from which a language model learns medical reasoning. Below stand a medical question, its right "
-    "answer and, between <the_reasoning> tags, the text of a case report. Write the reasoning that leads to the answer."
+    "You write texts that teach a language model medical reasoning. Below are a medical question, its correct answer "
+    "and, between the <the_reasoning> tags, the text of a case report. Write the reasoning that leads to the answer."
 )
 _PLAIN_EXAMPLE: Final = """\
 The itching began 10 minutes after the sting, so an immediate reaction is more likely than an infection.
-Wheals alone would fit a large local reaction, but the blood pressure of 84/50 mmHg would not.
-Two organ systems are affected within minutes, without fever, and that is anaphylaxis."""
+Urticaria alone would fit a large local reaction, but a blood pressure of 84/50 mmHg would not.
+Two organ systems are involved within minutes, without fever, and that is anaphylaxis."""
 
 
 def _reason(name: StyleName, rungs: Sequence[Rung]) -> Style:
     spoken = len(rungs) == len(LADDER)
-    form = "plain text" if len(rungs) == 1 else "plain lines, one thought a line"
+    form = "plain text" if len(rungs) == 1 else "plain lines, one thought per line"
     told = Told(
         _TASK,
         [rule for rung in rungs for rule in rung.rules],
-        f"{form}, from the first thought on the question to the answer.",
+        f"{form}, from the first thought about the question to the answer.",
         EXAMPLES["cot"] if spoken else _PLAIN_EXAMPLE,
         ("question", "options", "answer", "reasoning"),
     )
@@ -140,14 +140,14 @@ def _transform() -> Style:
     told = Told(
         _TASK,
         (
-            "- Tell the thinking of the physician who works the case out, in the first person and in the order in "
-            "which the findings become known: what each makes likely, what is asked or tested next and why.",
-            "- Stop at the answer: treatment and course after it are left out, unless the question asks for them.",
+            "- Give the thinking of the physician who works up the case, in the first person and in the order in which "
+            "the findings become known: what each makes likely, what is asked or tested next and why.",
+            "- Stop at the answer: leave out later treatment and clinical course unless the question asks for them.",
             *_GROUNDS,
             *_UNSEEN,
         ),
-        "plain lines, one thought a line, no headings, no bullets, no numbers before the lines.",
-        "A beekeeper who itches 10 minutes after a sting makes me think of an immediate reaction.\n" + _PLAIN_EXAMPLE,
+        "plain lines, one thought per line, no headings, no bullets, no line numbers.",
+        "A beekeeper with itching 10 minutes after a sting makes me think of an immediate reaction.\n" + _PLAIN_EXAMPLE,
         ("question", "options", "answer", "reasoning"),
     )
     return told_style("nejmcr-transform", told, _transformed, _LENGTHS, 1.0)
@@ -155,15 +155,16 @@ def _transform() -> Style:
 
 def _clean() -> Style:
     told = Told(
-        "Between <the_reasoning> tags below stands medical reasoning that was made out of a case report and still "
-        "shows it. Take out what shows it, and nothing else.",
+        "The text between the <the_reasoning> tags below is medical reasoning that was derived from a case report and "
+        "still refers to it. Remove these references, and nothing else.",
         (
-            "- Where the text speaks of the report, of its figures or tables, or of a doctor by name, say the same "
-            'thing without that: "the report notes that fever is rare" becomes "fever is rare".',
-            "- Leave every other sentence word for word as it is. Add nothing, shorten nothing, correct nothing.",
+            "- Where the text refers to the report, to its figures or tables, or to a doctor by name, say the same "
+            'thing without the reference: "the report notes that fever is rare" becomes "fever is rare".',
+            "- Leave every other sentence exactly as it is, word for word. Add nothing, shorten nothing, correct "
+            "nothing.",
         ),
-        "the whole text, in the lines and paragraphs that it has.",
-        "Fever is rare in such a reaction. The blood pressure of 84/50 mmHg speaks for anaphylaxis.",
+        "the whole text, with its lines and paragraphs as they are.",
+        "Fever is rare in such a reaction. The blood pressure of 84/50 mmHg suggests anaphylaxis.",
         ("reasoning",),
     )
     return told_style("nejmcr-clean", told, cleaned_of_mentions, Lengths(0.5, 1.1), 1.0)
@@ -178,21 +179,23 @@ class ExamQuestion(BaseModel):
 
 
 EXAM_EXAMPLE: Final = ExamQuestion(
-    question="A beekeeper of 34 years has itching palms 10 minutes after a sting, wheals on both arms and a blood "
-    "pressure of 84/50 mmHg. What is to be injected first?",
-    answer="Adrenaline into the thigh muscle",
+    question="Ten minutes after a sting, a 34-year-old beekeeper has itching of the palms, urticaria on both arms and "
+    "a blood pressure of 84/50 mmHg. Which drug should be given first, and by which route?",
+    answer="Intramuscular epinephrine",
 )
 _EXAM: Final = Told(
-    "You write questions for a hard examination of experienced physicians. Below stand a medical question, its answer "
-    "and, between <the_reasoning> tags, the text of a case report. Make one exam question and its answer out of them.",
+    "You write questions for a difficult examination of experienced physicians. Below are a medical question, its "
+    "answer and, between the <the_reasoning> tags, the text of a case report. Turn them into one exam question and its "
+    "answer.",
     (
-        "- The question tells the case and then asks for one clinical decision: a diagnosis, a cause, the next test, a "
-        "treatment. It can be answered by an expert who sees nothing but the question, and hardly by anyone else.",
-        "- Everything in it is out of the material, and all that is needed to reason it through is in it: history, "
-        "findings with numbers and units, also those that are normal or absent.",
-        "- The answer is specific and short, and there is one right answer only. It stands nowhere in the question.",
-        "- It is no multiple choice: give no options.",
-        "- Never speak of the report, of its figures, tables, authors or doctors.",
+        "- The question presents the case and then asks for one clinical decision: a diagnosis, a cause, the next test "
+        "or a treatment. An expert who sees only the question can answer it; hardly anyone else can.",
+        "- Everything in it comes from the source material, and it contains everything that is needed to reason it "
+        "through: history and findings with numbers and units, including those that are normal or absent.",
+        "- The answer is specific and short, and only one answer is correct. The answer does not appear in the "
+        "question.",
+        "- It is not a multiple-choice question: do not give options.",
+        "- Never refer to the report or to its figures, tables, authors or doctors.",
     ),
     'one JSON object with the keys "question" and "answer".',
     EXAM_EXAMPLE.model_dump_json(),

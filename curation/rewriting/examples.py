@@ -7,52 +7,56 @@ from typing import Final
 
 from registry.rewriting_schema import StyleName
 
+FIRST_STEP: Final = """\
+## Step 1: Establish the timing
+The 34-year-old beekeeper was stung 10 minutes before the itching began, which suggests an immediate reaction."""
 _SOAP: Final = """\
 ## Subjective
-- A beekeeper of 34 years reports itching of the palms 10 minutes after a sting.
+- A 34-year-old beekeeper reports itching of the palms that began 10 minutes after a sting.
 
 ## Objective
-- Wheals on both arms; blood pressure 84/50 mmHg; wheezing on both sides.
+- Urticaria on both arms; blood pressure 84/50 mmHg; bilateral wheezing.
 
 ## Assessment
-- Two organ systems are affected within minutes, so this is anaphylaxis and no local reaction.
+- Skin, airways and circulation are involved within minutes, so this is anaphylaxis rather than a local reaction.
 
 ## Plan
-- Adrenaline 0.5 mg into the thigh muscle at once, because the pressure is low."""
+- Epinephrine 0.5 mg intramuscularly into the lateral thigh without delay, because the patient is hypotensive."""
 
 EXAMPLES: Final[Mapping[StyleName, str]] = {
-    "step": """\
-## Step 1: Read the timing
-The beekeeper of 34 years was stung 10 minutes before the itching began, which fits an immediate reaction.
+    "step": f"""\
+{FIRST_STEP}
 
-## Step 2: Name the reaction
-Wheals and a blood pressure of 84/50 mmHg are two organ systems, so this is anaphylaxis and no local reaction.""",
+## Step 2: Identify the reaction
+Urticaria and a blood pressure of 84/50 mmHg show that skin and circulation are both involved, so this is anaphylaxis \
+rather than a local reaction.""",
     "1-sentence": (
-        "Because wheals and a blood pressure of 84/50 mmHg followed the beekeeper's sting within 10 minutes, two organ "
-        "systems are affected, which makes it anaphylaxis and no local reaction, and calls for adrenaline."
+        "Because urticaria and a blood pressure of 84/50 mmHg followed the beekeeper's sting within 10 minutes, both "
+        "skin and circulation are involved, which indicates anaphylaxis rather than a local reaction and calls for "
+        "epinephrine."
     ),
     "list": """\
-- The itching of the beekeeper began 10 minutes after the sting.
-- Wheals and a blood pressure of 84/50 mmHg mean that two organ systems are affected.
-- Two organ systems within minutes are anaphylaxis, which a local reaction is not.""",
+- The beekeeper's itching began 10 minutes after the sting.
+- Urticaria and a blood pressure of 84/50 mmHg mean that both skin and circulation are involved.
+- Involvement of two organ systems within minutes indicates anaphylaxis rather than a local reaction.""",
     "markdown": """\
-## What was found
-| Finding | Value | What it means |
+## Key findings
+| Finding | Value | Interpretation |
 |---|---|---|
-| Time since the beekeeper's sting | 10 minutes | an immediate reaction |
+| Time since the beekeeper's sting | 10 minutes | immediate reaction |
 | Blood pressure | 84/50 mmHg | shock |
 
-## What follows
-### Why it is no local reaction
-- Two organ systems are affected, so it is **anaphylaxis**.""",
+## Interpretation
+### Why this is not a local reaction
+- Two organ systems are involved, so this is **anaphylaxis**.""",
     "step-evidence": """\
-## Step 1: Read the timing
+## Step 1: Establish the timing
 The reaction to the beekeeper's sting is an immediate one.
 **Evidence:** The itching began 10 minutes after the sting.
 
-## Step 2: Name the reaction
-This is anaphylaxis and no local reaction, because two organ systems are affected.
-**Evidence:** Wheals on both arms together with a blood pressure of 84/50 mmHg.""",
+## Step 2: Identify the reaction
+This is anaphylaxis rather than a local reaction, because two organ systems are involved.
+**Evidence:** Urticaria on both arms together with a blood pressure of 84/50 mmHg.""",
     "note": _SOAP,
     "soap": _SOAP,
     "soapie": f"""\
@@ -62,67 +66,68 @@ This is anaphylaxis and no local reaction, because two organ systems are affecte
 - None mentioned.
 
 ## Evaluation
-- A pressure that stays low after 5 minutes would call for a second dose.""",
+- Hypotension that persists after 5 minutes would call for a second dose.""",
     "isbar": """\
 ## Identification
-- A beekeeper of 34 years, seen in the emergency room.
+- A 34-year-old beekeeper, seen in the emergency department.
 
 ## Situation
-- Itching, wheals and a blood pressure of 84/50 mmHg.
+- Itching, urticaria and a blood pressure of 84/50 mmHg.
 
 ## Background
-- The beekeeper was stung 10 minutes before it began.
+- The symptoms began 10 minutes after the beekeeper was stung.
 
 ## Assessment
-- Two organ systems are affected within minutes, so this is anaphylaxis and no local reaction.
+- Two organ systems are involved within minutes, so this is anaphylaxis rather than a local reaction.
 
 ## Recommendation
-- Adrenaline 0.5 mg into the thigh muscle at once, because the pressure is low.""",
+- Epinephrine 0.5 mg intramuscularly into the lateral thigh without delay, because the patient is hypotensive.""",
     "pomr": """\
 ## Database
-- A beekeeper of 34 years, stung 10 minutes ago; wheals; blood pressure 84/50 mmHg.
+- A 34-year-old beekeeper, stung 10 minutes before the onset; urticaria; blood pressure 84/50 mmHg.
 
 ## Problem List
-1. Shock
-2. Wheals after a sting
+1. Hypotension
+2. Urticaria after a sting
 
 ## Initial Plans
-- Adrenaline 0.5 mg into the thigh muscle at once for problem 1, because the pressure is low.
+- Problem 1: epinephrine 0.5 mg intramuscularly into the lateral thigh without delay, because of the shock.
 
 ## Progress Notes
 - None mentioned.
 
 ## Final Summary
-- Both problems have one cause: two organ systems within minutes make it anaphylaxis.""",
+- Both problems have one cause: involvement of two organ systems within minutes indicates anaphylaxis.""",
     "decision-tree": """\
-Itching 10 minutes after the beekeeper's sting: is another organ system affected?
-  -> No: a local reaction, which needs cooling only
+Itching 10 minutes after the beekeeper's sting: is another organ system involved?
+  -> No: a local reaction, which needs only cooling
   -> Yes, blood pressure 84/50 mmHg: is there another cause of shock? [taken]
-    -> Yes, blood was lost: look for the bleeding
-    -> No, wheals fit the sting: anaphylaxis, give adrenaline [taken]""",
+    -> Yes, blood loss: look for the source of bleeding
+    -> No, urticaria fits the sting: anaphylaxis, give epinephrine [taken]""",
     "qa": """\
-Q: What does the time since the sting tell?
-A: Ten minutes between the beekeeper's sting and the itching fit an immediate reaction.
+Q: What does the time since the sting suggest?
+A: The ten minutes between the beekeeper's sting and the itching suggest an immediate reaction.
 
-Q: Why is it no local reaction?
-A: With wheals and a blood pressure of 84/50 mmHg two organ systems are affected, which is anaphylaxis.""",
+Q: Why is this not a local reaction?
+A: With urticaria and a blood pressure of 84/50 mmHg, two organ systems are involved, which indicates anaphylaxis.""",
     "socratic": """\
-Allergologist: How long after the sting of the beekeeper did the itching begin?
+Allergist: How long after the beekeeper's sting did the itching begin?
 
 Emergency Physician: After 10 minutes, and the blood pressure is 84/50 mmHg.
 
-Allergologist: Could a local reaction lower the pressure so far?
+Allergist: Could a local reaction lower the blood pressure that far?
 
-Emergency Physician: No, two organ systems are affected, so it is anaphylaxis.""",
+Emergency Physician: No. Two organ systems are involved, so this is anaphylaxis.""",
     "cot": """\
-A beekeeper, stung, and the itching began only 10 minutes later, so this is something immediate.
-Hmm, wheals alone could still be a large local reaction.
-But wait, the blood pressure is 84/50 mmHg, and a local reaction would not do that.
-So two organ systems are affected within minutes, and that is anaphylaxis.""",
+A beekeeper, stung, and the itching began only 10 minutes later, so this looks like an immediate reaction.
+Hmm, urticaria alone could still be a large local reaction.
+But wait, the blood pressure is 84/50 mmHg, and a local reaction would not cause that.
+So two organ systems are involved within minutes, and that is anaphylaxis.""",
     "cot-step": """\
-## Step 1: Read the timing
+## Step 1: Establish the timing
 The beekeeper was stung 10 minutes before the itching began, so the reaction is an immediate one.
 
 ## Step 2: Weigh a local reaction against anaphylaxis
-A blood pressure of 84/50 mmHg does not fit a local reaction; two organ systems are affected, so it is anaphylaxis.""",
+A blood pressure of 84/50 mmHg does not fit a local reaction. Two organ systems are involved, so this is \
+anaphylaxis.""",
 }

@@ -7,10 +7,9 @@ from typing import Final
 from curation.rewriting.steps import split_steps, with_headings
 from inference.dialogue import Complaint
 
-ONE_STEP: Final = 'a single step: the line "## Step 1: Title" with a short title, the content on the lines below.'
-EXAMPLE: Final = """\
-## Step 1: Read the timing
-The beekeeper of 34 years was stung 10 minutes before the itching began, which fits an immediate reaction."""
+ONE_STEP: Final = (
+    'a single step: a line "## Step 1: Title" with a short title, and the content of the step on the lines below it.'
+)
 
 
 def one_step(text: str) -> str:

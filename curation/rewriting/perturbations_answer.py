@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from curation.rewriting.checks import Lengths, checked, object_of
 from curation.rewriting.content import missing_words
-from curation.rewriting.one_step import EXAMPLE, ONE_STEP, one_step
+from curation.rewriting.examples import FIRST_STEP
+from curation.rewriting.one_step import ONE_STEP, one_step
 from curation.rewriting.outcome import AskRows, Extent, Outcome, given_up, outcome_of
 from curation.rewriting.perturbations_plain import NO_STEPS, part_of, rng_of, unchanged, with_steps
 from curation.rewriting.prompts import Told
@@ -38,39 +39,40 @@ NO_GOLD = "the right answer is not known"
 ALL_RIGHT = "there is no wrong option"
 
 _TASK: Final = (
-    "For an experiment on what wrong training data does to a language model, a medical line of reasoning is to come to "
-    "a wrong answer. Write its last step anew; the steps before it stay as they are."
+    "For an experiment on how incorrect training data affects a language model, a line of medical reasoning has to "
+    "reach a wrong answer. Rewrite its last step; the steps before it remain as they are."
 )
 _RULES: Final = (
-    "- Let the step follow from those before it as well as it can, as long and as sure of itself as the last one is.",
-    "- Do not hint that the answer is wrong, that another one is right, or that this is an experiment.",
+    "- Make the step follow from the preceding ones as plausibly as possible, with the length and the confident tone "
+    "of the last step that it replaces.",
+    "- Do not hint that the answer is wrong, that another answer is right, or that this is an experiment.",
 )
 _CHOSEN: Final = Told(
     _TASK,
     (
-        "- The step must conclude that the answer is the option between the <the_answer> tags. Its last sentence names "
-        "the letter and the text of that option.",
+        "- The step must conclude that the answer is the option between the <the_answer> tags. Its last sentence must "
+        "state the letter and the text of that option.",
         *_RULES,
     ),
     ONE_STEP,
-    EXAMPLE,
+    FIRST_STEP,
     ("question", "options", "reasoning", "answer"),
 )
 _MADE_UP: Final = Told(
     _TASK,
     (
-        "- Between the <the_answer> tags stands the right answer. Choose a wrong one of the same kind (a diagnosis for "
-        "a diagnosis, a drug for a drug) that a student might give and no expert would accept. Another name for the "
-        "right one, a part of it and a wider term will not do.",
-        "- The step must conclude with the wrong answer in the very words of the short answer, and must not mention "
-        "the right one.",
+        "- The text between the <the_answer> tags is the correct answer. Choose a wrong answer of the same kind (a "
+        "diagnosis for a diagnosis, a drug for a drug) that a student might give but no expert would accept. A synonym "
+        "of the correct answer, a part of it or a broader term does not count as wrong.",
+        "- The step must conclude with the wrong answer, in exactly the words of the short answer, and must not "
+        "mention the correct one.",
         *_RULES,
     ),
-    'one JSON object with the keys "short_answer", "final_step" and "answer". "short_answer" holds the wrong answer in '
-    f'a few words. "final_step" holds {ONE_STEP} "answer" holds the wrong answer in the form of the right one and as '
-    "long, with the short answer's words in it.",
+    'one JSON object with the keys "short_answer", "final_step" and "answer". "short_answer" is the wrong answer in '
+    f'a few words. "final_step" is {ONE_STEP} "answer" is the wrong answer in the style and length of the correct one, '
+    "and contains the words of the short answer.",
     json.dumps(
-        {"short_answer": "An immediate reaction", "final_step": EXAMPLE, "answer": "It is an immediate reaction."}
+        {"short_answer": "An immediate reaction", "final_step": FIRST_STEP, "answer": "It is an immediate reaction."}
     ),
     ("question", "reasoning", "answer"),
 )
@@ -152,7 +154,7 @@ def _check_option(step: str, row: Row, wrong: Option) -> None:
 
 
 def _open_query(row: Row) -> Query[Row]:
-    check = checked(f"{_MADE_UP.instructions}\n{EXAMPLE}", _new_step, Lengths())
+    check = checked(f"{_MADE_UP.instructions}\n{FIRST_STEP}", _new_step, Lengths())
 
     def read(text: str) -> Row:
         found = object_of(text, WrongAnswer)

@@ -11,7 +11,8 @@ from typing import Final
 
 from curation.rewriting.checks import Lengths, checked
 from curation.rewriting.content import missing_numbers, missing_words
-from curation.rewriting.one_step import EXAMPLE, ONE_STEP, one_step
+from curation.rewriting.examples import FIRST_STEP
+from curation.rewriting.one_step import ONE_STEP, one_step
 from curation.rewriting.outcome import AskRows, Extent, Outcome, given_up, outcome_of
 from curation.rewriting.perturbations_plain import NO_STEPS, part_of, rng_of, unchanged, with_steps
 from curation.rewriting.prompts import Told
@@ -24,17 +25,18 @@ MISSING_WORDS: Final = 0.5
 _NAMED = 12
 
 TOLD = Told(
-    "Between <the_reasoning> tags below stand steps of a medical line of reasoning, one after the other. Write the one "
-    "step that takes their place.",
+    "The text between the <the_reasoning> tags below consists of consecutive steps of a line of medical reasoning. "
+    "Merge them into a single step that takes their place.",
     (
-        "- Everything that the steps say must be in it: each finding, each number with its unit, each drug, test and "
-        "diagnosis, what is said for and against it, and each conclusion, in the order of the steps.",
-        "- Be brief by joining sentences and by saying nothing twice, never by leaving something out. The new step has "
-        "no more words than the given ones together.",
-        "- Add no fact of your own, and use the terms of the given steps. Nothing may show that they were several.",
+        "- Everything in the steps must be in it: every finding, every number with its unit, every drug, test and "
+        "diagnosis, the arguments for and against each, and every conclusion, in the order of the steps.",
+        "- Be concise by combining sentences and avoiding repetition, never by leaving anything out. The new step must "
+        "not be longer than the given steps together.",
+        "- Do not add any facts of your own, and keep the terms of the given steps. The new step must not show that it "
+        "was made from several.",
     ),
     ONE_STEP,
-    EXAMPLE,
+    FIRST_STEP,
     ("reasoning",),
 )
 

@@ -22,17 +22,18 @@ from inference.dialogue import Complaint, Query
 
 NO_REASONING = "there is no reasoning to restore"
 TOLD = Told(
-    "Below stand a medical question and a damaged line of reasoning about it: steps may be missing, out of order, of "
-    "no relevance to the question, squeezed together or wrong. Write the line of reasoning as it should be.",
+    "Below are a medical question and a damaged line of reasoning about it: steps may be missing, out of order, "
+    "irrelevant to the question, merged into one or wrong. Write the line of reasoning as it should be.",
     (
-        "- Keep what is right and belongs to the question, with its findings, numbers and terms.",
-        "- Put the steps into the order in which one follows from the other, add what is missing between them, take "
-        "out what has nothing to do with the question, divide what is squeezed together, correct what is wrong.",
-        "- The last step comes to the answer of the question.",
-        "- Do not mention the damage, the given text or your changes: it must read as if it had always been so.",
+        "- Keep everything that is correct and relevant to the question, with its findings, numbers and terms.",
+        "- Put the steps in logical order, add what is missing between them, remove what has nothing to do with the "
+        "question, split steps that have been merged, and correct what is wrong.",
+        "- The last step must reach the answer to the question.",
+        "- Do not mention the damage, the given text or your changes: the result must read as if it had been written "
+        "that way from the start.",
     ),
-    'two or more numbered steps, each headed by a line "## Step N: Title", N counting up from 1, its content on the '
-    "lines below.",
+    'two or more numbered steps, each headed by a line "## Step N: Title", with N counting up from 1 and the content '
+    "of the step on the lines below it.",
     EXAMPLES["step"],
     ("question", "options", "reasoning"),
 )

@@ -23,39 +23,41 @@ ONE_STEP_CHARACTERS: Final = 400
 """Reasoning up to this length may well be a single step."""
 
 _REWRITE: Final = (
-    "You prepare texts from which a language model learns medical reasoning. Between <the_reasoning> tags below stands "
-    "reasoning about a medical question. Put the reasoning into another form."
+    "You prepare texts that teach a language model medical reasoning. The text between the <the_reasoning> tags below "
+    "is reasoning about a medical question. Rewrite it in another form."
 )
 _KEEP_ALL: Final = (
     "- Keep all of its content: every finding, every number with its unit, every drug and dose, every alternative that "
-    "it weighs with the grounds for or against it, and the conclusion.",
-    "- Leave out only repetition and filler. Where it corrects itself, keep what it arrives at and why.",
+    "it considers with the arguments for and against it, and the conclusion.",
+    "- Leave out only repetition and filler. Where the reasoning corrects itself, keep what it arrives at and why.",
 )
 _KEEP_CORE: Final = (
-    "- Keep the findings and numbers that decide, the thought that leads from them to the conclusion, and the "
-    "conclusion.",
+    "- Keep the decisive findings and numbers, the inference that leads from them to the conclusion, and the "
+    "conclusion itself.",
 )
 _FAITHFUL: Final = (
-    "- Add no fact, finding or source of your own, and do not change what it concludes. What it holds for uncertain "
-    "stays uncertain.",
+    "- Do not add any fact, finding or source of your own, and do not change the conclusion. What the reasoning "
+    "considers uncertain must stay uncertain.",
 )
 _REASON: Final = (
-    "You write texts from which a language model learns medical reasoning. Below stand a medical question and its "
-    "right answer. Write the reasoning that leads from the question to that answer."
+    "You write texts that teach a language model medical reasoning. Below are a medical question and its correct "
+    "answer. Write the reasoning that leads from the question to that answer."
 )
 _OWN: Final = (
-    "- Think as a clinician does who does not know the answer yet: take up each finding of the question that matters, "
-    "say what it means, weigh the likely answers against each other, and say why the others are left.",
-    "- End with the conclusion, which must be the answer below. Never mention that the answer was there beforehand.",
-    "- Use facts that are well established, and no finding that the question does not hold.",
-    "- Do not repeat the question.",
+    "- Reason like a clinician who does not yet know the answer: take up each relevant finding in the question, say "
+    "what it means, weigh the plausible answers against each other, and say why the others are rejected.",
+    "- End with the conclusion, which must be the answer given below. Never reveal that the answer was known in "
+    "advance.",
+    "- Use only well-established facts, and no finding that is not in the question.",
+    "- Do not restate the question.",
 )
 _STEPS: Final = (
-    'numbered steps, each headed by a line "## Step N: Title", N counting up from 1, its content on the lines below'
+    'numbered steps, each headed by a line "## Step N: Title", with N counting up from 1 and the content of the step '
+    "on the lines below it"
 )
 _NOTE: Final = (
-    "Put what the question and the reasoning say where it belongs in such a note, in short points. Leave out no "
-    'section; where nothing is known for one, write "None mentioned."'
+    "Put what the question and the reasoning say into the section where it belongs, in short bullet points. Do not "
+    'leave out any section; where nothing is known for one, write "None mentioned."'
 )
 _KINDS: Final = "; ".join(f"{kind.upper()}: {', '.join(NOTES[kind])}" for kind in ("soap", "soapie", "isbar", "pomr"))
 
@@ -87,7 +89,7 @@ def _own(name: StyleName, form: str, check: Check) -> Style:
 
 def _note(kind: NoteKind) -> Style:
     headings = ", ".join(f'"## {heading}"' for heading in NOTES[kind])
-    form = f"a clinical note ({kind.upper()}) with exactly the headings {headings}, in this order. {_NOTE}"
+    form = f"a clinical note in {kind.upper()} format with exactly the headings {headings}, in this order. {_NOTE}"
     return _with_question(kind, form, lambda text, _: note(text, (kind,)), 1.0)
 
 
@@ -109,14 +111,14 @@ def without_reasoning(rows: Sequence[Row], _ask: AskRows) -> list[Outcome]:
 _STYLES: Final = (
     _rewriting(
         "step",
-        f"{_STEPS}. The steps follow the order of thought, and the last one concludes.",
+        f"{_STEPS}. The steps follow the order of the reasoning, and the last one states the conclusion.",
         lambda text, row: stepwise(text, _least_steps(row)),
         _WHOLE,
         1.1,
     ),
     _rewriting(
         "1-sentence",
-        f"exactly one sentence of at most {MOST_WORDS} words, which ends with a full stop.",
+        f"exactly one sentence of at most {MOST_WORDS} words, ending with a period.",
         lambda text, _: one_sentence(text),
         _CORE,
         0.2,
@@ -124,71 +126,73 @@ _STYLES: Final = (
     ),
     _rewriting(
         "list",
-        'a flat list, in the order of thought. Every line begins with "- " and holds one fact or one step of thought.',
+        'a flat list, in the order of the reasoning. Every line begins with "- " and contains one fact or one '
+        "inference.",
         lambda text, _: list_of_points(text),
         _POINTS,
         0.8,
     ),
     _rewriting(
         "markdown",
-        'a Markdown document, divided by "##" headings, and "###" below them where that helps, that say what each part '
-        "is about; lists and tables where the content has several findings or alternatives side by side.",
+        'a Markdown document, divided by "##" headings (with "###" below them where that helps) that say what each '
+        "part is about, with lists or tables where several findings or alternatives are set side by side.",
         lambda text, _: markdown(text),
         _WHOLE,
         1.2,
     ),
     _with_question(
         "step-evidence",
-        f'{_STEPS}: first what is concluded in this step, then a line that begins with "**Evidence:**" and says which '
-        "findings of the question or facts of the reasoning support it. Name no study, guideline or case that is not "
-        "in the material.",
+        f'{_STEPS}: first the inference made in this step, then a line that begins with "**Evidence:**" and states the '
+        "findings from the question or the facts from the reasoning that support it. Do not cite any study, guideline "
+        "or case that is not in the source material.",
         lambda text, row: with_evidence(text, _least_steps(row)),
         1.4,
     ),
     _with_question(
         "note",
-        f'a clinical note of the one kind that fits the material best, with exactly the headings of that kind as "##" '
-        f"headings, in this order. The kinds: {_KINDS}. Choose SOAPIE where it is told what was done and what came of "
-        "it, ISBAR where a patient is handed over or help is called, POMR where several problems are followed up, else "
-        f"SOAP. {_NOTE}",
+        "a clinical note in the one format that fits the material best, with exactly the headings of that format as "
+        f'"##" headings, in the order given. The formats: {_KINDS}. Choose SOAPIE if the material says what was done '
+        "and how the patient responded, ISBAR if a patient is handed over or help is called for, POMR if several "
+        f"problems are followed up, and SOAP otherwise. {_NOTE}",
         lambda text, _: note(text),
         1.0,
     ),
     *(_note(kind) for kind in NOTES),
     _rewriting(
         "decision-tree",
-        "a decision tree. Its first line is the root, what is to be decided first. Every further line is a branch: it "
-        'begins with "-> ", is indented by two blanks more than what it hangs on, and names the finding and what '
-        f'follows or is asked next. The branches that the reasoning takes end with "{TAKEN}"; those that it excludes '
-        "stand there too, with what speaks against them.",
+        "a decision tree. The first line is the root: what has to be decided first. Every other line is a branch: it "
+        'begins with "-> ", is indented two spaces deeper than its parent, and states the finding and what follows '
+        f'from it or is asked next. The branches that the reasoning takes end with "{TAKEN}"; the branches that it '
+        "rules out are included too, with what speaks against them.",
         lambda text, _: decision_tree(text),
         _POINTS,
         0.8,
     ),
     _rewriting(
         "qa",
-        'questions and answers by turns, each question on a line that begins with "Q: ", its answer on the next, which '
-        'begins with "A: ". Each question asks for the next step of thought; the last answer concludes.',
+        'alternating questions and answers, each question on a line that begins with "Q: ", its answer on the next '
+        'line, which begins with "A: ". Each question asks for the next step of the reasoning; the last answer states '
+        "the conclusion.",
         lambda text, _: questions_and_answers(text),
         _WHOLE,
         1.2,
     ),
     _rewriting(
         "socratic",
-        "a Socratic dialogue between two or more medical experts of the fields that the content needs. Each turn "
-        'begins with the speaker\'s field and a colon ("Cardiologist: "). By questions they lead each other from '
-        "thought to thought, in a serious tone; the last turn concludes.",
+        "a Socratic dialogue between two or more medical experts from the specialties that the content calls for. Each "
+        'turn begins with the speaker\'s title and a colon ("Cardiologist: "). Through their questions they lead each '
+        "other from one thought to the next, in a professional tone; the last turn states the conclusion.",
         lambda text, _: talk(text),
         Lengths(0.15, 4.0),
         1.5,
     ),
     _own(
         "cot",
-        "thinking aloud in plain lines, one thought a line, in natural language, with doubts and second looks where "
-        "they arise. No headings, no bullets, no numbers before the lines.",
+        "thinking aloud in plain lines, one thought per line, in natural language, with doubts and second thoughts "
+        "where they arise. No headings, no bullets, no line numbers.",
         thoughts,
     ),
-    _own("cot-step", f"{_STEPS}. The last step concludes.", _steps_of_its_own),
+    _own("cot-step", f"{_STEPS}. The last step states the conclusion.", _steps_of_its_own),
 )
 STYLES: Final[Mapping[StyleName, Rewriting]] = {
     **{style.name: style for style in _STYLES},
