@@ -21,7 +21,7 @@ from registry.errors import naming
 from registry.hub_cache import RepoType, cached_revision
 from registry.json_path import ABSENT
 from registry.schema import PARENT, Stage
-from registry.versions import STAGE_VERSION
+from registry.versions import REWRITING_VERSION, STAGE_VERSION
 
 Inputs = dict[str, Any]
 E = TypeVar("E", bound=HubOrFile)
@@ -73,6 +73,8 @@ def own_inputs(
         assert config.curation is not None
         assert config.train_dataset is not None
         inputs["curation"] = outcome(config.curation)
+        if config.curation.rewrites:
+            inputs["rewriting_version"] = REWRITING_VERSION
         inputs["dataset"] = _dataset(config.train_dataset, contents, before.get("dataset"))
         if config.train_dataset.merge is None:
             # Rows that name no source have the key as theirs; their ids, and so all draws, depend on it.

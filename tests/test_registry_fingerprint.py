@@ -225,6 +225,17 @@ def test_every_field_that_decides_an_outcome_counts_and_is_named(lab: Registry, 
     assert any(change.startswith(HASHED_AS.get(path, path)) for change in changed_fields(before, after))
 
 
+def test_the_version_of_the_rewritings_counts_where_something_is_rewritten(
+    lab: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {"curation.extract": None, "curation.perturbation": None}
+    before, untouched = inputs(lab, "curation"), inputs(lab, "curation", **plain)
+    monkeypatch.setattr("registry.fingerprint.REWRITING_VERSION", 99)
+    assert changed_fields(before, inputs(lab, "curation")) == ["rewriting_version 1 -> 99"]
+    assert inputs(lab, "curation", **plain) == untouched
+    assert "rewriting_version" not in untouched
+
+
 @pytest.mark.parametrize("path", WITHOUT_OUTCOME)
 def test_a_field_without_outcome_does_not_count(lab: Registry, path: str) -> None:
     call, _, field = path.rpartition(".")
