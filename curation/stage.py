@@ -76,12 +76,14 @@ def _extras(course: Course, metrics: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _splits(ledger: Ledger, curation: CurationConfig, model: ModelEntry) -> dict[str, list[dict[str, Any]]]:
-    selected = [entry.row for entry in kept(ledger)]
-    train, validation = split_validation(selected, curation.validation_fraction, curation.seed)
+    selected = {entry.row.id: entry.row for entry in kept(ledger)}
+    # By the loaded questions: two that a rewriting has made of one case stay on one side.
+    loaded = [entry.loaded.row for entry in kept(ledger)]
+    train, validation = split_validation(loaded, curation.validation_fraction, curation.seed)
     chat_format = FORMATS[curation.format]
     system = system_prompt(chat_format, model.system_prompt)
     return {
-        name: [training_example(row, chat_format, system) for row in rows]
+        name: [training_example(selected[row.id], chat_format, system) for row in rows]
         for name, rows in (("train", train), ("validation", validation))
     }
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from benchmarks.rewriting.writer import written
 from registry.catalog import DatasetEntry, ModelEntry
 from registry.stage import StageContext
 from tests.faulty_server import Body, Reply, completion
-from tests.stages import make_context, write_jsonl
+from tests.stages import make_context, record, write_jsonl
 
 REWRITER: Mapping[str, Any] = {"model_key": "big", "engine": "openai", "retries": 2}
 
@@ -33,3 +35,20 @@ def rewriting_context(
 def writing(body: Body, _before: int) -> Reply:
     """The script of a server that rewrites (`benchmarks.rewriting.writer`)."""
     return completion(*written(body["messages"]))
+
+
+def records(count: int) -> list[dict[str, Any]]:
+    """So many patients of a training file, each with reasoning of its own."""
+    reasoning = "Patient {0} has had a fever for {0} days. The pulse is fast. So this is sepsis. The answer is B"
+    return [record(number, reasoning=reasoning.format(number)) for number in range(count)]
+
+
+def of_patient(number: int, body: Body) -> bool:
+    """Whether a request, whatever its round, is about this patient."""
+    return f"Patient {number} " in body["messages"][0]["content"]
+
+
+def rows_of(context: StageContext) -> list[dict[str, Any]]:
+    """The table of all rows that a curation has written."""
+    found: list[dict[str, Any]] = pq.read_table(context.run_dir / "med_s1k_filtered.parquet").to_pylist()
+    return found

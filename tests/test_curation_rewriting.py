@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from datasets import load_from_disk
 
@@ -21,7 +20,6 @@ from curation.shards import prepare
 from curation.stage import run
 from data.rows import Row
 from data.tokens import count_tokens
-from registry.catalog import DatasetEntry
 from registry.errors import MissingError, StageFailure, StageStopped
 from registry.spending import FOLDER
 from registry.stage import StageContext
@@ -29,8 +27,8 @@ from registry.stopping import STOP_SIGNALS, StopFlag
 from registry.verbs import _funnel
 from tests.faults import FORK
 from tests.faulty_server import Body, Reply, completion, serving
-from tests.rewriting_stage import rewriting_context
-from tests.stages import make_context, record, row, write_jsonl
+from tests.rewriting_stage import of_patient, records, rewriting_context, rows_of
+from tests.stages import make_context, row
 from tests.tiny import make_tiny_model
 
 STEPS = {"extract": "step"}
@@ -43,26 +41,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-def records(count: int) -> list[dict[str, Any]]:
-    reasoning = "Patient {0} has had a fever for {0} days. The pulse is fast. So this is sepsis. The answer is B"
-    return [record(number, reasoning=reasoning.format(number)) for number in range(count)]
-
-
-def of_patient(number: int, body: Body) -> bool:
-    """Whether a request, whatever its round, is about this patient."""
-    return f"Patient {number} " in body["messages"][0]["content"]
-
-
 def outputs(context: StageContext) -> dict[str, bytes]:
     """What a run left beside its input and what it has spent."""
     files = [path.relative_to(context.run_dir) for path in context.run_dir.rglob("*") if path.is_file()]
     kept = [path for path in files if path.name != "rows.jsonl" and path.parts[0] != FOLDER]
     return {str(path): (context.run_dir / path).read_bytes() for path in kept}
-
-
-def rows_of(context: StageContext) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(context.run_dir / "med_s1k_filtered.parquet").to_pylist()
-    return found
 
 
 def loses(*lost: Row, reason: str = "The answer was empty. Write one.") -> Rewriting:
@@ -254,49 +237,6 @@ def test_steps_that_are_not_there_need_other_data_and_no_other_model(tmp_path: P
         StageFailure, match=r"\(3\): the reasoning has no steps; no model was asked .* use another data"
     ):
         run(context)
-
-
-BENCHMARK = (
-    "A woman of 45 years who keeps pigeons has a dry cough for 3 months, fine crackles at both bases and a lymphocyte "
-    "share of 60 % in the lavage. Which disease is this?"
-)
-
-
-def examining(body: Body, _before: int) -> Reply:
-    """An exam question; of patient 1 one of the benchmark."""
-    prompt = body["messages"][0]["content"]
-    if not prompt.startswith("You write questions for a difficult examination"):
-        return completion(well_written(prompt))
-    mine = BENCHMARK.replace("pigeons", "fish").replace("lymphocyte", "neutrophil").replace("dry cough", "wet nose")
-    question = BENCHMARK if of_patient(1, body) else mine.replace("3 months", "9 years").replace("crackles", "rubs")
-    return completion(json.dumps({"question": question, "answer": "Hypersensitivity pneumonitis"}))
-
-
-def test_new_questions_are_checked_against_the_benchmarks_before_more_is_paid(tmp_path: Path, model: Path) -> None:
-    held_out = DatasetEntry(file_path=str(write_jsonl(tmp_path / "held.jsonl", [record(9, question=BENCHMARK)])))
-    with serving(examining) as server:
-        context = rewriting_context(
-            *(tmp_path / "run", model, server.url, records(3)),
-            extract=["nejmcr-qa", "step"],
-            decontamination={"similarity": 0.9},
-        )
-        context = replace(context, config=context.config.model_copy(update={"benchmarks": {"held-out": held_out}}))
-        output = run(context)
-        asked = len(server.bodies)
-
-    assert output.metrics["funnel"]["after_decontamination"] == 3
-    assert output.metrics["funnel"]["after_rewriting"] == 2
-    counts = [(each["name"], each["rows"], each["given_up"]) for each in output.metrics["rewriting"]]
-    assert counts == [("nejmcr-qa", 3, 0), ("decontamination", 3, 1), ("step", 2, 0)]
-    (lost,) = map(json.loads, output.artifacts["given_up_path"].read_text().splitlines())
-    assert (lost["rewriting"], lost["reason"], lost["answer"]) == (
-        "decontamination",
-        "asks a question of held-out",
-        BENCHMARK,
-    )
-    assert asked == 3 + 2
-    assert BENCHMARK not in {each["question"] for each in rows_of(context)}
-    assert [call.what for call in estimate(context.config, context.shared).calls] == ["nejmcr-qa", "step"]
 
 
 def test_rewritings_without_a_model_open_none(tmp_path: Path, model: Path) -> None:

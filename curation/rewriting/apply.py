@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from curation.calls import Model, called
 from curation.outputs import write_lines
-from curation.rewriting.new_questions import with_check
+from curation.rewriting.new_questions import by_case, with_check
 from curation.rewriting.outcome import AskRows, Extent, Outcome, Rewriting, Status
 from curation.rewriting.perturbations import PERTURBATIONS
 from curation.rewriting.restore import with_restoration
@@ -86,6 +86,11 @@ def rewritten(rows: Sequence[Row], context: StageContext) -> Rewritten:
     """
     curation = context.config.curation
     assert curation is not None
+    cases = {row.id: row.question_id for row in rows}
+    rewritings = [
+        (name, by_case(rewriting, cases) if name in PERTURBATIONS else rewriting)
+        for name, rewriting in rewritings_of(curation)
+    ]
     with ExitStack() as opened:
         models: list[Model] = []
 
@@ -94,7 +99,7 @@ def rewritten(rows: Sequence[Row], context: StageContext) -> Rewritten:
                 models.append(opened.enter_context(called(context, "rewriter")))
             return models[0].ask(queries)
 
-        return apply(rows, list(with_check(rewritings_of(curation), context.config)), ask, context)
+        return apply(rows, list(with_check(rewritings, context.config)), ask, context)
 
 
 def apply(
