@@ -22,7 +22,8 @@ Removals = Mapping[str, str]
 class Entry:
     """One input row. `pass_rate` is the base model's, null where the difficulty filter did not judge the row.
 
-    `before` is the entry as it was before its row was rewritten, null where nothing has changed the row.
+    `before` is the entry as it was before its row was rewritten, null where nothing has changed the row; `perturbed`
+    whether a perturbation changed it, null without one.
     """
 
     row: Row
@@ -31,6 +32,7 @@ class Entry:
     stage: FilterStage | None = None
     reason: str | None = None
     before: Entry | None = None
+    perturbed: bool | None = None
 
     @property
     def kept(self) -> bool:
@@ -86,10 +88,18 @@ def with_pass_rates(ledger: Ledger, pass_rates: Mapping[str, float]) -> Ledger:
     )
 
 
-def with_rewritten(ledger: Ledger, rows: Mapping[str, Row], reasoning_tokens: Mapping[str, int]) -> Ledger:
-    """Put rewritten rows, and the length of their reasoning, in the place of the loaded ones (by row id)."""
+def with_rewritten(
+    ledger: Ledger, rows: Mapping[str, Row], reasoning_tokens: Mapping[str, int], perturbed: Mapping[str, bool]
+) -> Ledger:
+    """Put rewritten rows, how long their reasoning is and whether it was perturbed in the place of the loaded ones."""
     return tuple(
-        replace(entry, row=new, reasoning_tokens=reasoning_tokens[new.id], before=entry)
+        replace(
+            entry,
+            row=new,
+            reasoning_tokens=reasoning_tokens[new.id],
+            before=entry,
+            perturbed=perturbed.get(new.id),
+        )
         if (new := rows.get(entry.row.id))
         else entry
         for entry in ledger

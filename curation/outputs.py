@@ -45,7 +45,7 @@ _REPEATED: Final = ["specialty", "source", "answer_idx", "filter_status", "filte
 def write_tables(ledger: Ledger, run_dir: Path, *, rewritten: bool = False) -> dict[str, Path]:
     """Write the table of every input row and the table of the selected ones; returns them by result field.
 
-    Those of `rewritten` rows have columns for the question and the answer as they were loaded, too.
+    Those of `rewritten` rows have columns for the question and the answer as they were loaded, and `perturbed`, too.
     """
     paths = {"filtered_path": run_dir / FILTERED, "curated_path": run_dir / CURATED}
     for path, entries in zip(paths.values(), (ledger, kept(ledger)), strict=True):
@@ -125,6 +125,7 @@ def _columns(entries: Sequence[Entry], rewritten: bool) -> pa.Table:
     if rewritten:
         for name in ("question", "answer", "answer_idx"):
             columns[f"{name}_original"] = pa.array([getattr(entry.loaded.row, name) for entry in entries], text)
+        columns["perturbed"] = pa.array([entry.perturbed for entry in entries], pa.bool_())
     columns["reasoning_tokens"] = pa.array([entry.reasoning_tokens for entry in entries], pa.int64())
     columns["pass_rate"] = pa.array([entry.pass_rate for entry in entries], pa.float64())
     columns["filter_status"] = pa.array(["kept" if is_kept else "removed" for is_kept in kept_ones], text)

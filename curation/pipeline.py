@@ -187,7 +187,7 @@ def _rewriting(course: Course) -> None:
     course.given_up = found.given_up
     course.warnings += found.warnings
     tokens = dict(zip(found.rows, _reasoning_tokens(found.rows.values(), course.context), strict=True))
-    course.ledger = with_rewritten(course.ledger, found.rows, tokens)
+    course.ledger = with_rewritten(course.ledger, found.rows, tokens, found.perturbed)
     course.remove("rewriting", found.removals)
 
 

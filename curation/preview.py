@@ -10,7 +10,7 @@ import json
 import random
 import textwrap
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -55,8 +55,8 @@ def preview(opened: Registry, name: str, count: int, answer: Answer) -> None:
     except Meds1Error as error:  # what was made is shown all the same
         answer.warnings.append(str(error))
     fates, rows = _drawn(path, count)
-    refused = _refused((result or {}).get("given_up_path"))
-    rows = [{**row, "refused_answer": refused[row["id"]]} if row["id"] in refused else row for row in rows]
+    given_up = _given_up((result or {}).get("given_up_path"))
+    rows = [{**row, **given_up.get(row["id"], {})} for row in rows]
     answer.data = {"experiment": name, "filtered_path": str(path), "fates": fates, "rows": rows}
     answer.lines.append(", ".join(f"{fate} {number:,}" for fate, number in fates.items()))
     answer.lines += [Drawn(_panel(row)) for row in rows]
@@ -74,29 +74,38 @@ def _table_of(result: Mapping[str, Any] | None, name: str) -> Path:
     return Path(recorded)
 
 
-def _refused(recorded: str | None) -> dict[str, str | None]:
-    """The last answer that did not pass, by the ids of the rows that were given up."""
+def _given_up(recorded: str | None) -> dict[str, dict[str, str | None]]:
+    """The whole complaint and the last answer that did not pass, by the ids of the rows that were given up."""
     if not recorded or not is_here(recorded):
         return {}
     lines = (json.loads(line) for line in Path(recorded).read_text(encoding="utf-8").split("\n") if line)
-    return {line["id"]: line["answer"] for line in lines}
+    return {line["id"]: {"complaint": line["reason"], "refused_answer": line["answer"]} for line in lines}
 
 
 def _drawn(path: Path, count: int) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """How many rows had each fate, and `count` rows spread over the fates."""
+    """How many rows had each fate, and `count` rows spread over the fates, those first that a perturbation changed."""
     import pyarrow.parquet as pq
 
     of_fate: dict[str, list[int]] = defaultdict(list)
-    for index, stage in enumerate(pq.read_table(path, columns=["filter_stage"])["filter_stage"].to_pylist()):
+    names = [name for name in ("filter_stage", "perturbed") if name in pq.read_schema(path).names]
+    marks = pq.read_table(path, columns=names).to_pydict()
+    for index, stage in enumerate(marks["filter_stage"]):
         of_fate[stage or KEPT].append(index)
+    perturbed = {index for index, changed in enumerate(marks.get("perturbed", ())) if changed}
     fates = {fate: of_fate[fate] for fate in (KEPT, *FILTER_STAGES) if fate in of_fate}
     rng = random.Random("preview")
-    shuffled = [rng.sample(indices, min(count, len(indices))) for indices in fates.values()]
+    shuffled = [_sample(rng, indices, count, perturbed) for indices in fates.values()]
     in_turns = [index for turn in zip_longest(*shuffled) for index in turn if index is not None]
     rows = pq.read_table(path).take(list(islice(in_turns, count))).to_pylist()
     order = list(fates)
     rows.sort(key=lambda row: order.index(row["filter_stage"] or KEPT))
     return {fate: len(indices) for fate, indices in fates.items()}, rows
+
+
+def _sample(rng: random.Random, indices: Sequence[int], count: int, first: Set[int]) -> list[int]:
+    """At most so many of the indices, drawn; those that are among `first` before all others."""
+    parts = [index for index in indices if index in first], [index for index in indices if index not in first]
+    return [index for part in parts for index in rng.sample(part, min(count, len(part)))][:count]
 
 
 def _panel(row: Mapping[str, Any]) -> Any:
@@ -125,6 +134,7 @@ def _body(row: Mapping[str, Any]) -> Group:
     is_rewritten = row["filter_stage"] is None and "question_original" in row
     rate = "not measured" if row["pass_rate"] is None else f"{row['pass_rate']:.0%}"
     facts = f"{row['specialty'] or 'unlabelled'} · {row['reasoning_tokens']:,} tokens · pass rate {rate}"
+    facts += " · perturbed" if row.get("perturbed") else ""
     parts = [Text(masked(f"{facts} · {row['source']}"), style="dim")]
     if is_rewritten and row["question"] != row["question_original"]:
         parts.append(_changed("Question", row["question_original"], row["question"]))
@@ -139,6 +149,8 @@ def _body(row: Mapping[str, Any]) -> Group:
         parts.append(_changed("Reasoning", row["reasoning_original"], row["reasoning"]))
     else:
         parts.append(_said("Reasoning", _ends(row["reasoning"])))
+    if row.get("complaint"):
+        parts.append(_said("Complaint", row["complaint"]))
     if row.get("refused_answer"):
         parts.append(_said("Refused answer", _ends(row["refused_answer"])))
     if is_rewritten and _answer(row) != _answer(row, "_original"):

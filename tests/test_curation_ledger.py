@@ -81,6 +81,6 @@ def test_an_empty_selection_names_the_filter_that_emptied_it() -> None:
 def test_a_rewritten_row_is_known_as_it_was_loaded() -> None:
     new = replace(ROWS[0], reasoning="Short.")
     before = open_ledger(ROWS[:2], [30, 40])
-    ledger = with_rewritten(before, {new.id: new}, {new.id: 2})
+    ledger = with_rewritten(before, {new.id: new}, {new.id: 2}, {new.id: True})
     assert [(entry.row, entry.reasoning_tokens) for entry in ledger] == [(new, 2), (ROWS[1], 40)]
     assert tuple(entry.loaded for entry in ledger) == before

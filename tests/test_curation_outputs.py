@@ -167,17 +167,18 @@ def test_the_data_set_loads_from_disk_and_as_one_of_the_hub(held_out: int, tmp_p
 def test_rewritten_rows_have_what_they_were_beside_what_they_are(tmp_path: Path) -> None:
     rows = [row(number) for number in range(3)]
     new = replace(rows[1], question="New?", options=(), answer="New", answer_idx=None, reasoning="New thinking")
-    ledger = with_rewritten(open_ledger(rows, [9] * 3), {new.id: new}, {new.id: 2})
+    ledger = with_rewritten(open_ledger(rows, [9] * 3), {new.id: new}, {new.id: 2}, {new.id: True})
     ledger = remove(ledger, "rewriting", {rows[2].id: "step: given up: The answer was empty"})
 
     table = pq.read_table(write_tables(ledger, tmp_path, rewritten=True)["filtered_path"])
 
     added = ["question_original", "answer_original", "answer_idx_original"]
-    assert [name for name in table.column_names if name not in PLAIN_COLUMNS + FATE_COLUMNS] == added
+    assert [name for name in table.column_names if name not in PLAIN_COLUMNS + FATE_COLUMNS] == [*added, "perturbed"]
     records = table.to_pylist()
     assert [[record[name] for name in added] for record in records] == [
         [each.question, each.answer, each.answer_idx] for each in rows
     ]
+    assert [record["perturbed"] for record in records] == [None, True, None]
     changed = ("question", "answer", "answer_idx", "options", "reasoning", "reasoning_original", "reasoning_tokens")
     assert [records[1][name] for name in changed] == ["New?", "New", None, [], "New thinking", rows[1].reasoning, 2]
     assert [records[2][name] for name in ("reasoning", "filter_stage")] == [rows[2].reasoning, "rewriting"]

@@ -122,19 +122,21 @@ def test_rewritten_rows_are_shown_with_what_changed_word_by_word(lab: Lab) -> No
     steps = replace(rows[0], reasoning="First we look. So the [answer] is really B")
     asked = replace(rows[1], question="What is it?", options=(), answer="Fever", answer_idx=None, reasoning="")
     new = {steps.id: steps, asked.id: asked}
-    ledger = with_rewritten(open_ledger(rows, [9] * 3), new, dict.fromkeys(new, 7))
+    ledger = with_rewritten(open_ledger(rows, [9] * 3), new, dict.fromkeys(new, 7), {})
     ledger = remove(ledger, "rewriting", {rows[2].id: "step: given up: The answer was empty"})
     folder = lab.folder / "made"
     folder.mkdir()
     paths = write_tables(ledger, folder, rewritten=True)
-    lost = [{"id": rows[2].id, "rewriting": "step", "reason": "x", "answer": "No \udcff steps"}]
+    lost = [
+        {"id": rows[2].id, "rewriting": "step", "reason": "It is empty. Write 2 steps.", "answer": "No \udcff steps"}
+    ]
     recorded = {**paths, "given_up_path": write_given_up(lost, folder)}
     save(lab, "tuned", "curation", "completed", **{name: str(path) for name, path in recorded.items()})
 
     done = shown(lab, "--preview", "3")
 
     said = " ".join(line.strip("│ ") for line in done.stdout.splitlines())
-    assert "Refused answer: No" in said
+    assert "Complaint: It is empty. Write 2 steps. Refused answer: No" in said
     assert "Reasoning: First we [-think.-]{+look.+} So the [answer] is {+really+} B Answer: Prednisone" in said
     assert "Question: [-Which drug helps patient 1?-]{+What is it?+}" in said
     assert "Reasoning: [-First we think. So the [answer] is B-] Answer: [-B. Prednisone-]{+Fever+}" in said
@@ -142,3 +144,18 @@ def test_rewritten_rows_are_shown_with_what_changed_word_by_word(lab: Lab) -> No
     data = json.loads(shown(lab, "--preview", "3", "--json").stdout)["data"]
     texts = {(each["reasoning"], each["reasoning_original"], each["question_original"]) for each in data["rows"]}
     assert (steps.reasoning, rows[0].reasoning, rows[0].question) in texts
+
+
+def test_rows_that_a_perturbation_has_changed_come_first(lab: Lab) -> None:
+    rows = [row(number, reasoning=LONG) for number in range(40)]
+    new = {each.id: each for each in rows}
+    changed = {each.id: number in (5, 17, 31) for number, each in enumerate(rows)}
+    ledger = with_rewritten(open_ledger(rows, [9] * 40), new, dict.fromkeys(new, 7), changed)
+    folder = lab.folder / "made"
+    folder.mkdir()
+    paths = write_tables(ledger, folder, rewritten=True)
+    save(lab, "tuned", "curation", "completed", filtered_path=str(paths["filtered_path"]))
+
+    done = shown(lab, "--preview", "5")
+    titles = [("perturbed" in line) for line in done.stdout.splitlines() if "tokens · pass rate" in line]
+    assert titles == [True, True, True, False, False]

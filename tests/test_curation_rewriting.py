@@ -141,6 +141,7 @@ def test_rows_are_rewritten_counted_and_keep_what_they_were(tmp_path: Path, mode
         "reasons": {"The answer was empty": 1},
     }
     assert (skip["name"], skip["rows"], skip["accepted"]) == ("skip", 5, 5)
+    assert skip["realised"]["changed"] == skip["realised"]["there"] / 2 == 10
     assert metrics["reasons"]["rewriting"] == {"step: given up: The answer was empty": 1}
     assert "step gave up 1 of 6 rows; most often (1): The answer was empty" in metrics["warnings"]
     assert not [warning for warning in metrics["warnings"] if "could be chosen" in warning]
@@ -159,7 +160,7 @@ def test_rows_are_rewritten_counted_and_keep_what_they_were(tmp_path: Path, mode
         if number == 3:
             assert (each["filter_stage"], each["reasoning"]) == ("rewriting", each["reasoning_original"])
         else:
-            assert each["filter_stage"] is None
+            assert (each["filter_stage"], each["perturbed"]) == (None, True)
             assert each["reasoning"].startswith("## Step 1: ")
     assert [each["reasoning_tokens"] for each in table] == count_tokens([each["reasoning"] for each in table], model)
     assert "| `step` | 6 | 4 | 1 | 0 | 1 | The answer was empty (1) |" in (

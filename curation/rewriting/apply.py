@@ -51,13 +51,15 @@ _COUNTED: Final[Mapping[Status, str]] = {
 class Rewritten:
     """What rewritings made of rows: the new ones and why others were given up, by row id, and the count of each.
 
-    `given_up` has for each of those the rewriting, the whole complaint and the answer that did not pass.
+    `given_up` has for each of those the rewriting, the whole complaint and the answer that did not pass; `perturbed`
+    says of each row that a perturbation left whether it changed it.
     """
 
     rows: dict[str, Row]
     removals: dict[str, str]
     counts: list[dict[str, Any]]
     given_up: list[dict[str, str | None]]
+    perturbed: dict[str, bool]
 
     @property
     def warnings(self) -> list[str]:
@@ -107,7 +109,7 @@ def apply(
 ) -> Rewritten:
     """Apply rewritings to rows; between two of them the stage is left when a stop was asked for."""
     left, removals, counts = list(rows), dict[str, str](), list[dict[str, Any]]()
-    lost: list[dict[str, str | None]] = []
+    lost, perturbed = list[dict[str, str | None]](), dict[str, bool]()
     for name, rewrite in rewritings:
         context.stop.check(f"{name} had not begun")
         log.info("%s: %s rows", name, f"{len(left):,}")
@@ -124,13 +126,15 @@ def apply(
             else:
                 assert outcome.row.id == before.id, f"{name} has put rows in another order"
                 new.append(outcome.row)
+                if outcome.extent is not None:
+                    perturbed[before.id] = outcome.status != "unchanged"
         left = new
         if not left:
             raise StageFailure(
                 f"{context.config.experiment}: {name} gave up all of the {count['rows']:,} rows; {_most_often(count)}; "
                 f"{_remedy(outcomes)}"
             )
-    return Rewritten({row.id: row for row in left}, removals, counts, lost)
+    return Rewritten({row.id: row for row in left}, removals, counts, lost, perturbed)
 
 
 def write_given_up(given_up: Sequence[Mapping[str, str | None]], run_dir: Path) -> Path:
