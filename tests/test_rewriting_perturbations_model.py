@@ -73,6 +73,18 @@ def test_as_many_borders_are_dissolved_as_the_rate_says(model: Scripted, rate: f
     assert re.findall(r"\d+ \S+", " ".join(found)) == re.findall(r"\d+ \S+", " ".join(STEPS))
 
 
+@pytest.mark.parametrize(("more", "status"), [(1, "accepted"), (5, "accepted"), (7, "given up")])
+def test_a_new_step_may_have_a_few_words_more_to_join_sentences(model: Scripted, more: int, status: str) -> None:
+    given = len(" ".join(STEPS).split())
+    assert given // 10 == 6
+
+    def answer(prompt: str, _: int) -> str:
+        step = merged(prompt)
+        return step + " which" * (given + more - len(split_steps(step)[0].split()))
+
+    assert collapsed(model, row(1, reasoning=STEPWISE), 1.0, answer).status == status
+
+
 def test_a_step_that_lacks_a_number_is_repaired(model: Scripted) -> None:
     asked: list[str] = []
 

@@ -15,8 +15,9 @@ _QA: Final = re.compile(
     r"(?:[:.)](?:\*\*|__)?|(?:\*\*|__)[:.)]?)[ \t]*(.*)\Z",
     re.IGNORECASE | re.DOTALL,
 )
-# A name is a few words, the first with a capital letter; "Dr. Lee (Cardiology)" is one.
-_NAME: Final = r"([^\W\d_a-z][\w.'’()/&-]*(?:[ \t][\w.'’()/&-]+){0,4})"
+# A name is a few words, the first with a capital letter; "Dr. Lee (Cardiology)" is one, what opens a remark is not.
+_REMARK: Final = r"(?:Note|Summary|Conclusion|Answer|Final (?:answer|diagnosis)|Diagnosis)(?:\*\*|__)?:"
+_NAME: Final = rf"(?!{_REMARK})([^\W\d_a-z][\w.'’()/&-]*(?:[ \t][\w.'’()/&-]+){{0,4}})"
 _TURN: Final = re.compile(
     rf"[ \t]*(?:[-*+•][ \t]+|#{{1,6}}[ \t]*)?(?:\*\*|__)?{_NAME}(?:\*\*|__)?:(?:\*\*|__)?(?:[ \t]+|\Z)(.*)\Z", re.DOTALL
 )

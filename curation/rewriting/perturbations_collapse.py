@@ -1,6 +1,7 @@
 """collapse_consecutive: borders between steps are dissolved, and a model writes one step of those that then touch.
 
-A new step must hold what each of its steps held: every number with its unit, and most of the words.
+A new step must hold what each of its steps held: every number with its unit, and most of the words. It must not be
+longer than all of them, so that nothing is added under the name of merging; the words that join sentences are allowed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from inference.dialogue import Complaint, Query, Reply
 
 MISSING_WORDS: Final = 0.5
 """Share of a step's distinct words that the step made of it may leave out: a shorter text says it in others."""
+LONGER: Final = 1.1
+"""So many times the words of the given steps a new one may have: "which" and "because" join what stops parted."""
 _NAMED = 12
 
 TOLD = Told(
@@ -83,7 +86,7 @@ def _merged(text: str, group: Sequence[str]) -> str:
     if lacks:
         raise Complaint(f"The new step leaves out content. {' '.join(lacks)}")
     words, given = len(step.split()), sum(len(part.split()) for part in group)
-    if words > given:
+    if words > LONGER * given:
         raise Complaint(
             f"The new step is longer than the given ones. It has {words} words, they have {given} together."
         )

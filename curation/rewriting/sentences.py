@@ -19,6 +19,9 @@ _ABBREVIATION: Final = re.compile(
     r"|min|max|hrs?|wks?|mos?|yrs?|inj|tab|dept|inc",
     re.IGNORECASE,
 )
+# Units end sentences too: before such a word a new one begins.
+_UNIT: Final = re.compile(r"hrs?|min|wks?|mos?|yrs?|tab|pts?", re.IGNORECASE)
+_OPENER: Final = re.compile(r"(?:The|This|These|It|He|She|They|Then|Thus|Therefore|So|But|However)\b")
 _LABEL: Final = re.compile(
     r"\A(?:\*\*|__)?(?:Summary|One[- ]sentence summary|Sentence|Answer|Here(?:['’]s| is)[^:.]{0,60} sentence)"
     r"(?:\*\*|__)?:(?:\*\*|__)?\s*",
@@ -63,7 +66,10 @@ def _is_end(text: str, match: re.Match[str]) -> bool:
         return True
     *before, word = text[: match.start()].split()[-2:] or [""]
     word = word.strip("\"'“‘([")
-    following = text[match.end() :].lstrip()[:1]
+    after = text[match.end() :].lstrip()
+    following = after[:1]
+    if _UNIT.fullmatch(word) and _OPENER.match(after):
+        return True
     if following.islower():
         return False
     if word.casefold() in ("no", "nos"):
