@@ -58,7 +58,7 @@ def check_pure(text: str) -> None:
     found = mentions_of(text)
     if found:
         named = ", ".join(f'"{each}"' for each in dict.fromkeys(found[:5]))
-        raise Complaint(f"The text mentions the report, its figures or its doctors. Say what it says without {named}.")
+        raise Complaint(f"The text mentions the report, its figures or its doctors. Say the same without {named}.")
 
 
 def check_comes_to_the_answer(text: str, row: Row) -> None:
@@ -83,8 +83,8 @@ def check_weighs(text: str) -> None:
     """Alternatives, and what speaks against them."""
     if len({found.casefold() for found in _WEIGHING.findall(text)}) < WEIGHING:
         raise Complaint(
-            "The reasoning weighs nothing. Name the alternatives, the findings for and against each (also those that "
-            "are absent), and why it is more or less likely."
+            "The reasoning weighs nothing. Name the alternatives, the findings for and against each (including absent "
+            "ones), and why each is more or less likely."
         )
 
 
@@ -92,7 +92,7 @@ def check_thinks_aloud(text: str) -> None:
     """Words of somebody who thinks aloud."""
     if len({found.casefold() for found in _ALOUD.findall(text)}) < ALOUD:
         raise Complaint(
-            'The reasoning does not sound like thinking aloud. Use turns such as "Hmm", "Wait", "Let me see".'
+            'The reasoning does not sound like thinking aloud. Use phrases such as "Hmm", "Wait", "Let me see".'
         )
 
 
@@ -115,8 +115,8 @@ def check_exam_question(question: str, answer: str) -> None:
     check_pure(f"{question}\n{answer}")
     if len(question.split()) < QUESTION_WORDS or "?" not in question:
         raise Complaint(
-            "The question is no vignette that ends in a question. Tell the case in it, with all the findings that are "
-            "needed, and ask."
+            "The question is no vignette that ends in a question. Present the case with all the findings that are "
+            "needed, then ask."
         )
     if _FOLLOWING.search(question) or len(_CHOICE.findall(question)) > 1:
         raise Complaint("The question is a multiple choice. Ask it openly, without any options.")

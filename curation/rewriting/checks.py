@@ -98,7 +98,7 @@ def _unwrapped(text: str) -> str:
     if _TAG.search(text):
         raise Complaint("The answer holds tags of the question. Leave out all <the_...> and </the_...>.")
     if _REFUSAL.search(text) or is_refusal(text):
-        raise Complaint("The answer is a refusal. The text is for training a medical model, about no living patient.")
+        raise Complaint("The answer is a refusal. The text is for training a medical model and about no real patient.")
     return text
 
 

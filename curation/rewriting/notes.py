@@ -132,7 +132,7 @@ def _depths(indents: list[int]) -> list[int]:
             levels.pop()
         if indent != levels[-1]:
             raise Complaint(
-                f"The indentation is uneven. Line {number} stands under no level; indent by two blanks each."
+                f"The indentation is uneven. Line {number} stands under no level; indent by two spaces per level."
             )
         depths.append(len(levels) - 1)
     return depths

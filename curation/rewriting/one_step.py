@@ -22,6 +22,6 @@ def one_step(text: str) -> str:
     title, _, content = steps[0].partition("\n")
     if not title.strip() or not content.strip():
         raise Complaint(
-            "The step lacks its title or its content. The title ends its line, the content stands below it."
+            "The step lacks its title or its content. Put the title on the heading's line and the content below it."
         )
     return f"{title.strip()}\n{content.strip()}"

@@ -194,7 +194,7 @@ def _abbreviates(one: str, other: str) -> bool:
 def _new_step(text: str, row: Row) -> str:
     step = one_step(text)
     if normalised(step) == normalised(split_steps(row.reasoning)[-1]):
-        raise Complaint("The last step is what it was. Write it anew, with the wrong answer.")
+        raise Complaint("The last step is what it was. Rewrite it with the wrong answer.")
     return step
 
 

@@ -79,5 +79,5 @@ def _query(row: Row) -> Query[Row]:
 def _restored(text: str, row: Row) -> str:
     steps = stepwise(text, least=2)
     if normalised(steps) == normalised(row.reasoning):
-        raise Complaint("The reasoning is what it was. Mend it.")
+        raise Complaint("The reasoning is what it was. Correct it.")
     return steps

@@ -39,10 +39,10 @@ _KNOWN: Final = re.compile(
 
 
 def one_sentence(text: str) -> str:
-    """Exactly one sentence of at most 80 words, with a full stop."""
+    """Exactly one sentence of at most 80 words, with a period."""
     sentence = _BOLD.sub(r"\1", _LABEL.sub("", " ".join(text.split())))
     if sentence[-1:] in ",:;-–—":
-        raise Complaint("The sentence breaks off. End it with a full stop.")
+        raise Complaint("The sentence breaks off. End it with a period.")
     if sentence and sentence.rstrip("\"'”’)]")[-1:] not in tuple(".!?。！？"):
         sentence += "."
     words = len(sentence.split())

@@ -53,7 +53,7 @@ def stepwise(text: str, least: int = 1) -> str:
         title, _, content = step.partition("\n")
         if not content.strip():
             raise Complaint(
-                f"A step has no title or no content. Step {number} is one line; write its title behind the number and "
+                f"A step has no title or no content. Step {number} is one line; write its title after the number and "
                 "its content on the lines below."
             )
         if len(title) > TITLE_CHARACTERS:
@@ -71,7 +71,7 @@ def with_evidence(text: str, least: int = 1) -> str:
         before, *evidence = (part.strip() for part in _EVIDENCE.split(_INLINE_EVIDENCE.sub("\n", content)))
         if len(evidence) != 1 or not evidence[0]:
             raise Complaint(
-                f"A step has no evidence, or several. Step {number} needs exactly one **Evidence:** with text behind."
+                f"A step has no evidence, or several. Step {number} needs exactly one **Evidence:** followed by text."
             )
         if not before:
             raise Complaint(f"A step has evidence and nothing that it is evidence for. It is step {number}.")
@@ -93,7 +93,7 @@ def list_of_points(text: str) -> str:
         elif line.strip():
             raise Complaint(f'There is a line that is no item. Begin every line with "- ", unlike "{_short(line)}".')
     if not all(items):
-        raise Complaint("An item is empty. Write the fact behind each dash.")
+        raise Complaint("An item is empty. Write the fact after each dash.")
     if len(items) < 2:
         raise Complaint("There are fewer than two items. Write each fact or step as an item of its own.")
     return "\n".join(f"- {item}" for item in items)
