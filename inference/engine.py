@@ -180,6 +180,10 @@ class Gate(Protocol):
         """A request that was admitted is not sent now."""
         ...
 
+    def wastes(self, made: Generation) -> None:
+        """An answer to a request that was admitted cannot be read, and is perhaps paid; it has to be admitted again."""
+        ...
+
     def told(self) -> str:
         """What is spent, for the progress."""
         ...

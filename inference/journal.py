@@ -182,6 +182,11 @@ class _Round:
             self._settled.add((made.id, made.index))
             self.budget.settle(made, _name(self._keys[made.id], made.index), self.was_handed(made))
 
+    def wastes(self, made: Generation) -> None:
+        """See `inference.engine.Gate`."""
+        if self.budget is not None:
+            self.budget.waste(made, _name(self._keys[made.id], made.index))
+
     def withdraws(self, request: Request, index: int) -> None:
         """See `inference.engine.Gate`."""
         if self.budget is not None:

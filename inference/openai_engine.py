@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from inference.engine import ApiModel, EngineSpec, Generation
 from inference.openai_faults import NO_KEY, Server, understand
-from inference.openai_wire import body, read
+from inference.openai_wire import body, read, tokens_of
 from inference.served import CONNECT_S, Ask, ServedEngine
-from inference.served_faults import Fault
+from inference.served_faults import Fault, unread
 from inference.served_wire import Task
 from registry.errors import MissingError, UsageError
 
@@ -49,9 +49,13 @@ class OpenAITransport:
             sent = body(task, self.model, self._unknown)
             try:
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
-                return read(task, response.content)
-            except (APIError, ValueError) as error:
+            except APIError as error:
                 fault = understand(error, self._server, sent, heard)
+            else:
+                try:
+                    return read(task, response.content)
+                except ValueError as error:
+                    return unread(self._server.masked(str(error)), tokens_of(response.content))
             if fault.kind == "unknown":
                 self._do_without(fault)
             return fault

@@ -48,7 +48,7 @@ class Server:
         return " ".join(text.split())[:400]
 
 
-def understand(error: APIError | ValueError, server: Server, sent: Mapping[str, Any], heard: bool) -> Fault:
+def understand(error: APIError, server: Server, sent: Mapping[str, Any], heard: bool) -> Fault:
     """Return what `error`, got for the request `sent`, means.
 
     Raises `MissingError` (no such server, key or model), `UsageError` (a sampling parameter is refused) or

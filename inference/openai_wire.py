@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from inference.engine import WITHHELD, ApiModel, FinishReason, Generation
-from inference.served_wire import Task, with_thinking
+from inference.served_wire import Task, held_answer, with_thinking
 
 # Fields that a server may not know, and that change no answer's distribution when another one or none is sent.
 NEGOTIABLE = frozenset({"max_completion_tokens", "seed"})
@@ -72,6 +72,7 @@ class _Completion:
 
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 _COMPLETION = TypeAdapter(_Completion)
+_USAGE = TypeAdapter(_Usage)
 
 
 def read(task: Task, content: bytes) -> Generation:
@@ -103,6 +104,18 @@ def read(task: Task, content: bytes) -> Generation:
         error=flaw,
         reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None,
     )
+
+
+def tokens_of(content: bytes) -> tuple[int, int] | None:
+    """The tokens of prompt and answer in a response that `read` refuses, as far as it says; null: it is no answer."""
+    held = held_answer(content, "choices", "usage")
+    if held is None:
+        return None
+    try:
+        usage = _USAGE.validate_python(held.get("usage") or {})
+    except ValidationError:
+        return 0, 0
+    return usage.prompt_tokens or 0, _paid(usage)
 
 
 def _paid(usage: _Usage) -> int:

@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,7 +38,8 @@ _SAY_S = 5.0
 _GATE_S = 0.1
 _QUEUE_S, _TOKEN_S = 600.0, 0.1
 # Tries of one request: 10 span more than a minute; rate limits are no fault, and get ten minutes or more.
-_TRIES = {"refused": 1, "passing": 10, "limited": 30}
+# What came and cannot be read is perhaps paid each time.
+_TRIES = {"refused": 1, "unreadable": 3, "passing": 10, "limited": 30}
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 30.0
 _DEAD_AFTER = 20
 _ALL_WAIT_AFTER = 3
@@ -157,9 +158,8 @@ class ServedEngine:
             nonlocal put_off
             while pending:
                 task = pending.popleft()
-                while gate is not None and not gate.admits(task.request, task.index):
-                    await anyio.sleep(_GATE_S)
-                outcome = await self._answer(ask, task, known, places)
+                await _admitted(task, gate)
+                outcome = await self._answer(ask, task, known, gate, places)
                 if outcome is None:
                     if gate is not None:
                         gate.withdraws(task.request, task.index)
@@ -183,7 +183,9 @@ class ServedEngine:
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
 
-    async def _answer(self, ask: Ask, task: Task, known: Known | None, places: CapacityLimiter) -> _Outcome | None:
+    async def _answer(
+        self, ask: Ask, task: Task, known: Known | None, gate: Gate | None, places: CapacityLimiter
+    ) -> _Outcome | None:
         """Ask until there is an answer or no try is left; null where another process is asking."""
         import anyio
 
@@ -204,11 +206,15 @@ class ServedEngine:
             if got.kind == "unknown":
                 continue
             tries[got.kind] += 1
+            if gate is not None and got.kind == "unreadable":
+                gate.wastes(_wasted(task, got))
             if tries[got.kind] == _TRIES[got.kind]:
                 if got.gone:
                     raise StageFailure(f"{self._transport} is gone: {got.text}; run the stage again when it is back")
                 return _Outcome(failure(task.request, task.index, 0, got.text), got.healthy)
             await anyio.sleep(self._pause(got, tries[got.kind]))
+            if got.kind == "unreadable":
+                await _admitted(task, gate)
 
     async def _turn(self) -> None:
         """Wait while the server wants no request; not all come back in the same moment.
@@ -241,6 +247,19 @@ class ServedEngine:
 
     def close(self) -> None:
         """See `inference.engine.Engine.close`; nothing is open between calls."""
+
+
+async def _admitted(task: Task, gate: Gate | None) -> None:
+    """Wait until the request may be paid for."""
+    import anyio
+
+    while gate is not None and not gate.admits(task.request, task.index):
+        await anyio.sleep(_GATE_S)
+
+
+def _wasted(task: Task, fault: Fault) -> Generation:
+    prompt, answer = fault.tokens
+    return replace(failure(task.request, task.index, prompt, fault.text), completion_tokens=answer)
 
 
 def _streamed(work: Callable[[_Hand], Awaitable[None]], stop: StopFlag) -> Iterator[_Outcome]:

@@ -20,17 +20,19 @@ class Fault:
     """Why a request got no answer.
 
     "refused": this request will never get one. "passing": another try may help. "limited": every request must wait.
-    "unknown": the server does not know `field`, which will not be sent again. `wait` is what the server asks for, in
-    seconds. `healthy` says that the server works: it understood the request and found fault with it. `gone` says that
-    there was no server to talk to.
+    "unknown": the server does not know `field`, which will not be sent again. "unreadable": an answer came that cannot
+    be used; it is perhaps paid, with so many `tokens` of prompt and answer as it says. `wait` is what the server asks
+    for, in seconds. `healthy` says that the server works: it understood the request and found fault with it. `gone`
+    says that there was no server to talk to.
     """
 
-    kind: Literal["refused", "passing", "limited", "unknown"]
+    kind: Literal["refused", "passing", "limited", "unknown", "unreadable"]
     text: str
     wait: float | None = None
     field: str = ""
     healthy: bool = False
     gone: bool = False
+    tokens: tuple[int, int] = (0, 0)
 
 
 def busy(server: object, limited: bool, text: str, wait: float | None) -> Fault:
@@ -41,6 +43,11 @@ def busy(server: object, limited: bool, text: str, wait: float | None) -> Fault:
     if wait is not None and wait > _LONGEST_WAIT_S:
         raise StageFailure(f"{server} asks to wait {wait:.0f} s ({text}); run the stage again after that")
     return Fault("limited" if limited else "passing", text, wait)
+
+
+def unread(text: str, tokens: tuple[int, int] | None) -> Fault:
+    """The fault of a response that says that all is well and cannot be read; null `tokens`: it holds no answer."""
+    return Fault("passing", text) if tokens is None else Fault("unreadable", text, tokens=tokens)
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
 
 from inference.engine import Request, Sampling
 from inference.samples import sample_seed
@@ -31,6 +34,18 @@ def tasks(requests: Sequence[Request], sampling: Sampling) -> list[Task]:
         requests, key=lambda request: (-sum(len(turn["content"]) for turn in request.messages), request.id)
     )
     return [Task(request, index, sampling) for request in ordered for index in request.indices(sampling)]
+
+
+def held_answer(content: str | bytes, answers: str, usage: str) -> dict[str, Any] | None:
+    """The JSON of a response that cannot be read, where it may be an answer that is paid; {} of one that is cut short.
+
+    Null where there is none: the page of a proxy, an error, and whatever has neither the field `answers` nor `usage`.
+    """
+    try:
+        held = from_json(content)
+    except ValueError:
+        return {} if content.lstrip()[:1] in ("{", b"{") else None
+    return held if isinstance(held, dict) and (held.get(answers) or held.get(usage)) else None
 
 
 def with_thinking(thinking: str | None, answer: str, cut: bool) -> str:

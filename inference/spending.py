@@ -198,6 +198,11 @@ class Budget:
             self._paid += 1
         self._reserved.pop((made.id, made.index), None)
 
+    def waste(self, made: Generation, answer: str) -> None:
+        """A call came to nothing: pay for the tokens that it says; the request is no longer admitted."""
+        self._cost += self._till.pay(answer, made)
+        self._reserved.pop((made.id, made.index), None)
+
     def withdraw(self, request: Request, index: int) -> None:
         """A request that was admitted is not sent now."""
         self._reserved.pop((request.id, index), None)

@@ -17,10 +17,10 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
 from inference.engine import EngineSpec, Generation, VertexModel
 from inference.served import CONNECT_S, Ask, ServedEngine
-from inference.served_faults import Fault
+from inference.served_faults import Fault, unread
 from inference.served_wire import Task
 from inference.vertex_faults import Server, understand
-from inference.vertex_wire import body, read
+from inference.vertex_wire import body, read, tokens_of
 from registry.errors import MissingError, UsageError
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -71,9 +71,13 @@ class VertexTransport:
                 response = await client.aio.models.generate_content(
                     model=self.model.name, contents=sent["contents"], config=config
                 )
-                return read(task, response.sdk_http_response.body)
             except (APIError, httpx2.RequestError, GoogleAuthError, ValueError) as error:
                 return understand(error, self._server, sent, heard)
+            content = response.sdk_http_response.body
+            try:
+                return read(task, content)
+            except ValueError as error:
+                return unread(self._server.masked(str(error)), tokens_of(content))
 
         # A client of our own, because the one that google-genai would take sends a lost request again by itself.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self.model.concurrency)

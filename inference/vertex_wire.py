@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from inference.engine import WITHHELD, FinishReason, Generation, VertexModel
 from inference.samples import failure
-from inference.served_wire import Task, with_thinking
+from inference.served_wire import Task, held_answer, with_thinking
 
 # Ends that another try would meet again: the answer is withheld.
 _WITHHELD = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
@@ -84,6 +84,7 @@ class _Response(_Json):
 
 
 _RESPONSE = TypeAdapter(_Response)
+_USAGE = TypeAdapter(_Usage)
 
 
 def read(task: Task, content: str | bytes) -> Generation:
@@ -121,3 +122,15 @@ def read(task: Task, content: str | bytes) -> Generation:
         error=flaw,
         reasoning_tokens=usage.thoughts_token_count,
     )
+
+
+def tokens_of(content: str | bytes) -> tuple[int, int] | None:
+    """The tokens of prompt and answer in a response that `read` refuses, as far as it says; null: it is no answer."""
+    held = held_answer(content, "candidates", "usageMetadata")
+    if held is None:
+        return None
+    try:
+        usage = _USAGE.validate_python(held.get("usageMetadata") or {})
+    except ValidationError:
+        return 0, 0
+    return usage.prompt_token_count, usage.candidates_token_count + (usage.thoughts_token_count or 0)

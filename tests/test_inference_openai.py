@@ -259,7 +259,13 @@ def test_after_a_rate_limit_all_requests_wait_as_long_as_the_server_asks(
 LASTING = {
     "an internal error": (refusal(500, "oh dear"), 10, "HTTP 500: oh dear"),
     "nothing": (Reply(hang_up=True), 10, "disconnected"),
-    "broken JSON": (Reply(b'{"choices": [}'), 10, "no chat completion"),
+    "a page in an outage": (Reply(b"<html>hello</html>"), 10, "no chat completion"),
+    "an error that says 200": (reply({"error": {"message": "oh"}}), 10, "no chat completion"),
+    "broken JSON": (Reply(b'{"choices": [}'), 3, "no chat completion"),
+    "content that is no text": (completion([{"text": "A"}]), 3, "no chat completion"),  # type: ignore[arg-type]
+    "counts that are none": (reply({"choices": [{}], "usage": {"prompt_tokens": "x"}}), 3, "no chat completion"),
+    "an answer that is aborted": (completion("half", "abort"), 3, "finish_reason abort"),
+    "an answer without an end": (completion("half", None), 3, "finish_reason none"),
     "a long prompt": (refusal(400, "maximum context length is 8"), 1, "HTTP 400: maximum context length is 8"),
     "a long prompt of Together": (refusal(422, "inputs + max_new", param="max_tokens"), 1, "HTTP 422: inputs"),
     "an answer withheld": (completion(None, "content_filter"), 1, "withheld the answer (content_filter)"),

@@ -89,6 +89,27 @@ def test_only_what_was_paid_counts_withheld_answers_too(tmp_path: Path) -> None:
     assert (spending["calls"], spending["cost"]) == (2, 2.6)
 
 
+def test_answers_that_cannot_be_read_are_paid_for_and_keep_the_limit(tmp_path: Path) -> None:
+    def script(body: Body, before: int) -> Reply:
+        return completion("half", "abort") if question(body) == "q001" else echo(body, before)
+
+    with spec_of(script) as (spec, _):
+        got = generate_resumable(spec, requests(3), SAMPLING, tmp_path / "a", purse=purse(tmp_path / "all"))
+        assert [answer.finish_reason for answer in got] == ["stop", "error", "stop"]
+    spending = spending_of(tmp_path / "all")
+    assert spending is not None
+    assert (spending["calls"], spending["completion_tokens"], spending["cost"]) == (2 + 3, 15, 6.5)
+    # Each of these may cost $3 and is paid for three times: what was put aside for the first try is gone by then.
+    with (
+        spec_of(lambda body, before: completion("half", "abort")) as (spec, _),
+        pytest.raises(StageFailure, match=r"of \$10.00 is spent"),
+    ):
+        generate_resumable(spec, requests(9), SAMPLING, tmp_path / "b", purse=purse(tmp_path / "x", max_cost=10.0))
+    spending = spending_of(tmp_path / "x")
+    assert spending is not None
+    assert 10 - 3 < spending["cost"] <= 10
+
+
 def ask_forever(url: str, folder: Path) -> None:
     spec = EngineSpec("openai", ApiModel("gpt-x", url, "LAB_KEY", 2), max_length=512)
     generate_resumable(spec, requests(1000), SAMPLING, shared_answers(spec, folder), purse=purse(folder))

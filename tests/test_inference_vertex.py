@@ -206,6 +206,10 @@ def test_a_server_that_hangs_is_left_and_asked_again(monkeypatch: pytest.MonkeyP
 BLOCKED = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "no"}}
 LASTING = {
     "an internal error": (refused(500, "INTERNAL", "oh dear"), 10, "HTTP 500 INTERNAL: oh dear"),
+    "a page in an outage": (Reply(b"<html>hello</html>"), 10, "no generated content"),
+    "half a body": (Reply(content("cut off").content[:60]), 3, "no generated content"),
+    "no end": (content("half", ended=None), 3, "without a finishReason"),
+    "counts alone": (reply({"usageMetadata": {"promptTokenCount": 7}}), 3, "no candidate"),
     "a long prompt": (refused(400, "INVALID_ARGUMENT", "The input token count (9) exceeds 8"), 1, "token count"),
     "safety": (content(ended="SAFETY", finishMessage="harm"), 1, "withheld the answer (SAFETY) harm"),
     "an unknown end": (content("half", ended="OTHER"), 1, "broke the answer off (OTHER)"),
