@@ -13,16 +13,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from inference import leaving
 from inference.engine import Gate, Generation, Known, Request, Sampling, ServedModel
+from inference.leaving import Leaving, streamed
 from inference.progress import track
 from inference.samples import failure
 from inference.served_faults import Fault
 from inference.served_wire import Task, tasks
-from registry.errors import StageFailure, StageStopped, UsageError
+from registry.errors import Meds1Error, StageFailure, UsageError
 from registry.fields import EngineName
 from registry.stopping import StopFlag
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_S = 30.0
-_TICK_S = 0.5
 _ELSEWHERE_S = 0.1
 _SAY_S = 5.0
 _GATE_S = 0.1
@@ -79,6 +79,15 @@ class _Outcome:
 _Hand = Callable[[_Outcome], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One call of `generate`."""
+
+    known: Known | None
+    gate: Gate | None
+    leaving: Leaving = field(default_factory=Leaving)
+
+
 class ServedEngine:
     """An opened engine. Connections live as long as a call of `generate`."""
 
@@ -120,7 +129,10 @@ class ServedEngine:
         if known is not None:
             # Processes with the same work then begin at different ends, and find each other's answers.
             random.shuffle(asked)
-        outcomes = _streamed(lambda hand: self._ask_all(asked, hand, known, gate), stop or StopFlag())
+        one = _Round(known, gate)
+        outcomes: Iterator[_Outcome] = streamed(
+            lambda hand: self._ask_all(asked, hand, one), one.leaving, stop or StopFlag()
+        )
         yield from track(self._while_alive(outcomes), len(asked), self.name, gate.told if gate else None)
 
     def _while_alive(self, outcomes: Iterator[_Outcome]) -> Iterator[Generation]:
@@ -143,13 +155,13 @@ class ServedEngine:
                 )
         yield from held
 
-    async def _ask_all(self, asked: list[Task], hand: _Hand, known: Known | None, gate: Gate | None) -> None:
+    async def _ask_all(self, asked: list[Task], hand: _Hand, one: _Round) -> None:
         import anyio
 
         # A server may queue a request before it begins, and then writes 10 tokens per second at the least.
         patience = _QUEUE_S + _TOKEN_S * max((task.sampling.max_tokens for task in asked), default=0)
         pending = deque(asked)
-        put_off = 0
+        put_off, gate = 0, one.gate
 
         # A request that waits for its next try leaves its place to another one.
         places = anyio.CapacityLimiter(self._transport.model.concurrency)
@@ -159,7 +171,7 @@ class ServedEngine:
             while pending:
                 task = pending.popleft()
                 await _admitted(task, gate)
-                outcome = await self._answer(ask, task, known, gate, places)
+                outcome = await self._answer(finished, task, one, places)
                 if outcome is None:
                     if gate is not None:
                         gate.withdraws(task.request, task.index)
@@ -175,17 +187,27 @@ class ServedEngine:
                 finally:  # it is paid, and kept, where a limit cannot be held or its cost not be noted
                     hand(outcome)
 
-        async with self._transport.connected(patience) as ask:
+        async def working() -> None:
             try:
-                async with anyio.create_task_group() as group:
-                    for _ in range(min(_WORKERS_PER_PLACE * self._transport.model.concurrency, len(asked))):
-                        group.start_soon(work)
+                await work()
+            except Meds1Error:
+                one.leaving.leave(leaving.GRACE_S)
+                raise
+
+        async with self._transport.connected(patience) as ask:
+
+            async def finished(task: Task, heard: bool) -> Generation | Fault:
+                return await one.leaving.finished(ask(task, heard))
+
+            try:
+                with one.leaving.round():
+                    async with anyio.create_task_group() as group:
+                        for _ in range(min(_WORKERS_PER_PLACE * self._transport.model.concurrency, len(asked))):
+                            group.start_soon(working)
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
 
-    async def _answer(
-        self, ask: Ask, task: Task, known: Known | None, gate: Gate | None, places: CapacityLimiter
-    ) -> _Outcome | None:
+    async def _answer(self, ask: Ask, task: Task, one: _Round, places: CapacityLimiter) -> _Outcome | None:
         """Ask until there is an answer or no try is left; null where another process is asking."""
         import anyio
 
@@ -193,7 +215,7 @@ class ServedEngine:
         while True:
             async with places:
                 await self._turn()
-                found = known(task.request, task.index) if known is not None and not tries else None
+                found = one.known(task.request, task.index) if one.known is not None and not tries else None
                 if found == "elsewhere":
                     return None
                 if found is not None:
@@ -206,15 +228,15 @@ class ServedEngine:
             if got.kind == "unknown":
                 continue
             tries[got.kind] += 1
-            if gate is not None and got.kind == "unreadable":
-                gate.wastes(_wasted(task, got))
+            if one.gate is not None and got.kind == "unreadable":
+                one.gate.wastes(_wasted(task, got))
             if tries[got.kind] == _TRIES[got.kind]:
                 if got.gone:
                     raise StageFailure(f"{self._transport} is gone: {got.text}; run the stage again when it is back")
                 return _Outcome(failure(task.request, task.index, 0, got.text), got.healthy)
             await anyio.sleep(self._pause(got, tries[got.kind]))
             if got.kind == "unreadable":
-                await _admitted(task, gate)
+                await _admitted(task, one.gate)
 
     async def _turn(self) -> None:
         """Wait while the server wants no request; not all come back in the same moment.
@@ -260,36 +282,3 @@ async def _admitted(task: Task, gate: Gate | None) -> None:
 def _wasted(task: Task, fault: Fault) -> Generation:
     prompt, answer = fault.tokens
     return replace(failure(task.request, task.index, prompt, fault.text), completion_tokens=answer)
-
-
-def _streamed(work: Callable[[_Hand], Awaitable[None]], stop: StopFlag) -> Iterator[_Outcome]:
-    """Yield what `work` hands over, as it comes, and raise what it raises.
-
-    Its event loop has a thread of its own, because a notebook already runs one in this thread.
-    """
-    from anyio.from_thread import start_blocking_portal
-
-    outcomes: SimpleQueue[_Outcome | None] = SimpleQueue()
-    with start_blocking_portal() as portal:
-        running = portal.start_task_soon(work, outcomes.put)
-        running.add_done_callback(lambda _: outcomes.put(None))
-        try:
-            try:
-                while True:
-                    stop.check("generation left off")
-                    try:
-                        outcome = outcomes.get(timeout=_TICK_S)
-                    except Empty:
-                        continue
-                    if outcome is None:
-                        break
-                    yield outcome
-            except StageStopped:
-                running.cancel()
-                while not outcomes.empty():  # they are paid: kept before the stage is left
-                    if (outcome := outcomes.get()) is not None:
-                        yield outcome
-                raise
-        finally:
-            running.cancel()
-        running.result()

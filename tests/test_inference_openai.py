@@ -6,6 +6,7 @@ import email.utils
 import itertools
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from eval.stage import PREDICTIONS, run
-from inference import served
+from inference import leaving, served
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling, open_engine
 from inference.journal import generate_resumable
 from registry.catalog import DatasetEntry, ModelEntry
@@ -409,7 +410,37 @@ def test_a_server_that_goes_away_ends_the_stage() -> None:
         list(engine.generate(requests(40), SAMPLING))
 
 
-def test_a_stop_leaves_at_once_and_a_call_that_is_left_does_not_disturb_the_next() -> None:
+@pytest.mark.parametrize("why", ["a wrong key", "SIGTERM", "Ctrl-C"])
+def test_what_is_on_its_way_when_the_stage_is_left_is_kept_and_nothing_more_is_sent(
+    why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flag, all_are_here = StopFlag(), threading.Barrier(4)
+
+    def script(body: Body, before: int) -> Reply:
+        if all_are_here.wait(60) == 0:
+            if why == "a wrong key":
+                return refusal(401, "revoked")
+            if why == "SIGTERM":
+                flag.handle(signal.SIGTERM, None)
+            else:
+                os.kill(os.getpid(), signal.SIGINT)
+        end = time.monotonic() + 20
+        while "for answers on their way" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+        return echo(body, before)
+
+    journal, errors = tmp_path / "answers.jsonl", (MissingError, StageStopped, KeyboardInterrupt)
+    with serving(script) as server, caplog.at_level(logging.INFO), pytest.raises(errors):
+        generate_resumable(spec(server.url), requests(12), SAMPLING, journal, flag)
+    assert len(server.bodies) == 4
+    kept = [json.loads(line)["text"] for line in journal.read_text().splitlines()]
+    assert len(set(kept)) == len(kept) == (3 if why == "a wrong key" else 4)
+
+
+def test_a_stop_waits_for_no_answer_that_does_not_come_and_a_call_that_is_left_does_not_disturb_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leaving, "GRACE_S", 0.05)
     flag, released = StopFlag(), threading.Event()
 
     def script(body: Body, before: int) -> Reply:
