@@ -1,4 +1,4 @@
-"""Where answers are kept: JSONL files, one generation a line, each line whole on disk before the next answer is taken.
+"""Where answers are kept: JSONL files, one generation a line, each line whole in its file before the next answer is taken.
 
 A file of a run's own (`OwnFile`) is resumed by the run's next attempt. In the store of all experiments
 (`SharedAnswers`) every process writes a file of its own, under a name nobody else has, and reads all of them: many jobs
@@ -16,12 +16,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
-from io import FileIO
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
+from inference.appending import Appending, appending, not_kept
 from inference.claims import FOLDER, Claims
 from inference.engine import WITHHELD, ApiModel, EngineSpec, Generation, VertexModel
 from registry.canonical import sha256
@@ -101,8 +101,8 @@ class OwnFile:
     @contextmanager
     def writing(self) -> Iterator[Keep]:
         """See `Journal.writing`."""
-        with _opened(self.place) as file:
-            yield lambda digest, answer: _append(file, self.place, digest, answer)
+        with appending(self.place) as file:
+            yield file.add
 
     def claims(self, lookup: Lookup) -> None:
         """See `Journal.claims`."""
@@ -129,14 +129,14 @@ class SharedAnswers:
         """See `Journal.writing`."""
         path = self.place / f"{time.time_ns()}-{uuid.uuid4().hex}.jsonl"
         try:
-            make_folder(self.place, lasting=False)
+            make_folder(self.place)
             mode = mode_for(path)  # not the umask's: others are to read it
         except OSError as error:
-            raise _not_kept(self.place, error) from error
+            raise not_kept(self.place, error) from error
         try:
-            with _opened(path) as file:
+            with appending(path) as file:
                 os.fchmod(file.fileno(), mode)
-                yield lambda digest, answer: self._keep(file, path, digest, answer)
+                yield lambda digest, answer: self._keep(file, digest, answer)
         finally:
             with suppress(OSError):  # gone, or in a folder that was deleted meanwhile
                 if path.stat().st_size == 0:
@@ -147,10 +147,10 @@ class SharedAnswers:
         assert isinstance(lookup, _Index)
         return Claims(self.place / FOLDER, lookup.look)
 
-    def _keep(self, file: FileIO, path: Path, digest: str, answer: Generation) -> None:
+    def _keep(self, file: Appending, digest: str, answer: Generation) -> None:
         lasting = answer.prompt_tokens >= self.max_length or (answer.error or "").startswith(WITHHELD)
         if answer.finish_reason != "error" or lasting:
-            _append(file, path, digest, answer)
+            file.add(digest, answer)
 
 
 def shared_answers(spec: EngineSpec, shared: Path) -> SharedAnswers:
@@ -250,31 +250,3 @@ def _digest_of(line: bytes) -> str | None:
         return None
     start = len(_BEGINNING)
     return line[start : line.find(b'"', start)].decode(errors="replace")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[FileIO]:
-    """A file without a buffer: what could not be written is not tried again when it is closed."""
-    try:
-        file = FileIO(path, "a")
-    except OSError as error:
-        raise _not_kept(path, error) from error
-    with file:
-        yield file
-
-
-def _append(file: FileIO, path: Path, digest: str, answer: Generation) -> None:
-    line = json.dumps({"request": digest, **asdict(answer)}, ensure_ascii=False) + "\n"
-    left = line.encode("utf-8", "surrogatepass")
-    try:
-        while left:
-            left = left[file.write(left) :]
-    except OSError as error:
-        raise _not_kept(path, error) from error
-
-
-def _not_kept(path: Path, error: OSError) -> StageFailure:
-    return StageFailure(
-        f"{path}: answers cannot be kept here ({error.strerror}); mend that and run again: "
-        "what is kept already is not asked again"
-    )

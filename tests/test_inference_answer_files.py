@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from inference import appending
 from inference.answer_files import SharedAnswers, shared_answers
 from inference.engine import ApiModel, EngineSpec, Generation, Request, Sampling
 from inference.journal import generate_resumable
@@ -221,6 +223,42 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_it_has(spec: EngineSpec, t
     generate_resumable(spec, REQUESTS, SAMPLING, store)
     assert file.read_bytes().count(b"\n") == kept
     assert len(list(store.place.glob("*.jsonl"))) == 2
+
+
+@pytest.mark.parametrize(("every", "flushes"), [(0.0, 4), (1e9, 1)])
+def test_answers_are_flushed_now_and_then_and_all_of_them_at_the_end(
+    every: float, flushes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            flushed.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(appending, "_FLUSH_S", every)
+    monkeypatch.setattr(os, "fsync", noted)
+    with serving(lambda body, before: completion("yes")) as server:
+        spec = EngineSpec("openai", ApiModel("gpt-x", server.url, "LAB_KEY"), max_length=64)
+        store = shared_answers(spec, tmp_path)
+        generate_resumable(spec, REQUESTS, SAMPLING, store)
+    (file,) = store.place.glob("*.jsonl")
+    assert len(flushed) == flushes
+    assert flushed[-1] == file.stat().st_size
+
+
+def test_a_disk_that_is_full_when_answers_are_flushed_is_one_clear_line(
+    spec: EngineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = shared_answers(spec, tmp_path)
+    store.place.mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", full)  # as NFS does, which takes what it has no room for
+    with pytest.raises(StageFailure, match=r"\.jsonl: answers cannot be kept here \(No space left on device\); mend"):
+        generate_resumable(spec, REQUESTS, SAMPLING, store)
 
 
 def test_a_model_that_cannot_be_opened_leaves_no_file(spec: EngineSpec, unopenable: EngineSpec, tmp_path: Path) -> None:
