@@ -6,15 +6,18 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from data.hub import resolve
 from inference.answer_files import shared_answers
+from inference.batch_records import records
 from inference.dialogue import Query, Reply, converse, request_of
 from inference.engine import EngineSpec, Sampling, check_engine, model_source
 from inference.journal import Asking
 from inference.spending import Purse, prices_of
 from registry.catalog import ModelEntry
+from registry.errors import UsageError
 from registry.rewriting_schema import ModelCall, Role
 from registry.spending import FOLDER
 from registry.stage import StageContext
@@ -65,14 +68,27 @@ def called(context: StageContext, role: Role) -> Iterator[Model]:
 
 
 def spec_of(context: StageContext, role: Role) -> EngineSpec:
-    """How the model for `role` is opened."""
+    """How the model for `role` is opened; `UsageError` where batches wait that it would not look at."""
     assert context.config.curation is not None
     call, entry = context.config.curation.calls[role], context.config.called_models[role]
     # Greedy answers are drawn from no seed, so that experiments which differ in it share them.
     seed = context.config.curation.seed if call.temperature else 0
     source = model_source(entry, call.model_key, call.engine, resolve, call.concurrency)
-    batch = context.run_dir / "batches" / role if call.batch else None
-    return EngineSpec(call.engine, source, entry.max_length, seed=seed, batch=batch)
+    batch = context.run_dir / "batches" / role
+    if not call.batch:
+        _check_batches(context.config.experiment, role, batch)
+    return EngineSpec(call.engine, source, entry.max_length, seed=seed, batch=batch if call.batch else None)
+
+
+def _check_batches(experiment: str, role: Role, folder: Path) -> None:
+    """Raise `UsageError` where batches are under way, whose answers would be paid for once more."""
+    left = sum(not record.ended for record in records(folder))
+    if left:
+        raise UsageError(
+            f"{experiment}: {role} says batch no longer, and of the batches that it sent {left} "
+            f"{'is' if left == 1 else 'are'} under way ({folder}): set batch again until their answers have come, "
+            "or delete that folder to pay for the same questions once more"
+        )
 
 
 def purse_of(context: StageContext, model_key: str, entry: ModelEntry, batch: bool = False) -> Purse:

@@ -1,4 +1,4 @@
-"""Where answers are kept: JSONL files, one generation a line, each line whole in its file before the next answer is taken.
+"""Where answers are kept: JSONL files, one generation a line, each line whole in its file before the next is taken.
 
 A file of a run's own (`OwnFile`) is resumed by the run's next attempt. In the store of all experiments
 (`SharedAnswers`) every process writes a file of its own, under a name nobody else has, and reads all of them: many jobs

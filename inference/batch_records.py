@@ -20,7 +20,8 @@ from registry.errors import StageFailure
 class Record:
     """A batch: the custom ids of its requests, the vendor's id of its job (null: perhaps not created yet).
 
-    `turn` counts from 1 how often its requests have been sent; `created` is in Unix seconds.
+    `turn` counts from 1 how often its requests have been sent; `created` is in Unix seconds. An `ended` one has brought
+    its answers, and says which requests were refused.
     """
 
     tag: str
@@ -28,6 +29,7 @@ class Record:
     turn: int
     created: float
     job: str | None = None
+    ended: bool = False
 
 
 def new_record(ids: Collection[str], turn: int) -> Record:
@@ -49,7 +51,7 @@ def write(folder: Path, record: Record) -> None:
 def clear(folder: Path, record: Record, keep: Sequence[str] = ()) -> None:
     """Forget the batch, or all of its requests but those in `keep`."""
     if keep:
-        write(folder, replace(record, ids=tuple(keep)))
+        write(folder, replace(record, ids=tuple(keep), ended=True))
     else:
         _path(folder, record).unlink(missing_ok=True)
 

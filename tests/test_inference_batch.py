@@ -377,6 +377,31 @@ def test_a_curation_keeps_the_batches_of_a_model_in_its_run(vendor: Vendor, tmp_
     assert len(vendor.jobs) == 1
 
 
+def test_batch_is_not_taken_away_while_a_batch_is_under_way(vendor: Vendor, tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "batches" / "labels"
+
+    def asking(batch: bool, stop: StopFlag | None = None, answers: int = 3) -> list[str | None]:
+        labels = {"model_key": "gpt", "batch": batch, "max_tokens": 24}
+        context = make_context(
+            tmp_path / "run", tmp_path, curation={"method": "random", "n_samples": 1, "labels": labels}
+        )
+        entry = ModelEntry(api_model="gpt-x", base_url=vendor.url, api_key_env="LAB_KEY", max_length=256)
+        config = context.config.model_copy(update={"called_models": {"labels": entry}})
+        with called(replace(context, config=config, stop=stop or StopFlag()), "labels") as model:
+            queries = [Query(({"role": "user", "content": f"q{n:02}"},), str) for n in range(answers)]
+            return [reply.value for reply in model.ask(queries)]
+
+    vendor.script = lambda body, before: refusal(400, "no") if question(body) == "q01" else echo(body, before)
+    with stopped_while_waiting(vendor) as stop, pytest.raises(StageStopped):
+        asking(batch=True, stop=stop)
+    with pytest.raises(UsageError, match=rf"labels says batch no longer, .* 1 is under way \({folder}\)"):
+        asking(batch=False)
+    vendor.held.clear()
+    assert asking(batch=True) == ["answer to q00", None, "answer to q02"]
+    assert len(list(folder.iterdir())) == 1  # what was refused is no batch that is under way
+    assert asking(batch=False, answers=1) == ["answer to q00"]
+
+
 def test_a_record_that_is_none_is_named(vendor: Vendor, tmp_path: Path) -> None:
     (tmp_path / "batches").mkdir()
     (tmp_path / "batches" / "x.json").write_text("{")
