@@ -15,7 +15,7 @@ from google.genai.errors import APIError
 
 from inference.engine import VertexModel
 from inference.served_faults import Fault, asked_wait, busy
-from registry.errors import MissingError, UsageError
+from registry.errors import MissingError, StageFailure, UsageError
 
 _ITS_OWN_FAULT = (400, 413, 422)
 _PASSING = (408, 409, 425, 499)
@@ -28,6 +28,7 @@ _SHARED = {
     "responseJsonSchema": r"(response_?(json_?)?)?schema",
     "responseMimeType": r"response_?mime_?type",
 }
+_NO_BILLING = "BILLING_DISABLED"  # the reason in a google.rpc.ErrorInfo
 _REMEDY = (
     "run `gcloud auth application-default login` again, or see the service account of GOOGLE_APPLICATION_CREDENTIALS"
 )
@@ -61,8 +62,8 @@ def understand(
     """Return what `error`, got for the request `sent`, means.
 
     Raises `MissingError` (no such server, model or region, credentials that are not accepted), `UsageError` (a
-    sampling parameter is refused) or `StageFailure` (a wait of more than ten minutes) when every other request would
-    meet the same. `heard` says whether the server has answered anything before.
+    sampling parameter is refused) or `StageFailure` (no money, a wait of more than ten minutes) when every other
+    request would meet the same. `heard` says whether the server has answered anything before.
     """
     text = server.masked(f"{type(error).__name__}: {error}")
     if isinstance(error, APIError):
@@ -96,6 +97,8 @@ def _of_status(error: APIError, server: Server, sent: Mapping[str, Any], heard: 
 def _end_the_stage(error: APIError, server: Server, text: str, heard: bool) -> None:
     if error.code == 401:
         raise MissingError(f"{server} does not accept the credentials ({text}); {_REMEDY}")
+    if error.code == 403 and any(detail.get("reason") == _NO_BILLING for detail in _details(error)):
+        raise StageFailure(f"{server}: the project may spend no more ({text}); see its billing account")
     if error.code == 403 and not heard:
         raise MissingError(
             f"{server}: the credentials may not use it ({text}); enable the project's Vertex AI API "

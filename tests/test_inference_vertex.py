@@ -265,6 +265,16 @@ def test_what_every_request_would_meet_ends_the_stage_with_one_line(
     assert TOKEN not in str(caught.value)
 
 
+def test_billing_that_is_taken_away_ends_the_stage_after_answers_too(account: Path) -> None:
+    why = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "BILLING_DISABLED"}
+    fault = refused(403, "PERMISSION_DENIED", "This API method requires billing to be enabled.", details=[why])
+    calls = itertools.count()
+    with vertex(lambda body, before: fault if next(calls) else echo(body, before), account) as server:
+        with pytest.raises(StageFailure, match=rf"of {PROJECT} at .*may spend no more .*see its billing account"):
+            generate(server, requests(12), concurrency=1)
+        assert len(server.bodies) == 2
+
+
 def test_credentials_that_google_does_not_accept_end_the_stage_before_anything_is_asked(account: Path) -> None:
     denied = reply({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
     with vertex(echo, account, [denied] * 9) as server:
