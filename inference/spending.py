@@ -20,8 +20,8 @@ from registry.tail import NewLines
 
 FREE = Prices(input=0.0, output=0.0)
 _LOOK_S = 1.0
-# Bytes per token: of English prose about 4.5; more than most prompts have, and less than all but the oddest.
-_MOST_BYTES, _FEWEST_BYTES = 5, 2
+# Bytes per token: of English prose about 4.5, of Hindi up to 9; less than this of all but the oddest prompts.
+_FEWEST_BYTES = 2
 _TURN_TOKENS = 8
 _SAMPLE = 50
 
@@ -229,7 +229,9 @@ class Budget:
             )
 
     def _least(self, request: Request) -> float:
-        return self._till.cost(_bytes(request) / _MOST_BYTES, 0) or 0.0
+        # The vendors' tokenisers split text at its spaces first: no token holds two words, whatever the script.
+        words = sum(len(turn["content"].split()) for turn in request.messages)
+        return self._till.cost(words, 0) or 0.0
 
     def _worst(self, request: Request) -> float:
         prompt = _bytes(request) / _FEWEST_BYTES + _TURN_TOKENS * len(request.messages)

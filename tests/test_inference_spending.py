@@ -150,10 +150,10 @@ def test_a_limit_without_prices_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_certainly_costs_too_much_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    # Four bytes are at least 0.8 tokens: $0.08 for each prompt. In a batch the worst counts: 2 + 8 tokens, 10 out.
+    # A word is at least one token: $0.10 for each prompt. In a batch the worst counts: 2 + 8 tokens, 10 out.
     with spec_of() as (spec, server):
         for batch, limit, said in (
-            (False, 7.9, r"gpt: 100 answers would cost at the least, the answers not counted, \$8.00"),
+            (False, 9.9, r"gpt: 100 answers would cost at the least, the answers not counted, \$10.00"),
             (True, 149.0, r"gpt: 100 answers would cost at worst \$150.00 .*; \$0.00 is spent already, max_cost is"),
         ):
             few = purse(tmp_path, max_cost=limit, batch=batch)
@@ -161,6 +161,18 @@ def test_what_certainly_costs_too_much_is_refused_before_anything_is_sent(tmp_pa
                 generate_resumable(spec, requests(100), SAMPLING, tmp_path / "answers", purse=few)
         assert server.bodies == []
     assert spending_of(tmp_path) is None
+
+
+def test_a_script_with_many_bytes_for_a_token_is_not_refused_for_what_it_does_not_cost(tmp_path: Path) -> None:
+    hindi = "तीव्र हृदयाघात उच्चरक्तचाप मधुमेह"  # four words, 93 bytes, and seven tokens as the server counts
+    asked = [Request(f"q{n}", ({"role": "user", "content": hindi},)) for n in range(10)]
+    enough = purse(tmp_path, prices=Prices(input=1e5, output=0.0), max_cost=15.0)
+    with spec_of() as (spec, _):
+        answers = generate_resumable(spec, asked, SAMPLING, tmp_path / "a", purse=enough)
+    assert all(answer.text for answer in answers)
+    spending = spending_of(tmp_path)
+    assert spending is not None
+    assert spending["cost"] == pytest.approx(7.0)
 
 
 def test_never_more_is_spent_than_the_limit_and_the_rest_is_paid_after_it_is_raised(tmp_path: Path) -> None:
