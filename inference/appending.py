@@ -1,7 +1,7 @@
 """A file that answers are added to. Each is the kernel's before the next is taken: it outlives its process at once.
 
 It outlives a loss of power after a flush, of which there is one a second at most and one at the end: with 64 calls at a
-time on NFS, a flush for each answer would take longer than the calls.
+time on NFS, a flush for each answer would hold them up.
 """
 
 from __future__ import annotations

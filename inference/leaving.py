@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from registry.errors import StageStopped
+from registry.errors import Meds1Error, StageStopped
 from registry.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -33,25 +32,37 @@ class Leaving:
         self._sent: set[CancelScope] = set()
         self._left = False
 
-    @contextmanager
-    def round(self) -> Iterator[None]:
-        """What `leave` leaves: the calls and all waiting between them."""
+    async def all_of(self, work: Callable[[], Awaitable[None]], workers: int) -> None:
+        """Have `work` done by so many `workers`; the first one that fails leaves the round, and its error is raised."""
         import anyio
 
-        with anyio.CancelScope() as self._round:
-            if self._left:
-                self._round.cancel()
-            yield
+        async def working() -> None:
+            try:
+                await work()
+            except Meds1Error:
+                self.leave(GRACE_S)
+                raise
 
-    async def finished(self, call: Awaitable[T]) -> T:
+        try:
+            with anyio.CancelScope() as self._round:
+                if self._left:
+                    self._round.cancel()
+                async with anyio.create_task_group() as group:
+                    for _ in range(workers):
+                        group.start_soon(working)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def finished(self, call: Callable[[], Awaitable[T]]) -> T:
         """What `call`, which sends a request, returns; it is not left before its time is up."""
         import anyio
         from anyio.lowlevel import checkpoint_if_cancelled
 
+        await checkpoint_if_cancelled()  # a wait that had just ended is not told that the round is left
         with anyio.CancelScope() as scope:
             self._sent.add(scope)
             try:
-                return await call
+                return await call()
             finally:
                 self._sent.discard(scope)
         await checkpoint_if_cancelled()  # the time is up, and the round is left
@@ -62,7 +73,7 @@ class Leaving:
         import anyio
 
         if self._sent and not self._left and seconds:
-            log.info("nothing more is sent; for answers on their way: %d, at most %.0f s", len(self._sent), seconds)
+            log.info("no more is sent; calls on their way are waited for, %.0f s at most: %d", seconds, len(self._sent))
         self._left = True
         for scope in self._sent:
             scope.shield = True

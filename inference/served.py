@@ -16,14 +16,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from inference import leaving
 from inference.engine import Gate, Generation, Known, Request, Sampling, ServedModel
 from inference.leaving import Leaving, streamed
 from inference.progress import track
 from inference.samples import failure
 from inference.served_faults import Fault
 from inference.served_wire import Task, tasks
-from registry.errors import Meds1Error, StageFailure, UsageError
+from registry.errors import StageFailure, UsageError
 from registry.fields import EngineName
 from registry.stopping import StopFlag
 
@@ -187,25 +186,13 @@ class ServedEngine:
                 finally:  # it is paid, and kept, where a limit cannot be held or its cost not be noted
                     hand(outcome)
 
-        async def working() -> None:
-            try:
-                await work()
-            except Meds1Error:
-                one.leaving.leave(leaving.GRACE_S)
-                raise
-
         async with self._transport.connected(patience) as ask:
 
             async def finished(task: Task, heard: bool) -> Generation | Fault:
-                return await one.leaving.finished(ask(task, heard))
+                return await one.leaving.finished(lambda: ask(task, heard))
 
-            try:
-                with one.leaving.round():
-                    async with anyio.create_task_group() as group:
-                        for _ in range(min(_WORKERS_PER_PLACE * self._transport.model.concurrency, len(asked))):
-                            group.start_soon(working)
-            except BaseExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+            workers = min(_WORKERS_PER_PLACE * self._transport.model.concurrency, len(asked))
+            await one.leaving.all_of(work, workers)
 
     async def _answer(self, ask: Ask, task: Task, one: _Round, places: CapacityLimiter) -> _Outcome | None:
         """Ask until there is an answer or no try is left; null where another process is asking."""

@@ -425,7 +425,7 @@ def test_what_is_on_its_way_when_the_stage_is_left_is_kept_and_nothing_more_is_s
             else:
                 os.kill(os.getpid(), signal.SIGINT)
         end = time.monotonic() + 20
-        while "for answers on their way" not in caplog.text and time.monotonic() < end:
+        while "calls on their way are waited for" not in caplog.text and time.monotonic() < end:
             time.sleep(0.01)
         return echo(body, before)
 
