@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from inference import served
+from inference import leaving, served
 from inference.engine import EngineSpec, Generation, Request, Sampling, VertexModel, check_engine, open_engine
 from inference.journal import generate_resumable
 from registry.errors import Meds1Error, MissingError, StageFailure, StageStopped, UsageError
@@ -385,7 +385,10 @@ def test_known_answers_say_nothing_about_a_server_that_is_dead(account: Path) ->
         assert {g.text for g in answers} == {"theirs"}
 
 
-def test_a_stop_in_the_middle_keeps_what_is_answered_and_the_rest_is_asked_later(account: Path, tmp_path: Path) -> None:
+def test_a_stop_in_the_middle_keeps_what_is_answered_and_the_rest_is_asked_later(
+    account: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "GRACE_S", 0.05)
     flag, released, journal = StopFlag(), threading.Event(), tmp_path / "answers.jsonl"
     calls = itertools.count()
 
