@@ -16,9 +16,9 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.progress import track
 from registry.durable import make_folder, write_durably
 from registry.errors import StageFailure
+from registry.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,13 +43,17 @@ def computed_once(texts: Sequence[str], folder: Path, compute: Compute, chunk: i
     known = _read(folder, set(keys))
     missing = {text: key for key, text in zip(keys, texts, strict=True) if key not in known}
     lacked = list(missing)
-    for part in track([lacked[start : start + chunk] for start in range(0, len(lacked), chunk)], folder.parent.name):
-        values = compute(part)
-        if len(values) != len(part):
-            raise ValueError(f"{len(values)} values for {len(part)} texts")
-        keys_of_part = [missing[text] for text in part]
-        _write(folder, keys_of_part, values)
-        known |= dict(zip(keys_of_part, values, strict=True))
+    with Progress(len(lacked), folder.parent.name, "text", delay=1.0) as progress:  # what takes no time is not shown
+        for start in range(0, len(lacked), chunk):
+            part = lacked[start : start + chunk]
+            values = compute(part)
+            if len(values) != len(part):
+                raise ValueError(f"{len(values)} values for {len(part)} texts")
+            keys_of_part = [missing[text] for text in part]
+            _write(folder, keys_of_part, values)
+            known |= dict(zip(keys_of_part, values, strict=True))
+            progress.advance(len(part))
+            progress.tell()
     return np.array([known[key] for key in keys])
 
 

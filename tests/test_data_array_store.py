@@ -157,7 +157,8 @@ def test_a_log_says_how_far_a_long_computation_is(tmp_path: Path, seconds: str, 
     code = f"""
 import numpy as np
 from pathlib import Path
-from data import array_store, progress
+from data import array_store
+from registry import progress
 progress.LOG_SECONDS = {seconds}
 folder = Path({str(tmp_path)!r}) / "tokens" / "x"
 array_store.computed_once(["a", "b", "c"], folder, lambda texts: np.ones(len(texts)), 2)

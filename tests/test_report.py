@@ -25,7 +25,7 @@ import pytest
 
 from plotting.paired_tests import adjusted, paired_test
 from plotting.predictions import answers_by_benchmark
-from plotting.report import make, pairs, progress
+from plotting.report import make, pairs
 from plotting.report.answers import CHUNK
 from plotting.report.curves import draw_curve
 from plotting.report.folder import replaced
@@ -33,7 +33,6 @@ from plotting.report.index import benchmark_list, index_data
 from plotting.report.make import Made, _processes, make_report
 from plotting.report.pairs import by_run, comparisons, reference_of
 from plotting.report.predictions import write_predictions
-from plotting.report.progress import Steps
 from plotting.report.runs import Marks
 from plotting.report.scripts import script
 from plotting.runs import run_of
@@ -370,7 +369,7 @@ class TestData:
         self, study: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(pairs, "MOST_RUNS", 1)
-        monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+        monkeypatch.setattr("registry.progress.LOG_SECONDS", 0.0)
         monkeypatch.setattr(make, "KINDS", {kind: make.KINDS[kind] for kind in ("funnel", "comparison")})
 
         made = made_of(study, ["random-1k-step", "deleted"], tmp_path / "report")
@@ -593,15 +592,3 @@ class TestElsewhere:
         done = Lab(tmp_path, lab_environment(tmp_path)).meds1("report", code=2)
 
         assert "the registry has no experiments yet" in done.stderr
-
-
-def test_a_log_has_a_line_on_the_steps_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    steps = Steps(1)
-    steps.more(2)
-    steps.step()
-    assert capsys.readouterr().err == ""  # not yet
-    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    steps.step()
-    assert capsys.readouterr().err == "report: 2 of 3 steps in 0:00:00\n"

@@ -19,9 +19,9 @@ def drive(steps: int, first: int = 0, rank: int = 0) -> None:
     """A training of `steps` steps with 100 tokens each, as its callback sees it."""
     from transformers import TrainerControl, TrainerState
 
-    from train.progress import Progress
+    from train.progress import ShowProgress
 
-    progress, control = Progress(), TrainerControl()
+    progress, control = ShowProgress(), TrainerControl()
     state = TrainerState(max_steps=steps, global_step=first, is_world_process_zero=rank == 0)
     state.log_history = [{"tokens": 100 * first}] if first else []
     progress.on_train_begin(None, state, control)
@@ -38,19 +38,17 @@ def drive(steps: int, first: int = 0, rank: int = 0) -> None:
 def test_a_quick_training_leaves_one_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     drive(50)
     said = capsys.readouterr().err
-    line = r"training: step 50 of 50 in 0:00:0\d, loss 0\.0200, validation loss 0\.2500, [\d,]+ tokens/s\n"
+    line = r"training: 50 of 50 steps in 0:00:0\d, loss 0\.0200, validation loss 0\.2500, [\d,]+ tokens/s\n"
     assert re.fullmatch(line, said), said
 
 
 def test_a_line_comes_when_its_time_has_come_and_says_what_is_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import train.progress
-
-    monkeypatch.setattr(train.progress, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr("registry.progress.LOG_SECONDS", 0.0)
     drive(12, first=9)
     lines = capsys.readouterr().err.splitlines()
-    assert [re.match(r"training: step (\d+) of 12", line)[1] for line in lines] == ["10", "11", "12", "12", "12"]  # type: ignore[index]
+    assert [re.match(r"training: (\d+) of 12 steps", line)[1] for line in lines] == ["10", "11", "12", "12", "12"]  # type: ignore[index]
     assert [re.search(r", \d:\d\d:\d\d left$", line) is not None for line in lines] == [True, True, False, False, False]
 
 
@@ -64,7 +62,7 @@ def test_a_terminal_gets_a_bar_with_the_losses(monkeypatch: pytest.MonkeyPatch) 
     assert re.search(r"training: +\d+%\|", shown), shown
     assert "40/40" in shown
     assert re.search(r"loss 0\.0250.*tokens/s", shown)
-    assert "training: step 40 of 40" in shown
+    assert "training: 40 of 40 steps" in shown
 
 
 def on_terminal(action: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> str:

@@ -17,7 +17,7 @@ from registry.stopping import StopFlag
 from tests.training_case import Case, losses, make_case, start
 from train.checkpoints import checkpoint_folder, find_newest
 from train.pace import LOOK_SECONDS, Deadline, Pace
-from train.progress import Progress
+from train.progress import ShowProgress
 from train.stage import run
 
 LONG = {"num_epochs": 10}  # 40 steps of 4 forward passes, with a checkpoint and a validation after every fourth
@@ -60,14 +60,14 @@ def assert_equal(output: StageOutput | StageStopped, wanted: StageOutput) -> Non
 
 def signalled(monkeypatch: pytest.MonkeyPatch, event: str, when: Callable[[Any], bool]) -> None:
     """Let this process get a stop signal at each `event` of a training at which `when` holds of the trainer's state."""
-    before = getattr(Progress, event)
+    before = getattr(ShowProgress, event)
 
     def disturbed(self: Any, args: Any, state: Any, control: Any, **options: Any) -> None:
         before(self, args, state, control, **options)
         if when(state):
             os.kill(os.getpid(), signal.SIGUSR2)
 
-    monkeypatch.setattr(Progress, event, disturbed)
+    monkeypatch.setattr(ShowProgress, event, disturbed)
 
 
 @pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.full)])

@@ -92,7 +92,7 @@ def _deadline(context: StageContext) -> Deadline:
 def _train(task: AnyTask, context: StageContext, deadline: Deadline, trackers: ExitStack) -> Any:
     from train.callbacks import CheckRun, StopOnSignal, agreed
     from train.meter import Meter
-    from train.progress import Progress
+    from train.progress import ShowProgress
     from train.validating import Validate, load_best
 
     folder = checkpoint_folder(context.run_dir, context.world_size)
@@ -104,7 +104,7 @@ def _train(task: AnyTask, context: StageContext, deadline: Deadline, trackers: E
     shown = trackers.enter_context(tracking(context, resolved(task), start.step if start else 0))
     meter = Meter(method.learned_tokens(task), gpus)
     validate = Validate(task.params, task.evaluation_steps)
-    callbacks = [validate, stop, CheckRun(task.plan, task.steps), meter, *shown, Progress()]
+    callbacks = [validate, stop, CheckRun(task.plan, task.steps), meter, *shown, ShowProgress()]
     trainer = method.build(task, arguments, callbacks)
     if level := agreed(context.stop, arguments.device):  # loading took its time
         _leave_processes(trainer)

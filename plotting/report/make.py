@@ -10,7 +10,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +25,13 @@ from plotting.report.folder import replaced
 from plotting.report.index import benchmark_list, index_data, leaderboard, stage_counts
 from plotting.report.pages import Site, experiment_values, page_links
 from plotting.report.predictions import Predictions, write_predictions
-from plotting.report.progress import Steps
 from plotting.report.scripts import write_data
 from plotting.report.stages import stage_pages
 from plotting.runs import Run
 from plotting.scores import benchmarks_of
 from registry.errors import StageFailure
 from registry.events import history_of
+from registry.progress import Progress
 from registry.reading import View
 from registry.store import Registry
 
@@ -60,11 +59,22 @@ class _Work:
     runs: Sequence[Run]
     site: Site
     pool: Executor
-    steps: Steps
+    progress: Progress
 
     @property
     def report(self) -> Path:
         return self.site.report
+
+    def step(self) -> None:
+        """One more is done."""
+        self.progress.advance()
+        self.progress.tell()
+
+    def result(self, future: Future[T]) -> T:
+        """What another process made, a step."""
+        result = future.result()
+        self.step()
+        return result
 
 
 def make_report(opened: Registry, view: View, runs: Sequence[Run], out: Path) -> Made:
@@ -75,9 +85,9 @@ def make_report(opened: Registry, view: View, runs: Sequence[Run], out: Path) ->
     with replaced(out) as report, _processes() as pool:
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         site = Site(report, made, opened.paths.file.name)
-        with closing(Steps(2 * len(runs))) as steps:
+        with Progress(2 * len(runs), "report", "step") as progress:
             try:
-                predictions = _fill(_Work(opened, view, runs, site, pool, steps))
+                predictions = _fill(_Work(opened, view, runs, site, pool, progress))
             except BrokenProcessPool:
                 raise StageFailure(f"{out}: a process of the report was killed; is there enough memory?") from None
             except BaseException:
@@ -123,19 +133,19 @@ def _fill(work: _Work) -> Predictions:
     runs, display = work.runs, work.opened.catalog.display
     sources = benchmarks_of(run.row for run in runs if run.row is not None)
     numbered = {source: number for number, source in enumerate(sources)}
-    found = write_predictions(runs, numbered, work.report, work.pool, work.steps.step)
+    found = write_predictions(runs, numbered, work.report, work.pool, work.step)
 
     curves = {run.experiment: work.pool.submit(draw_curve, *job) for run in runs if (job := _curve(work, run))}
     request = Request(runs, display)
     figures = [work.pool.submit(draw, kind, request, work.report) for kind in KINDS]
-    work.steps.more(len(curves) + len(figures))
+    work.progress.more(len(curves) + len(figures))
     reference = pairs.reference_of(runs, found.marks)
     found.warnings += [reference.reason] if reference else []
     standings = pairs.comparisons(runs, found.marks, found.absent, reference)
     tasks = pairs.tasks(standings, found.marks)
     _say_if_many(tasks)
     tests = [work.pool.submit(pairs.run_tests, task) for task in tasks]
-    work.steps.more(len(tests))
+    work.progress.more(len(tests))
 
     benchmarks = benchmark_list(runs, display)
     head = {"reference": asdict(reference) if reference else None}
@@ -143,24 +153,17 @@ def _fill(work: _Work) -> Predictions:
     _pages(work, found)
     for run in runs:
         curve = curves.get(run.experiment)
-        _experiment_page(work, run, found, _result(curve, work.steps) if curve else "")
-        work.steps.step()
-    work.site.write("figures", {"figures": [_result(figure, work.steps) for figure in figures]})
+        _experiment_page(work, run, found, work.result(curve) if curve else "")
+        work.step()
+    work.site.write("figures", {"figures": [work.result(figure) for figure in figures]})
     results: dict[pairs.Key, PairedTest] = {}
     for future in tests:
-        tested = _result(future, work.steps)
+        tested = work.result(future)
         results |= tested
     titles = {benchmark["key"]: benchmark["title"] for benchmark in benchmarks}
     for name, content in pairs.by_run(standings, results, runs, titles):
         write_data(work.report, f"pairs/{name}", content)
     return found
-
-
-def _result(future: Future[T], steps: Steps) -> T:
-    """What another process made, a step."""
-    result = future.result()
-    steps.step()
-    return result
 
 
 def _say_if_many(tasks: Sequence[pairs.Against]) -> None:

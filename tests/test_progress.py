@@ -11,13 +11,18 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from registry.progress import Progress
+
 ROOT = Path(__file__).resolve().parents[1]
 CODE = """
-from inference import progress
 from inference.engine import Generation
+from inference.progress import track
+from registry import progress
 progress.LOG_SECONDS = 0.0
 answers = [Generation(str(i), 0, "text", "stop", 3, 1_000) for i in range(4)]
-assert list(progress.track(answers, 4, "engine")) == answers
+assert list(track(answers, 4, "engine")) == answers
 """
 
 
@@ -27,6 +32,21 @@ def test_a_log_gets_whole_lines_with_the_time_left() -> None:
     assert len(lines) == 4
     assert re.fullmatch(r"engine: 2 of 4 answers in 0:00:\d\d, [\d,]+ tokens/s, 0:00:\d\d left", lines[1])
     assert re.fullmatch(r"engine: 4 of 4 answers in 0:00:\d\d, [\d,]+ tokens/s", lines[3])
+
+
+def test_a_line_comes_when_its_time_has_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(1, "report", "step") as steps:
+        steps.more(2)
+        steps.advance()
+        steps.tell()
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr("registry.progress.LOG_SECONDS", 0.0)
+        steps.advance()
+        steps.tell("all is well")
+
+    assert capsys.readouterr().err == "report: 2 of 3 steps in 0:00:00, all is well, 0:00:00 left\n"
 
 
 def test_a_terminal_gets_a_bar() -> None:
