@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from inference.engine import WITHHELD, ApiModel, FinishReason, Generation
-from inference.served_wire import Task, held_answer, with_thinking
+from inference.served_wire import Task, held_tokens, with_thinking
 
 # Fields that a server may not know, and that change no answer's distribution when another one or none is sent.
 NEGOTIABLE = frozenset({"max_completion_tokens", "seed"})
@@ -108,14 +108,12 @@ def read(task: Task, content: bytes) -> Generation:
 
 def tokens_of(content: bytes) -> tuple[int, int] | None:
     """The tokens of prompt and answer in a response that `read` refuses, as far as it says; null: it is no answer."""
-    held = held_answer(content, "choices", "usage")
-    if held is None:
-        return None
-    try:
-        usage = _USAGE.validate_python(held.get("usage") or {})
-    except ValidationError:
-        return 0, 0
-    return usage.prompt_tokens or 0, _paid(usage)
+    return held_tokens(content, "choices", "usage", _counted)
+
+
+def _counted(usage: object) -> tuple[int, int]:
+    found = _USAGE.validate_python(usage)
+    return found.prompt_tokens or 0, _paid(found)
 
 
 def _paid(usage: _Usage) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import ValidationError, from_json
 
 from inference.engine import Request, Sampling
 from inference.samples import sample_seed
@@ -36,7 +36,24 @@ def tasks(requests: Sequence[Request], sampling: Sampling) -> list[Task]:
     return [Task(request, index, sampling) for request in ordered for index in request.indices(sampling)]
 
 
-def held_answer(content: str | bytes, answers: str, usage: str) -> dict[str, Any] | None:
+def held_tokens(
+    content: str | bytes, answers: str, usage: str, count: Callable[[object], tuple[int, int]]
+) -> tuple[int, int] | None:
+    """The tokens of prompt and answer in a response that cannot be read, as far as it says; null: it is no answer.
+
+    `answers` and `usage` are the vendor's names of the two fields; `count` makes of the second the two numbers, or
+    raises pydantic's `ValidationError`.
+    """
+    held = _held_answer(content, answers, usage)
+    if held is None:
+        return None
+    try:
+        return count(held.get(usage) or {})
+    except ValidationError:
+        return 0, 0
+
+
+def _held_answer(content: str | bytes, answers: str, usage: str) -> dict[str, Any] | None:
     """The JSON of a response that cannot be read, where it may be an answer that is paid; {} of one that is cut short.
 
     Null where there is none: the page of a proxy, an error, and whatever has neither the field `answers` nor `usage`.

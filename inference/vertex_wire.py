@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from inference.engine import WITHHELD, FinishReason, Generation, VertexModel
 from inference.samples import failure
-from inference.served_wire import Task, held_answer, with_thinking
+from inference.served_wire import Task, held_tokens, with_thinking
 
 # Ends that another try would meet again: the answer is withheld.
 _WITHHELD = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
@@ -118,7 +118,7 @@ def read(task: Task, content: str | bytes) -> Generation:
         text="" if flaw else with_thinking(thinking, answer, ended == "MAX_TOKENS"),
         finish_reason=_ENDS.get(ended, "error"),
         prompt_tokens=usage.prompt_token_count,
-        completion_tokens=usage.candidates_token_count + (usage.thoughts_token_count or 0),
+        completion_tokens=_paid(usage),
         error=flaw,
         reasoning_tokens=usage.thoughts_token_count,
     )
@@ -126,11 +126,13 @@ def read(task: Task, content: str | bytes) -> Generation:
 
 def tokens_of(content: str | bytes) -> tuple[int, int] | None:
     """The tokens of prompt and answer in a response that `read` refuses, as far as it says; null: it is no answer."""
-    held = held_answer(content, "candidates", "usageMetadata")
-    if held is None:
-        return None
-    try:
-        usage = _USAGE.validate_python(held.get("usageMetadata") or {})
-    except ValidationError:
-        return 0, 0
-    return usage.prompt_token_count, usage.candidates_token_count + (usage.thoughts_token_count or 0)
+    return held_tokens(content, "candidates", "usageMetadata", _counted)
+
+
+def _counted(usage: object) -> tuple[int, int]:
+    found = _USAGE.validate_python(usage)
+    return found.prompt_token_count, _paid(found)
+
+
+def _paid(usage: _Usage) -> int:
+    return usage.candidates_token_count + (usage.thoughts_token_count or 0)
