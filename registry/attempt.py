@@ -148,10 +148,8 @@ class Attempt:
         leave(self.job.folder, restart_count(), gpus, time.monotonic() - self.clock)
 
     def _taken(self) -> dict[str, Any]:
-        """What this stage has taken so far, over all its attempts."""
         self._leave_time()
-        run_dir = Path(self.job.run_dir)
-        return {**spending_field(run_dir), **gpu_time_field(run_dir)}
+        return taken(Path(self.job.run_dir))
 
     def _ended(self) -> dict[str, Any]:
         return {**self.provenance, "ended": now(), "seconds": round(time.monotonic() - self.clock, 3)}
@@ -223,6 +221,11 @@ def job_identity() -> dict[str, Any]:
         return {"cluster": "here", **here}
     token = {"token": os.environ[SUBMISSION]} if SUBMISSION in os.environ else {}
     return {"cluster": "slurm", "id": job, **token, **here}
+
+
+def taken(run_dir: Path) -> dict[str, Any]:
+    """What a stage has taken so far, over all its attempts: fields of a result."""
+    return {**spending_field(run_dir), **gpu_time_field(run_dir)}
 
 
 def fold_or_warn(registry: Registry) -> None:

@@ -27,8 +27,9 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm  # type: ignore[import-untyped]
 
-            how = {"file": sys.stderr, "mininterval": 0.5, "delay": delay}
-            self._bar = tqdm(total=total, initial=first, desc=label, unit=unit, **how)
+            self._bar = tqdm(
+                total=total, initial=first, desc=label, unit=unit, file=sys.stderr, mininterval=0.5, delay=delay
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
-from registry.attempt import Attempt, OtherRank, fold_or_warn, job_identity, sole_user
+from registry.attempt import Attempt, OtherRank, fold_or_warn, job_identity, sole_user, taken
 from registry.canonical import sha256
 from registry.contents import Contents
 from registry.effective import EffectiveConfig
 from registry.errors import Meds1Error, MissingError, UsageError
 from registry.fingerprint import changed_fields, own_inputs
-from registry.gpu_time import gpu_time_field
 from registry.history import Entry
 from registry.job import Job, claim_all, save_end
 from registry.paths import CHECKOUT
@@ -28,7 +27,6 @@ from registry.provenance import now
 from registry.ranks import ranks
 from registry.reading import View
 from registry.schema import Stage
-from registry.spending import spending_field
 from registry.stage import ENTRY_POINT, SHARD_ENTRY_POINT, ShardFunction, StageContext, StageFunction, Upstream
 from registry.stopping import StopFlag
 from registry.store import Registry
@@ -113,8 +111,7 @@ def record_failure(job: Job, error: str) -> None:
 def record_end(job: Job, event: End, error: str) -> None:
     """Record for an attempt how it ended."""
     registry = job.open()
-    taken = {**spending_field(Path(job.run_dir)), **gpu_time_field(Path(job.run_dir))}
-    result = {"job": job_identity(), "error": error, "log": str(job.folder), **taken}
+    result = {"job": job_identity(), "error": error, "log": str(job.folder), **taken(Path(job.run_dir))}
     save_end(registry, job, event, result, {"ended": now()})
     fold_or_warn(registry)
 
