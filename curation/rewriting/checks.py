@@ -131,8 +131,10 @@ def _check_length(text: str, row: Row, lengths: Lengths) -> None:
 
 def other_conclusion(text: str, row: Row) -> str | None:
     """The option that a text ends on where that is not the row's answer; null where it names none as its answer."""
-    letter = None if row.answer_idx is None else _concluded(text, row)
-    return None if row.answer_idx is None or letter in row.answer_idx.split(",") else letter
+    if row.answer_idx is None:
+        return None
+    letter = _concluded(text, row)
+    return None if letter in row.answer_idx.split(",") else letter
 
 
 def _check_conclusion(text: str, row: Row) -> None:
